@@ -1,0 +1,76 @@
+"""One tree, named by what the operator does next.
+
+SuiteError                  exit 1   report it: a defect of ours, or something nobody foresaw
+├── ConfigError             exit 2   change the file, the command line or the environment variables
+├── MachineError            exit 3   cure this machine: Python, packages, permissions, ports
+├── DatabaseError           exit 4   cure the database or its address
+│   └── SchemaBehind        exit 4   run the migration
+└── BookError               exit 5   look at the other node
+    ├── BookTaken           exit 5   stop the other node, or choose another book
+    └── BookLost            exit 5   nothing: the other node trades the book now
+
+A message names the place, the value and the cure. It never holds a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class SuiteError(Exception):
+    """Something that nobody foresaw: report it with the log file."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a config: where, what, and how to cure it."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(SuiteError):
+    """Change the file, the command line or the environment: every problem is listed."""
+
+    exit_code = 2
+
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = problems
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
+
+
+class MachineError(SuiteError):
+    """Cure this machine: the wrong Python or package, a missing permission, a port that is taken."""
+
+    exit_code = 3
+
+
+class DatabaseError(SuiteError):
+    """Cure the database or its address; the message shows the host, never the password."""
+
+    exit_code = 4
+
+
+class SchemaBehind(DatabaseError):
+    """The tables are older than this version: run `python -m nautilus_ext migrate CONFIG`."""
+
+
+class BookError(SuiteError):
+    """Another node has to do with this book."""
+
+    exit_code = 5
+
+
+class BookTaken(BookError):
+    """Another node trades this book: stop it first, or run under another book."""
+
+
+class BookLost(BookError):
+    """This node no longer owns its book and has stopped: another node trades it now."""
