@@ -1,0 +1,158 @@
+"""Strategies, actors, algorithms and venue clients: the paths of a config resolved and their configs checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from nautilus_ext.config.identifiers import client_name_fault
+from nautilus_ext.config.env import Unresolved, join
+from nautilus_ext.config.locate import Unlocatable, locate
+from nautilus_ext.config.shape import decode_hook, shape_problems, unknown_key
+from nautilus_ext.errors import Problem
+from nautilus_trader.common.actor import Actor
+from nautilus_trader.common.config import ActorConfig, NautilusConfig
+from nautilus_trader.execution.algorithm import ExecAlgorithm
+from nautilus_trader.execution.config import ExecAlgorithmConfig
+from nautilus_trader.live.config import LiveDataClientConfig, LiveExecClientConfig
+from nautilus_trader.live.factories import LiveDataClientFactory, LiveExecClientFactory
+from nautilus_trader.trading.config import StrategyConfig
+from nautilus_trader.trading.strategy import Strategy
+
+
+@dataclass(frozen=True)
+class Kind:
+    section: str
+    path_key: str
+    component: type
+    config: type
+
+
+KINDS = (
+    Kind("actors", "actor_path", Actor, ActorConfig),
+    Kind("strategies", "strategy_path", Strategy, StrategyConfig),
+    Kind("exec_algorithms", "exec_algorithm_path", ExecAlgorithm, ExecAlgorithmConfig),
+)
+
+
+@dataclass(frozen=True)
+class ClientSpec:
+    """One venue client: its classes, and its config as plain data in which secrets are placeholders."""
+
+    name: str
+    config_class: type[NautilusConfig]
+    factory: type
+    config: dict[str, Any]
+
+    def decode(self, config: dict[str, Any]) -> Any:
+        return msgspec.convert(config, self.config_class, strict=False, dec_hook=decode_hook)
+
+
+def component_problems(entries: Any, kind: Kind) -> list[Problem]:
+    """Check each entry of `actors`, `strategies` or `exec_algorithms` as far as building it once, outside any node."""
+    problems: list[Problem] = []
+    if not isinstance(entries, list):
+        return problems
+    for index, entry in enumerate(entries):
+        at = f"{kind.section}[{index}]"
+        if isinstance(entry, dict):
+            problems += _component(entry, kind, at)
+    return problems
+
+
+def _component(entry: dict[str, Any], kind: Kind, at: str) -> list[Problem]:
+    problems: list[Problem] = []
+    component = _resolve(entry.get(kind.path_key), kind.component, join(at, kind.path_key), problems)
+    config_class = _resolve(entry.get("config_path"), kind.config, join(at, "config_path"), problems)
+    config = entry.get("config", {})
+    if config_class is not None and isinstance(config, dict):
+        problems += shape_problems(config, config_class, join(at, "config"))
+    if problems or component is None or config_class is None or _has_unresolved(config):
+        return problems
+    try:
+        component(config=msgspec.convert(config, config_class, strict=False, dec_hook=decode_hook))
+    except Exception as error:  # noqa: BLE001 - a user's constructor may raise anything; the operator gets one line
+        return [Problem(join(at, "config"), f"{component.__name__} refuses it: {error}")]
+    return []
+
+
+def client_specs(entries: Any, section: str, problems: list[Problem]) -> list[ClientSpec]:
+    """Check `data_clients` or `exec_clients` and return what is needed to build them."""
+    if not isinstance(entries, dict):
+        return []
+    _clashes(entries, section, problems)
+    kinds = {
+        "data_clients": (LiveDataClientConfig, LiveDataClientFactory),
+        "exec_clients": (LiveExecClientConfig, LiveExecClientFactory),
+    }
+    specs = (_client(name, entry, section, kinds[section], problems) for name, entry in entries.items())
+    return [spec for spec in specs if spec is not None]
+
+
+def _clashes(entries: dict[str, Any], section: str, problems: list[Problem]) -> None:
+    seen: dict[str, str] = {}
+    for name in entries:
+        short = name.partition("-")[0]
+        if short in seen:
+            cure = f'Nautilus cuts client names at "-", so it clashes with {seen[short]!r}: use underscores'
+            problems.append(Problem(join(section, name), cure))
+        elif fault := client_name_fault(name):
+            problems.append(Problem(join(section, name), fault))
+        seen.setdefault(short, name)
+
+
+def _client(
+    name: str, entry: Any, section: str, kinds: tuple[type, type], problems: list[Problem]
+) -> ClientSpec | None:
+    at = join(section, name)
+    if not isinstance(entry, dict):
+        problems.append(Problem(at, 'expected an object: {"path": …, "factory": {"path": …}, "config": {…}}'))
+        return None
+    known = ["path", "factory", "config"]
+    problems += [unknown_key(key, known, at) for key in entry if key not in known]
+    factory_entry = entry.get("factory")
+    factory_path = factory_entry.get("path") if isinstance(factory_entry, dict) else None
+    config_class = _resolve(entry.get("path"), kinds[0], join(at, "path"), problems)
+    factory = _resolve(factory_path, kinds[1], join(at, "factory.path"), problems)
+    config = entry.get("config", {})
+    if config_class is None or factory is None:
+        return None
+    problems += shape_problems(config, config_class, join(at, "config"))
+    return ClientSpec(name=name, config_class=config_class, factory=factory, config=config)
+
+
+def _resolve(path: Any, kind: type, at: str, problems: list[Problem]) -> Any:
+    if path is None:
+        problems.append(Problem(at, f"is missing: write the path of a {kind.__name__} as package.module:ClassName"))
+        return None
+    if isinstance(path, Unresolved):
+        return None
+    try:
+        return locate(path, kind=kind)
+    except Unlocatable as error:
+        problems.append(Problem(at, str(error)))
+        return None
+
+
+def _has_unresolved(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_has_unresolved(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_has_unresolved(item) for item in value)
+    return isinstance(value, Unresolved)
+
+
+def importable_problems(value: Any, at: str) -> list[Problem]:
+    """Resolve the paths inside a section of Nautilus's own, such as a fill model of a backtest venue."""
+    problems: list[Problem] = []
+    if isinstance(value, list):
+        return [problem for index, item in enumerate(value) for problem in importable_problems(item, f"{at}[{index}]")]
+    if not isinstance(value, dict):
+        return problems
+    for key, item in value.items():
+        if isinstance(item, str) and (key.endswith("_path") or key == "data_cls") and ":" in item:
+            _resolve(item, object, join(at, key), problems)
+        problems += importable_problems(item, join(at, key))
+    return problems

@@ -1,0 +1,54 @@
+"""Read a JSON file as an operator wrote it: line and column for broken JSON, no key lost because it stands twice."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from nautilus_ext.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE_BYTES_MAX = 5_000_000
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the file's content, or raise ConfigError with all that keeps it from being read."""
+    text = _read(path)
+    twice: list[Problem] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in result:
+                twice.append(Problem(key, "stands twice in one object, and one of the two would be lost: rename one"))
+            result[key] = value
+        return result
+
+    try:
+        document = json.loads(text, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ConfigError(str(path), [Problem(place, f"this is not JSON: {error.msg}")]) from None
+    except RecursionError:
+        raise ConfigError(str(path), [Problem("", "nested too deeply to be a config")]) from None
+    if twice:
+        raise ConfigError(str(path), twice)
+    if not isinstance(document, dict):
+        raise ConfigError(str(path), [Problem("", "expected a JSON object { … } at the top")])
+    return document
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > SIZE_BYTES_MAX:
+            raise ConfigError(str(path), [Problem("", f"larger than {SIZE_BYTES_MAX:,} bytes: is this a config?")])
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        cure = "no such file: give the path of a config, for example node_configs/paper.json"
+        raise ConfigError(str(path), [Problem("", cure)]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), [Problem("", f"not UTF-8 text (byte {error.start})")]) from None
+    except OSError as error:
+        raise ConfigError(str(path), [Problem("", f"cannot be read: {error.strerror}")]) from None

@@ -1,0 +1,37 @@
+"""From the file's shorthand to plain Nautilus configuration: what `check --expand` prints and every world runs. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nautilus_ext.config.suite import Suite
+
+# Nautilus sleeps the whole of timeout_post_stop, and its defaults add up to 25 s; a container is killed after 10.
+_STOP = {"timeout_post_stop": 2.0, "timeout_disconnection": 3.0, "timeout_shutdown": 1.0}
+_ENGINES = ("data_engine", "risk_engine", "exec_engine")
+
+
+def expand(tree: dict[str, Any], suite: Suite, world: str) -> dict[str, Any]:
+    """Return Nautilus's keys with the suite's defaults filled in and its sections turned into ordinary actors."""
+    expanded = dict(tree)
+    for key, value in _STOP.items():
+        expanded.setdefault(key, value)
+    for engine in _ENGINES:
+        expanded[engine] = {**(tree.get(engine) or {}), "graceful_shutdown_on_exception": True}
+    level = suite.logging_ext.backtest_level if world == "backtest" else suite.logging_ext.level
+    expanded["logging"] = {"log_level": level, **(tree.get("logging") or {}), "log_colors": False}
+    expanded["actors"] = [*suite_actors(suite), *tree.get("actors", [])]
+    return expanded
+
+
+def suite_actors(suite: Suite) -> list[dict[str, Any]]:
+    """The suite's own actors, in the order in which they must come."""
+    settings = suite.logging_ext
+    return [
+        {
+            "actor_path": "nautilus_ext.logs:EventLog",
+            "config_path": "nautilus_ext.logs:EventLogConfig",
+            "config": {"log_orders": settings.log_orders, "log_fills": settings.log_fills},
+        },
+    ]

@@ -1,0 +1,202 @@
+"""One file in, one checked config out: every problem of the file at once, or none."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, component_problems, importable_problems
+from nautilus_ext.config.document import read_document
+from nautilus_ext.config.env import Unresolved, join, walk
+from nautilus_ext.config.expand import expand
+from nautilus_ext.config.renamed import take_renamed
+from nautilus_ext.config.secret import Secrets
+from nautilus_ext.config.shape import shape_problems, unknown_key
+from nautilus_ext.config.suite import MAX_STOP_S, OWN_STOP_S, Suite
+from nautilus_ext.errors import ConfigError, Problem
+from nautilus_trader.backtest.config import BacktestDataConfig, BacktestVenueConfig
+from nautilus_trader.live.config import TradingNodeConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+World = Literal["live", "paper", "backtest"]
+BOOK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+_WORLD_OF_ENVIRONMENT: dict[str, World] = {"live": "live", "sandbox": "paper"}
+_ONLY_WITHOUT_BACKTEST = ("data_clients", "exec_clients", "database.url", "database.migrate_url")
+_ONLY_WITH_BACKTEST = ("backtest", "database.backtest_url")
+_EDITOR_KEY = "$schema"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config without a problem in it. `tree` is Nautilus's part, expanded, with placeholders for client secrets."""
+
+    source: Path
+    world: World
+    trader_id: str
+    suite: Suite
+    tree: dict[str, Any]
+    data_clients: list[ClientSpec]
+    exec_clients: list[ClientSpec]
+    notes: list[Problem]
+    secrets: Secrets = field(repr=False)
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.suite.data_dir).expanduser().absolute()
+
+
+def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str] | None = None) -> Config:
+    """Read, fill in, check and expand a config, or raise ConfigError with all that is wrong with it."""
+    source = Path(path)
+    raw = read_document(source)
+    raw.pop(_EDITOR_KEY, None)
+    document, problems = take_renamed(raw)
+    secrets = Secrets()
+    tree = _fill_in(document, backtest=backtest, environ=os.environ if environ is None else environ, secrets=secrets, problems=problems)
+    problems += _shapes(tree)
+    data_clients = client_specs(tree.get("data_clients", {}), "data_clients", problems)
+    exec_clients = client_specs(tree.get("exec_clients", {}), "exec_clients", problems)
+    for kind in KINDS:
+        problems += component_problems(tree.get(kind.section, []), kind)
+    problems += _rules(tree, backtest=backtest)
+    if problems:
+        raise ConfigError(str(source), _in_file_order(problems, document))
+    world: World = "backtest" if backtest else _WORLD_OF_ENVIRONMENT[tree.get("environment", "live")]
+    suite = msgspec.convert({key: tree[key] for key in _suite_keys() if key in tree}, Suite, strict=False)
+    if "data_dir" not in tree:
+        suite = msgspec.structs.replace(suite, data_dir=_default_data_dir(os.environ if environ is None else environ))
+    return Config(
+        source=source,
+        world=world,
+        trader_id=tree["trader_id"],
+        suite=suite,
+        tree=expand({key: value for key, value in tree.items() if key not in _suite_keys()}, suite, world),
+        data_clients=data_clients,
+        exec_clients=exec_clients,
+        notes=_notes(tree, world),
+        secrets=secrets,
+    )
+
+
+def book_name_problem(name: str) -> Problem | None:
+    if BOOK_NAME.fullmatch(name):
+        return None
+    return Problem("--book", f"{name!r} is no book name: letters, digits and . _ : - up to 128 characters")
+
+
+def _suite_keys() -> tuple[str, ...]:
+    return Suite.__struct_fields__
+
+
+def _default_data_dir(environ: Mapping[str, str]) -> str:
+    return str(Secrets().take(Suite().data_dir, "data_dir", environ, []))
+
+
+def _fill_in(
+    document: dict[str, Any], *, backtest: bool, environ: Mapping[str, str], secrets: Secrets, problems: list[Problem]
+) -> dict[str, Any]:
+    skipped = _ONLY_WITHOUT_BACKTEST if backtest else _ONLY_WITH_BACKTEST
+
+    def visit(at: str, text: str) -> str:
+        unused = any(at == section or at.startswith((section + ".", section + "[")) for section in skipped)
+        if unused:
+            return Unresolved(text) if "${" in text else text
+        return secrets.take(text, at, environ, problems)
+
+    return walk(document, "", visit)
+
+
+def _shapes(tree: dict[str, Any]) -> list[Problem]:
+    suite_keys, nautilus_keys = list(_suite_keys()), list(TradingNodeConfig.__struct_fields__)
+    problems = [
+        unknown_key(key, suite_keys + nautilus_keys, "")
+        for key in tree
+        if key not in suite_keys and key not in nautilus_keys
+    ]
+    problems += shape_problems({key: tree[key] for key in suite_keys if key in tree}, Suite, "")
+    problems += shape_problems({key: tree[key] for key in nautilus_keys if key in tree}, TradingNodeConfig, "")
+    backtest = tree.get("backtest")
+    if isinstance(backtest, dict):
+        problems += _backtest_shapes(backtest)
+    return problems
+
+
+def _backtest_shapes(backtest: dict[str, Any]) -> list[Problem]:
+    venues, data = backtest.get("venues", []), backtest.get("data", [])
+    problems = shape_problems(venues, list[BacktestVenueConfig], "backtest.venues")
+    problems += shape_problems(data, list[BacktestDataConfig], "backtest.data")
+    problems += importable_problems(backtest, "backtest")
+    for index, venue in enumerate(venues if isinstance(venues, list) else []):
+        if isinstance(venue, dict) and isinstance(name := venue.get("name"), str):
+            problems += [
+                Problem(f"backtest.venues[{index}].name", problem.message)
+                for problem in shape_problems({"venue": name}, dict[str, str], "")
+            ]
+    return problems
+
+
+def _rules(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:
+    """What no single field can tell."""
+    problems: list[Problem] = []
+    if "trader_id" not in tree:
+        problems.append(Problem("trader_id", 'is missing: it names your book, like "TRADER-001"'))
+    if tree.get("environment", "live") == "backtest":
+        problems.append(Problem("environment", 'say "live" or "sandbox", and run with --backtest for a backtest'))
+    if backtest and not isinstance(tree.get("backtest"), dict):
+        problems.append(Problem("backtest", "is missing: --backtest needs its venues and data"))
+    elif backtest and not tree["backtest"].get("data") and not tree["backtest"].get("synthetic"):
+        problems.append(Problem("backtest", 'has no data: give "data" entries, or "synthetic": {} for a made-up market'))
+    for engine in ("data_engine", "risk_engine", "exec_engine"):
+        section = tree.get(engine)
+        if isinstance(section, dict) and section.get("graceful_shutdown_on_exception") is False:
+            cure = "must stay true: without it an exception ends the process at once, with no line in the log"
+            problems.append(Problem(join(engine, "graceful_shutdown_on_exception"), cure))
+    problems += _stop_time(tree)
+    if tree.get("streaming") and any(_password(tree.get(key)) for key in ("cache", "message_bus")):
+        cure = "would write the password of cache.database or message_bus.database to config.json in clear: remove one"
+        problems.append(Problem("streaming", cure))
+    return problems
+
+
+def _password(section: Any) -> Any:
+    database = section.get("database") if isinstance(section, dict) else None
+    return database.get("password") if isinstance(database, dict) else None
+
+
+def _stop_time(tree: dict[str, Any]) -> list[Problem]:
+    keys = ("timeout_post_stop", "timeout_disconnection", "timeout_shutdown")
+    values = [tree[key] for key in keys if isinstance(tree.get(key), int | float)]
+    if sum(values) <= MAX_STOP_S - OWN_STOP_S:
+        return []
+    message = f"{' + '.join(keys)} make {sum(values):g} s, but a stop may take {MAX_STOP_S - OWN_STOP_S:g} s: lower them"
+    return [Problem(keys[0], message)]
+
+
+def _notes(tree: dict[str, Any], world: World) -> list[Problem]:
+    """Worth a second look, but no error."""
+    engine = tree.get("exec_engine") if isinstance(tree.get("exec_engine"), dict) else {}
+    notes: list[Problem] = []
+    if world != "live" or engine is None:
+        return notes
+    if engine.get("open_check_open_only", True):
+        risk = "an order that vanished at the venue is never resolved; live needs false"
+        notes.append(Problem("exec_engine.open_check_open_only", risk))
+    if not engine.get("purge_closed_orders_interval_mins"):
+        risk = "is off: a long run keeps every closed order in memory"
+        notes.append(Problem("exec_engine.purge_closed_orders_interval_mins", risk))
+    return notes
+
+
+def _in_file_order(problems: list[Problem], document: dict[str, Any]) -> list[Problem]:
+    """As the operator reads the file: by top-level key, otherwise in the order in which they were found."""
+    order = {key: index for index, key in enumerate(document)}
+    unique = list(dict.fromkeys(problems))
+    return sorted(unique, key=lambda problem: order.get(re.split(r"[.\[]", problem.path)[0], -1))

@@ -1,0 +1,115 @@
+"""The suite's own sections of a config file. Every field says its unit; the schema and the key reference come from here."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+MAX_STOP_S = 10.0  # from the signal to the end of the process
+OWN_STOP_S = 2.0  # what of it the suite keeps for itself: the book's row, the log, the display
+
+
+class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`database`: where the tables are."""
+
+    url: Annotated[
+        str, Meta(description='The application\'s address: "embedded", or a DSN like postgresql://user:…@host:5432/db.')
+    ] = "embedded"
+    migrate_url: Annotated[
+        str | None,
+        Meta(description="The owner's address for `migrate`; without it `url` is used. Not for the embedded server."),
+    ] = None
+    backtest_url: Annotated[
+        str, Meta(description="The address that backtests use, apart from live tables by default.")
+    ] = "embedded"
+    auto_migrate: Annotated[
+        bool | None,
+        Meta(description="Bring the tables up to date at the start; default: only on the embedded server."),
+    ] = None
+    embedded_port: Annotated[
+        int, Meta(ge=0, le=65535, description="TCP port of the embedded server on 127.0.0.1; 0 takes any free one.")
+    ] = 0
+    pool_size: Annotated[
+        int, Meta(ge=1, le=100, description="Most connections that the node's own readers and writers open.")
+    ] = 4
+    connect_timeout_s: Annotated[
+        float, Meta(gt=0, le=60, description="Longest wait for a connection, in seconds.")
+    ] = 5.0
+    statement_timeout_s: Annotated[
+        float, Meta(gt=0, le=600, description="Longest that one statement may run, in seconds.")
+    ] = 30.0
+
+
+class LoggingExt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`logging_ext`: one JSON-lines file per book, Nautilus's own log included."""
+
+    level: Annotated[
+        str, Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
+    ] = "INFO"
+    backtest_level: Annotated[
+        str,
+        Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The same for Nautilus's own lines in a backtest."),
+    ] = "WARNING"
+    log_orders: Annotated[
+        bool, Meta(description="One record per order submission and per change of an order's state.")
+    ] = True
+    log_fills: Annotated[bool, Meta(description="One record per fill.")] = True
+    directory: Annotated[
+        str | None, Meta(description="Folder of the log files; default: `logs` in the data folder.")
+    ] = None
+    file_size_bytes_max: Annotated[
+        int, Meta(ge=10_000, le=10_000_000_000, description="A log file is rotated at this size, in bytes.")
+    ] = 50_000_000
+    retain_files: Annotated[int, Meta(ge=1, le=1000, description="How many rotated log files are kept.")] = 10
+
+
+class Synthetic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`backtest.synthetic`: a catalog that is made from the market model when it is not there yet."""
+
+    seed: Annotated[int, Meta(ge=0, description="Seed of the market: the same seed gives the same data.")] = 1
+    start: Annotated[str, Meta(description="First moment of the data, ISO 8601.")] = "2026-01-05T00:00:00Z"
+    minutes: Annotated[int, Meta(ge=1, le=10_080, description="Length of the data, in minutes.")] = 60
+    interval_ms: Annotated[int, Meta(ge=1, le=60_000, description="Time between two quotes, in milliseconds.")] = 1000
+    listings: Annotated[
+        list[dict[str, Any]] | None,
+        Meta(description="The instruments, as for the simulated data client; default: its default market."),
+    ] = None
+
+
+class Backtest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`backtest`: what `--backtest` needs beside the rest of the file."""
+
+    venues: Annotated[list[Any], Meta(description="Nautilus's BacktestVenueConfig entries, verbatim.")] = []
+    data: Annotated[
+        list[Any],
+        Meta(description="Nautilus's BacktestDataConfig entries, verbatim; default: all of the synthetic catalog."),
+    ] = []
+    start: Annotated[str | None, Meta(description="First moment to replay, ISO 8601; default: all.")] = None
+    end: Annotated[str | None, Meta(description="Last moment to replay, ISO 8601; default: all.")] = None
+    chunk_size: Annotated[
+        int | None, Meta(ge=1, description="Stream the data in chunks of this many items instead of loading it whole.")
+    ] = None
+    synthetic: Annotated[
+        Synthetic | None, Meta(description="Make a small catalog from the market model and use it.")
+    ] = None
+
+
+class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The top-level keys that the suite adds to Nautilus's own."""
+
+    data_dir: Annotated[
+        str, Meta(description="Folder for all that a run leaves behind; `~` is your home, a relative path is below the current folder.")
+    ] = "${NAUTILUS_EXT_DATA:-~/.local/state/nautilus_ext}"
+    database: Database = Database()
+    logging_ext: LoggingExt = LoggingExt()
+    backtest: Annotated[
+        Backtest | None, Meta(description="The other world: what `--backtest` replays, on which venues.")
+    ] = None
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "database": Database,
+    "logging_ext": LoggingExt,
+    "backtest": Backtest,
+    "backtest.synthetic": Synthetic,
+}
