@@ -5,9 +5,10 @@ SuiteError                  exit 1   report it: a defect of ours, or something n
 ├── MachineError            exit 3   cure this machine: Python, packages, permissions, ports
 ├── DatabaseError           exit 4   cure the database or its address
 │   └── SchemaBehind        exit 4   run the migration
-└── BookError               exit 5   look at the other node
-    ├── BookTaken           exit 5   stop the other node, or choose another book
-    └── BookLost            exit 5   nothing: the other node trades the book now
+├── BookError               exit 5   look at the other node
+│   ├── BookTaken           exit 5   stop the other node, or choose another book
+│   └── BookLost            exit 5   nothing: the other node trades the book now
+└── VenueError              exit 6   look at the venue: its state, its keys, the way to it
 
 A message names the place, the value and the cure. It never holds a secret.
 """
@@ -74,3 +75,9 @@ class BookTaken(BookError):
 
 class BookLost(BookError):
     """This node no longer owns its book and has stopped: another node trades it now."""
+
+
+class VenueError(SuiteError):
+    """A venue did not connect or reconcile in time: look at its state, its keys and the way to it."""
+
+    exit_code = 6

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from nautilus_ext.config.identifiers import client_name_fault
-from nautilus_ext.config.env import Unresolved, join
+from nautilus_ext.config.env import FromEnv, Unresolved, has_unresolved, join, plain, walk
 from nautilus_ext.config.locate import Unlocatable, locate
 from nautilus_ext.config.shape import decode_hook, shape_problems, unknown_key
 from nautilus_ext.errors import Problem
 from nautilus_trader.common.actor import Actor
-from nautilus_trader.common.config import ActorConfig, NautilusConfig
+from nautilus_trader.common.config import ActorConfig, NautilusConfig, msgspec_encoding_hook
 from nautilus_trader.execution.algorithm import ExecAlgorithm
 from nautilus_trader.execution.config import ExecAlgorithmConfig
 from nautilus_trader.live.config import LiveDataClientConfig, LiveExecClientConfig
@@ -47,7 +47,7 @@ class ClientSpec:
     config: dict[str, Any]
 
     def decode(self, config: dict[str, Any]) -> Any:
-        return msgspec.convert(config, self.config_class, strict=False, dec_hook=decode_hook)
+        return msgspec.convert(plain(config), self.config_class, strict=False, dec_hook=decode_hook)
 
 
 def component_problems(entries: Any, kind: Kind) -> list[Problem]:
@@ -69,13 +69,23 @@ def _component(entry: dict[str, Any], kind: Kind, at: str) -> list[Problem]:
     config = entry.get("config", {})
     if config_class is not None and isinstance(config, dict):
         problems += shape_problems(config, config_class, join(at, "config"))
-    if problems or component is None or config_class is None or _has_unresolved(config):
+    if problems or component is None or config_class is None or has_unresolved(config):
         return problems
     try:
-        component(config=msgspec.convert(config, config_class, strict=False, dec_hook=decode_hook))
+        settings = msgspec.convert(plain(config), config_class, strict=False, dec_hook=decode_hook)
+        component(config=settings)
     except Exception as error:  # noqa: BLE001 - a user's constructor may raise anything; the operator gets one line
         return [Problem(join(at, "config"), f"{component.__name__} refuses it: {error}")]
+    if _holds_env_text(config):
+        # Nautilus decodes strictly: "5" from the environment must have become 5 by then.
+        entry["config"] = msgspec.to_builtins(settings, enc_hook=msgspec_encoding_hook)
     return []
+
+
+def _holds_env_text(config: dict[str, Any]) -> bool:
+    found: list[str] = []
+    walk(config, "", lambda _at, text: found.append(text) if isinstance(text, FromEnv) else None)
+    return bool(found)
 
 
 def client_specs(entries: Any, section: str, problems: list[Problem]) -> list[ClientSpec]:
@@ -134,14 +144,6 @@ def _resolve(path: Any, kind: type, at: str, problems: list[Problem]) -> Any:
     except Unlocatable as error:
         problems.append(Problem(at, str(error)))
         return None
-
-
-def _has_unresolved(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_has_unresolved(item) for item in value.values())
-    if isinstance(value, list):
-        return any(_has_unresolved(item) for item in value)
-    return isinstance(value, Unresolved)
 
 
 def importable_problems(value: Any, at: str) -> list[Problem]:

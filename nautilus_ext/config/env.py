@@ -37,6 +37,19 @@ def walk(value: Any, at: str, visit: Callable[[str, str], Any]) -> Any:
     return value
 
 
+def plain(value: Any) -> Any:
+    """A copy whose strings are ordinary ones, as an encoder wants them."""
+    return walk(value, "", lambda _at, text: str(text))
+
+
+def has_unresolved(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(has_unresolved(item) for item in value.values())
+    if isinstance(value, list):
+        return any(has_unresolved(item) for item in value)
+    return isinstance(value, Unresolved)
+
+
 def join(at: str, key: str) -> str:
     return f"{at}.{key}" if at else str(key)
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 # Nautilus sleeps the whole of timeout_post_stop, and its defaults add up to 25 s; a container is killed after 10.
 _STOP = {"timeout_post_stop": 2.0, "timeout_disconnection": 3.0, "timeout_shutdown": 1.0}
+# An exception in a subscriber would otherwise end the process with no line in the log.
+ENGINE_DEFAULTS = {"graceful_shutdown_on_exception": True}
 _ENGINES = ("data_engine", "risk_engine", "exec_engine")
 
 
@@ -18,7 +20,7 @@ def expand(tree: dict[str, Any], suite: Suite, world: str) -> dict[str, Any]:
     for key, value in _STOP.items():
         expanded.setdefault(key, value)
     for engine in _ENGINES:
-        expanded[engine] = {**(tree.get(engine) or {}), "graceful_shutdown_on_exception": True}
+        expanded[engine] = {**(tree.get(engine) or {}), **ENGINE_DEFAULTS}
     level = suite.logging_ext.backtest_level if world == "backtest" else suite.logging_ext.level
     expanded["logging"] = {"log_level": level, **(tree.get("logging") or {}), "log_colors": False}
     expanded["actors"] = [*suite_actors(suite), *tree.get("actors", [])]

@@ -12,12 +12,13 @@ import msgspec
 
 from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, component_problems, importable_problems
 from nautilus_ext.config.document import read_document
-from nautilus_ext.config.env import Unresolved, join, walk
+from nautilus_ext.config.env import Unresolved, join, plain, walk
 from nautilus_ext.config.expand import expand
+from nautilus_ext.config.locate import locate
 from nautilus_ext.config.renamed import take_renamed
 from nautilus_ext.config.secret import Secrets
 from nautilus_ext.config.shape import shape_problems, unknown_key
-from nautilus_ext.config.suite import MAX_STOP_S, OWN_STOP_S, Suite
+from nautilus_ext.config.suite import MARKET_CONFIG, MAX_STOP_S, OWN_STOP_S, Suite
 from nautilus_ext.errors import ConfigError, Problem
 from nautilus_trader.backtest.config import BacktestDataConfig, BacktestVenueConfig
 from nautilus_trader.live.config import TradingNodeConfig
@@ -52,6 +53,11 @@ class Config:
     def data_dir(self) -> Path:
         return Path(self.suite.data_dir).expanduser().absolute()
 
+    @property
+    def log_folder(self) -> Path:
+        folder = self.suite.logging_ext.directory
+        return Path(folder).expanduser().absolute() if folder else self.data_dir / "logs"
+
 
 def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str] | None = None) -> Config:
     """Read, fill in, check and expand a config, or raise ConfigError with all that is wrong with it."""
@@ -70,7 +76,7 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
     if problems:
         raise ConfigError(str(source), _in_file_order(problems, document))
     world: World = "backtest" if backtest else _WORLD_OF_ENVIRONMENT[tree.get("environment", "live")]
-    suite = msgspec.convert({key: tree[key] for key in _suite_keys() if key in tree}, Suite, strict=False)
+    suite = msgspec.convert(plain({key: tree[key] for key in _suite_keys() if key in tree}), Suite, strict=False)
     if "data_dir" not in tree:
         suite = msgspec.structs.replace(suite, data_dir=_default_data_dir(os.environ if environ is None else environ))
     return Config(
@@ -78,7 +84,7 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
         world=world,
         trader_id=tree["trader_id"],
         suite=suite,
-        tree=expand({key: value for key, value in tree.items() if key not in _suite_keys()}, suite, world),
+        tree=expand(plain({key: value for key, value in tree.items() if key not in _suite_keys()}), suite, world),
         data_clients=data_clients,
         exec_clients=exec_clients,
         notes=_notes(tree, world),
@@ -134,6 +140,10 @@ def _backtest_shapes(backtest: dict[str, Any]) -> list[Problem]:
     problems = shape_problems(venues, list[BacktestVenueConfig], "backtest.venues")
     problems += shape_problems(data, list[BacktestDataConfig], "backtest.data")
     problems += importable_problems(backtest, "backtest")
+    synthetic = backtest.get("synthetic")
+    if isinstance(synthetic, dict):
+        market = {key: synthetic[key] for key in ("seed", "interval_ms", "listings") if synthetic.get(key) is not None}
+        problems += shape_problems(market, locate(MARKET_CONFIG), "backtest.synthetic")
     for index, venue in enumerate(venues if isinstance(venues, list) else []):
         if isinstance(venue, dict) and isinstance(name := venue.get("name"), str):
             problems += [

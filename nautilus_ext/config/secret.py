@@ -83,4 +83,4 @@ def reveal_all(value: Any, secrets: Secrets) -> Any:
 
 def _variable(at: str) -> str:
     _, client, *_rest = at.split(".")
-    return f"{client}_{at.rpartition('.')[2]}".upper()
+    return re.sub(r"\W", "_", f"{client}_{at.rpartition('.')[2]}").upper()

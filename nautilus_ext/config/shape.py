@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from nautilus_ext.config.env import SECRET_NAME, FromEnv, Unresolved, join
+from nautilus_ext.config.env import SECRET_NAME, FromEnv, Unresolved, has_unresolved, join, plain
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.errors import Problem
 from nautilus_trader.common.config import msgspec_decoding_hook
@@ -80,6 +80,16 @@ def _plain(hint: Any) -> Any:
 
 
 def _check_struct(value: dict[str, Any], cls: type[msgspec.Struct], at: str, problems: list[Problem]) -> None:
+    before = len(problems)
+    _check_fields(value, cls, at, problems)
+    if len(problems) == before and hasattr(cls, "__post_init__") and not has_unresolved(value):
+        try:
+            msgspec.convert(plain(value), cls, strict=False, dec_hook=decode_hook)
+        except (msgspec.ValidationError, ValueError) as error:
+            problems.append(Problem(at, str(error)))
+
+
+def _check_fields(value: dict[str, Any], cls: type[msgspec.Struct], at: str, problems: list[Problem]) -> None:
     hints = typing.get_type_hints(cls, include_extras=True)
     known = [field.encode_name for field in msgspec.structs.fields(cls)]
     for key, item in value.items():

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 MAX_STOP_S = 10.0  # from the signal to the end of the process
+MARKET_CONFIG = "nautilus_ext.simulation:SimulatedDataClientConfig"  # by name: the config imports no capability
 OWN_STOP_S = 2.0  # what of it the suite keeps for itself: the book's row, the log, the display
 
 
@@ -87,7 +88,8 @@ class Backtest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start: Annotated[str | None, Meta(description="First moment to replay, ISO 8601; default: all.")] = None
     end: Annotated[str | None, Meta(description="Last moment to replay, ISO 8601; default: all.")] = None
     chunk_size: Annotated[
-        int | None, Meta(ge=1, description="Stream the data in chunks of this many items instead of loading it whole.")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Stream the data in chunks of this many items instead of loading it whole."),
     ] = None
     synthetic: Annotated[
         Synthetic | None, Meta(description="Make a small catalog from the market model and use it.")

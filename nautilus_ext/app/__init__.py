@@ -1,0 +1,1 @@
+"""The only place that wires: everything else is given what it needs."""

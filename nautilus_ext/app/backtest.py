@@ -1,0 +1,120 @@
+"""The same file as a backtest: its own book, no lock, nothing of a live book touched."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from nautilus_ext.app import snapshot
+from nautilus_ext.app.book import BacktestBook
+from nautilus_ext.app.live import attach_log_file, open_log, prepared_tables
+from nautilus_ext.app.summary import show_account
+from nautilus_ext.app.view import View
+from nautilus_ext.config.backtest import market_config, parity_report, run_config
+from nautilus_ext.errors import ConfigError, Problem
+from nautilus_ext.logs import EventLog
+from nautilus_ext.simulation import ensure_catalog
+from nautilus_trader.backtest.node import BacktestNode
+
+if TYPE_CHECKING:
+    from nautilus_ext.app.screen import Screen
+    from nautilus_ext.config import Config
+    from nautilus_trader.backtest.engine import BacktestEngine
+    from nautilus_trader.backtest.results import BacktestResult
+
+
+def run_backtest(config: Config, screen: Screen, *, book: str | None) -> int:
+    """Replay the data of the config; return the exit code."""
+    book_id = book or _fresh_book(config.trader_id)
+    parity = parity_report(config)
+    if parity:
+        screen.say(f"  note: {len(parity)} settings are not the same in a backtest: `check --backtest` names them")
+    with prepared_tables(config, screen) as tables, open_log(config, tables) as log:
+        with screen.step("data") as step:
+            catalog, instrument_ids = _catalog(config)
+            step.detail = catalog or "the catalogs of backtest.data"
+        with screen.step("book") as step:
+            record = BacktestBook.record(
+                tables.app_url,
+                book_id=book_id,
+                trader_id=config.trader_id,
+                instance_id=str(uuid4()),
+                connect_timeout_s=config.suite.database.connect_timeout_s,
+            )
+            step.detail = book_id
+        exit_code = 1
+        try:
+            log_file = attach_log_file(log, config, book_id)
+            screen.console.file = log.capture_output()
+            _replay(config, screen, catalog, instrument_ids, View(book=book_id, run=record.run, world=config.world))
+            screen.say(f"  log        {log_file}")
+            exit_code = 0
+        finally:
+            record.release(clean=exit_code == 0, exit_code=exit_code)
+    return exit_code
+
+
+def _replay(config: Config, screen: Screen, catalog: str | None, instrument_ids: tuple[str, ...], frame: View) -> None:
+    node = BacktestNode([run_config(config, catalog, instrument_ids)])
+    try:
+        with screen.step("engine") as step:
+            _build(node, config)
+            step.detail = f"{len(config.tree.get('strategies', []))} strategies"
+        with screen.step("replay") as step:
+            (result,) = node.run()
+            step.detail = f"{result.iterations:,} data, {result.total_events:,} events, {_range(result)}"
+        screen.say("")
+        screen.say(f"  {frame.book}, run {frame.run}")
+        show_account(screen, _view(node.get_engines()[0], frame))
+        for currency, figures in result.stats_pnls.items():
+            shown = ", ".join(f"{name.lower()} {value:,.4g}" for name, value in figures.items() if value == value)  # noqa: PLR0124 - drops NaN
+            screen.say(f"  figures    {currency}: {shown}")
+    finally:
+        node.dispose()
+
+
+def _build(node: BacktestNode, config: Config) -> None:
+    try:
+        node.build()
+    except Exception as error:
+        refusal = f"Nautilus refuses this backtest: {type(error).__name__}: {error}"
+        raise ConfigError(str(config.source), [Problem("backtest", refusal)]) from error
+
+
+def _view(engine: BacktestEngine, frame: View) -> View:
+    cache = engine.cache
+    event_log = next(actor for actor in engine.trader.actors() if isinstance(actor, EventLog))
+    return View(
+        book=frame.book,
+        run=frame.run,
+        world=frame.world,
+        counts=dict(event_log.counts),
+        working=snapshot.working_count(cache),
+        positions=snapshot.position_rows(cache),
+        positions_open=cache.positions_open_count(),
+        pnl=snapshot.profit(engine.portfolio, {instrument_id.venue for instrument_id in cache.instrument_ids()}),
+    )
+
+
+def _range(result: BacktestResult) -> str:
+    if not result.backtest_start or not result.backtest_end:
+        return "no data in the range"
+    start, end = (datetime.fromtimestamp(moment / 1e9, UTC) for moment in (result.backtest_start, result.backtest_end))
+    return f"{start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _fresh_book(trader_id: str) -> str:
+    """Each backtest is a book of its own, also when two start in the same second."""
+    return f"{trader_id}.backtest.{datetime.now(UTC):%Y%m%dT%H%M%S}.{secrets.token_hex(3)}"
+
+
+def _catalog(config: Config) -> tuple[str | None, tuple[str, ...]]:
+    settings = config.suite.backtest
+    if settings is None or settings.synthetic is None:
+        return None, ()
+    synthetic = settings.synthetic
+    market = market_config(synthetic).to_market()
+    catalog = ensure_catalog(config.data_dir / "catalogs", market, synthetic.start, synthetic.minutes)
+    return str(catalog.path), catalog.instrument_ids

@@ -1,0 +1,52 @@
+"""One command of an operator: arguments in, exit code out, a clear message for every mistake, no secret in any of it."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from nautilus_ext import config as configs
+from nautilus_ext.errors import SuiteError
+from nautilus_ext.logs import Masker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from nautilus_ext.config import Config
+
+EXIT_DEFECT = 1
+EXIT_INTERRUPTED = 130
+
+
+class Interrupted(BaseException):
+    """A signal came before the node took the signals over."""
+
+
+class Command:
+    """Loads the config of the command, and from then on hides its secrets in whatever goes wrong."""
+
+    def __init__(self) -> None:
+        self._masker = Masker()
+
+    def load(self, path: str | Path, *, backtest: bool = False) -> Config:
+        config = configs.load(path, backtest=backtest)
+        self._masker = Masker(config.secrets.masked)
+        return config
+
+    def run(self, work: Callable[[Command], int]) -> int:
+        try:
+            return work(self)
+        except SuiteError as error:
+            return self._tell(str(error), error.exit_code)
+        except (KeyboardInterrupt, Interrupted):
+            return self._tell("stopped before it ran", EXIT_INTERRUPTED)
+        except BrokenPipeError:
+            return EXIT_DEFECT  # whoever read our output has gone
+        except Exception:  # noqa: BLE001 - a defect of ours: with its traceback, for the report
+            return self._tell(f"unexpected, please report it:\n{traceback.format_exc()}", EXIT_DEFECT)
+
+    def _tell(self, message: str, exit_code: int) -> int:
+        sys.stderr.write(f"{self._masker.text(message.rstrip())}\n")
+        return exit_code

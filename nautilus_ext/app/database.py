@@ -1,0 +1,62 @@
+"""Where the tables are: an embedded server that is started or joined, or the operator's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from nautilus_ext.embedded import EmbeddedPostgres
+from nautilus_ext.schema import redact, upgrade
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from nautilus_ext.config.load import Config
+
+EMBEDDED = "embedded"
+MIGRATION_TIMEOUT_S = 60.0
+
+
+@dataclass
+class Tables:
+    """Addresses of the tables, and our share in the embedded server, if it is one. Whoever opens it closes it."""
+
+    app_url: str
+    owner_url: str
+    auto_migrate: bool
+    server: EmbeddedPostgres | None = None
+
+    @property
+    def place(self) -> str:
+        """What to call it on a screen: never with a password."""
+        return f"embedded, port {self.server.port}" if self.server else redact(self.app_url)
+
+    def migrate(self) -> list[str]:
+        """Bring the tables up to date; return the revisions that were applied."""
+        return upgrade(self.owner_url, self.app_url, timeout_s=MIGRATION_TIMEOUT_S)
+
+    def __enter__(self) -> Tables:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.server is not None:
+            self.server.close()
+
+
+def open_tables(config: Config) -> Tables:
+    """Start or join the embedded server, or take the addresses of the config as they are."""
+    settings = config.suite.database
+    url = settings.backtest_url if config.world == "backtest" else settings.url
+    if url == EMBEDDED:
+        server = EmbeddedPostgres.join(config.data_dir / "postgres", port=settings.embedded_port)
+        auto = settings.auto_migrate is not False
+        return Tables(server.app_url, server.owner_url, auto_migrate=auto, server=server)
+    owner_url = settings.migrate_url if settings.migrate_url and config.world != "backtest" else url
+    return Tables(url, owner_url, auto_migrate=settings.auto_migrate is True)
+
+
+def secrets_in(tables: Tables) -> set[str]:
+    """The generated passwords of the embedded server, for the mask."""
+    urls = (tables.app_url, tables.owner_url)
+    return {password for url in urls if (password := urlsplit(url).password)}

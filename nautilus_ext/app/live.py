@@ -1,0 +1,165 @@
+"""A live or paper run from the first step to the summary: every part opened here is closed here, in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from nautilus_ext.app.book import BookHold
+from nautilus_ext.app.database import open_tables, secrets_in
+from nautilus_ext.app.preflight import check_machine
+from nautilus_ext.app.summary import show_summary
+from nautilus_ext.app.view import Part, View
+from nautilus_ext.config.suite import MAX_STOP_S
+from nautilus_ext.errors import BookLost
+from nautilus_ext.logs import LogSession, Masker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nautilus_ext.app.database import Tables
+    from nautilus_ext.app.node import Node
+    from nautilus_ext.app.screen import Screen
+    from nautilus_ext.config.load import Config
+
+LOG_CLOSE_S = 1.0
+_logger = logging.getLogger(__name__)
+
+
+def run_live(config: Config, screen: Screen, *, seconds: float | None, book: str | None) -> int:
+    """Trade until asked to stop; return the exit code."""
+    book_id = book or f"{config.trader_id}.{config.world}"
+    with prepared_tables(config, screen) as tables, open_log(config, tables) as log:
+        return _LiveRun(config, screen, log).run(tables, book_id, seconds)
+
+
+@contextmanager
+def prepared_tables(config: Config, screen: Screen) -> Iterator[Tables]:
+    """A machine that is fit and tables that are current, told step by step."""
+    with screen.step("machine") as step:
+        check_machine(config.data_dir)
+        step.detail = str(config.data_dir)
+    with screen.step("database") as step:
+        tables = open_tables(config)
+        step.detail = tables.place
+    with tables:
+        if tables.auto_migrate:
+            with screen.step("schema") as step:
+                applied = tables.migrate()
+                step.detail = f"migrated to {applied[-1]}" if applied else "up to date"
+        yield tables
+
+
+def open_log(config: Config, tables: Tables) -> LogSession:
+    """A log without a file yet: the file belongs to the book, and a book may turn out to be another node's."""
+    masker = Masker(config.secrets.masked | secrets_in(tables))
+    return LogSession.start(level=config.suite.logging_ext.level, masker=masker)
+
+
+def attach_log_file(log: LogSession, config: Config, book_id: str) -> str:
+    settings = config.suite.logging_ext
+    path = config.log_folder / f"{book_id}.jsonl"
+    log.attach_file(path, max_bytes=settings.file_size_bytes_max, retain_files=settings.retain_files)
+    return str(path)
+
+
+class _LiveRun:
+    """What the callbacks of one run share."""
+
+    def __init__(self, config: Config, screen: Screen, log: LogSession) -> None:
+        self._config = config
+        self._screen = screen
+        self._log = log
+        self._hold: BookHold | None = None
+        self._watchdog = threading.Timer(MAX_STOP_S - LOG_CLOSE_S, self._overdue)
+        self._watchdog.daemon = True
+
+    def run(self, tables: Tables, book_id: str, seconds: float | None) -> int:
+        with self._screen.step("book") as step:
+            hold = self._hold = self._acquire(tables, book_id)
+            step.detail = f"{book_id}, run {hold.run}"
+        exit_code = 1
+        try:
+            exit_code = self._trade(hold, seconds, attach_log_file(self._log, self._config, book_id))
+        finally:
+            hold.release(clean=exit_code == 0, exit_code=exit_code)
+            self._watchdog.cancel()
+        return exit_code
+
+    def _acquire(self, tables: Tables, book_id: str) -> BookHold:
+        return BookHold.acquire(
+            lambda: tables.app_url,
+            book_id=book_id,
+            trader_id=self._config.trader_id,
+            environment=self._config.world,
+            instance_id=str(uuid4()),
+            connect_timeout_s=self._config.suite.database.connect_timeout_s,
+            on_lost=self._lost,
+        )
+
+    def _trade(self, hold: BookHold, seconds: float | None, log_file: str) -> int:
+        config, screen = self._config, self._screen
+        with screen.step("node") as step:
+            from nautilus_ext.app.node import Node  # noqa: PLC0415 - most of this step is importing the engine
+
+            screen.console.file = self._log.capture_output()
+            node = Node(config)
+            step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
+        frame = View(book=hold.book_id, run=hold.run, world=config.world)
+        try:
+            with screen.step("venues") as step:
+                node.start(on_stopping=self._stopping)
+                step.detail = "connected and reconciled"
+            self._show(hold, node)
+            ended = node.trade(seconds, frame)
+            view = node.look(frame)
+        finally:
+            screen.close()
+            node.dispose()
+        show_summary(screen, view, ended, log_file)
+        return 0 if ended.failure is None else 1
+
+    def _show(self, hold: BookHold, node: Node) -> None:
+        hold.set_status("running")
+        self._log.show_lines = not self._screen.tty
+        self._screen.watch(lambda: self._whole(hold, node.view))
+
+    def _whole(self, hold: BookHold, view: View | None) -> View | None:
+        """The node's own view, with the parts around it that are not the node's."""
+        if view is None:
+            return None
+        lost = self._log.lost
+        parts = [
+            *view.parts,
+            Part("database", hold.status.word, well=hold.status.word == "held"),
+            Part("log", f"{lost:,} lines lost" if lost else "written", well=not lost),
+        ]
+        return replace(view, parts=parts, alerts=[f"{alert.ts[11:19]} {alert.message}" for alert in self._log.alerts])
+
+    def _stopping(self, reason: str) -> None:
+        """The end is asked for: from here on the clock runs, and a part that hangs is left behind."""
+        assert self._hold is not None, "a run that stops has its book"
+        self._watchdog.start()
+        _logger.info("stopping: %s", reason)
+        self._hold.set_status("stopping")
+        self._screen.close()
+        self._screen.say(f"  stopping: {reason}")
+
+    def _overdue(self) -> None:
+        self._abandon(f"the stop took longer than {MAX_STOP_S:g} s and was cut short: venues keep what is working", 1)
+
+    def _lost(self, reason: str) -> None:
+        """Another node owns the book: not one more order, not even the strategies' own clean-up."""
+        self._abandon(f"lost the book: {reason}", BookLost.exit_code)
+
+    def _abandon(self, message: str, exit_code: int) -> None:
+        _logger.critical(message)
+        self._screen.close()
+        self._screen.say(f"  ✗ {message}")
+        self._log.close(LOG_CLOSE_S)
+        os._exit(exit_code)

@@ -1,0 +1,86 @@
+"""The run command: arguments in, exit code out. An operator's mistake ends in one clear message."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from nautilus_ext.app.command import Command, Interrupted
+from nautilus_ext.app.screen import Screen
+from nautilus_ext.config import book_name_problem
+from nautilus_ext.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from nautilus_ext.config import Config
+
+
+def run_command(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    return Command().run(lambda command: _start(command, options))
+
+
+def _start(command: Command, options: argparse.Namespace) -> int:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    _check_options(options)
+    screen = Screen(sys.stdout)
+    screen.say(f"exec-suite-nt  {options.config}{'  as a backtest' if options.backtest else ''}")
+    with screen.step("configuration") as step:
+        config = command.load(options.config, backtest=options.backtest)
+        step.detail = f"{config.trader_id}, {config.world}"
+    for note in config.notes:
+        screen.say(f"  note: {note}")
+    return _run(config, screen, options)
+
+
+def _run(config: Config, screen: Screen, options: argparse.Namespace) -> int:
+    # Each world imports its own half of the engine: neither start pays for the other.
+    if config.world == "backtest":
+        from nautilus_ext.app.backtest import run_backtest  # noqa: PLC0415 - see above
+
+        return run_backtest(config, screen, book=options.book)
+    from nautilus_ext.app.live import run_live  # noqa: PLC0415 - see above
+
+    return run_live(config, screen, seconds=options.seconds, book=options.book)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    problems: list[Problem] = []
+    if options.book is not None and (problem := book_name_problem(options.book)):
+        problems.append(problem)
+    if options.seconds is not None and options.backtest:
+        problems.append(Problem("--seconds", "goes with a live or paper run; a backtest ends with its data"))
+    if problems:
+        raise ConfigError("command line", problems)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nautilus_ext.run",
+        description="Run one config: live or paper as its environment says, or as a backtest.",
+        epilog="exit codes: 0 ended as asked, 1 a defect or a crash, 2 change the file or the command, 3 cure this machine, "
+        "4 cure the database, 5 another node has the book, 6 a venue did not connect, 130 stopped before it ran",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a JSON file, for example node_configs/paper.json")
+    parser.add_argument("--backtest", action="store_true", help="run the same file as a backtest")
+    parser.add_argument("--seconds", type=_positive, metavar="N", help="end by itself after N seconds of trading")
+    parser.add_argument("--book", metavar="NAME", help="another name for the trading history than trader_id and environment")
+    return parser
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return value

@@ -1,0 +1,206 @@
+"""One TradingNode from a checked config: built, run, stopped within a bound, whatever state it is in."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nautilus_ext.app import snapshot
+from nautilus_ext.app.clients import late_factory
+from nautilus_ext.app.view import Part, View
+from nautilus_ext.config.shape import decode_hook
+from nautilus_ext.config.suite import MAX_STOP_S
+from nautilus_ext.errors import ConfigError, Problem, VenueError
+from nautilus_ext.logs import EventLog
+from nautilus_trader.live.config import TradingNodeConfig
+from nautilus_trader.live.node import TradingNode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nautilus_ext.config.load import Config
+
+SHUTDOWN_TOPIC = "commands.system.shutdown"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOOK_EVERY_S = 0.5
+CANCEL_TIMEOUT_S = 1.0
+POLL_S = 0.02
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended: as asked (`failure` is None), or why not."""
+
+    reason: str
+    failure: str | None
+    ran_s: float
+
+
+class Node:
+    """Owns the loop and the TradingNode on it; `trade` returns when it has stopped, `dispose` frees both."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        self._clients: list[Any] = []
+        self._node = _build(config, self._loop, self._clients)
+        self.event_log = next(actor for actor in self._node.trader.actors() if isinstance(actor, EventLog))
+        self._running: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._started = asyncio.Event()
+        self._reason = ""
+        self._failure: str | None = None
+        self._began_s = 0.0
+        self._on_stopping: Callable[[str], None] = lambda _reason: None
+        self.view: View | None = None
+
+    def start(self, on_stopping: Callable[[str], None]) -> None:
+        """Connect, reconcile and start the strategies; raise VenueError when that fails. A signal ends it early."""
+        self._on_stopping = on_stopping
+        self._loop.run_until_complete(self._start())
+
+    def trade(self, seconds: float | None, frame: View) -> Ended:
+        """Run until a signal, the end of `seconds` or a failure. `frame` is what the view repeats unchanged."""
+        self._loop.run_until_complete(self._trade(seconds, frame))
+        return Ended(self._reason, self._failure, self._ran_s())
+
+    def look(self, frame: View) -> View:
+        """The node as it is now. Only on the thread that runs the node, or after the end of it."""
+        cache = self._node.cache
+        venues = {instrument_id.venue for instrument_id in cache.instrument_ids()}
+        return replace(
+            frame,
+            running_s=self._ran_s(),
+            counts=dict(self.event_log.counts),
+            working=snapshot.working_count(cache),
+            positions=snapshot.position_rows(cache),
+            positions_open=cache.positions_open_count(),
+            pnl=snapshot.profit(self._node.portfolio, venues),
+            parts=[*(Part(client.id.value, *_connection(client)) for client in self._clients)],
+            recent=self.event_log.recent_lines(),
+        )
+
+    def dispose(self) -> None:
+        self._node.dispose()
+
+    def _ran_s(self) -> float:
+        return time.monotonic() - self._began_s if self._began_s else 0.0
+
+    async def _start(self) -> None:
+        for number in STOP_SIGNALS:
+            self._loop.add_signal_handler(number, self._stop, f"received {number.name}")
+        self._node.kernel.msgbus.subscribe(SHUTDOWN_TOPIC, self._on_shutdown)
+        self._watch_start()
+        self._running = self._loop.create_task(self._node.run_async())
+        await _first(self._started.wait(), self._wake.wait())
+        if self._node.trader.is_running:
+            self._began_s = time.monotonic()
+        elif not self._wake.is_set():
+            failure = self._why_not_started()
+            await self._end()
+            raise VenueError(failure)
+
+    def _watch_start(self) -> None:
+        """Nautilus goes on idling when its start fails: learn of the end of the start, good or bad."""
+        kernel = self._node.kernel
+        start = kernel.start_async
+
+        async def start_and_tell() -> None:
+            try:
+                await start()
+            finally:
+                self._started.set()
+
+        kernel.start_async = start_and_tell
+
+    async def _trade(self, seconds: float | None, frame: View) -> None:
+        assert self._running is not None, "start comes before trade"
+        end_s = self._began_s + seconds if seconds is not None else float("inf")
+        while not self._wake.is_set():
+            self.view = self.look(frame)
+            wait_s = min(LOOK_EVERY_S, max(0.0, end_s - time.monotonic()))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait_s)
+            if time.monotonic() >= end_s:
+                self._stop(f"{seconds:g} seconds are over")
+            elif self._running.done():
+                self._fail("the engines ended by themselves: see the log")
+        await self._end()
+
+    async def _end(self) -> None:
+        """Stop in an order that no state of the node can turn into a hang; the caller's watchdog bounds the whole."""
+        kernel, running = self._node.kernel, self._running
+        assert running is not None, "start comes before the end"
+        if not self._started.is_set():
+            running.cancel()  # a start that finished during the stop would start the strategies again
+            await asyncio.wait({running}, timeout=CANCEL_TIMEOUT_S)
+        if not kernel._is_stopping and kernel.is_running():  # noqa: SLF001 - an engine's own shutdown may be under way
+            await self._node.stop_async()
+        deadline_s = time.monotonic() + MAX_STOP_S
+        while kernel.is_running() and time.monotonic() < deadline_s:
+            await asyncio.sleep(POLL_S)
+        await asyncio.wait({running}, timeout=CANCEL_TIMEOUT_S)
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=CANCEL_TIMEOUT_S)
+
+    def _stop(self, reason: str) -> None:
+        if self._wake.is_set():
+            return
+        self._reason = reason
+        self._wake.set()
+        self._on_stopping(reason)
+
+    def _fail(self, failure: str) -> None:
+        self._failure = self._failure or failure
+        self._stop(failure)
+
+    def _on_shutdown(self, command: Any) -> None:
+        self._fail(f"Nautilus shut down: {command.reason}")
+
+    def _why_not_started(self) -> str:
+        away = [client.id.value for client in self._clients if not client.is_connected]
+        if away:
+            return f"not connected within {self._node._config.timeout_connection:g} s: {', '.join(away)}"  # noqa: SLF001 - the only door
+        return "reconciliation with the venues, or the portfolio, was not ready in time: see the log"
+
+
+def _build(config: Config, loop: asyncio.AbstractEventLoop, clients: list[Any]) -> TradingNode:
+    tree = {key: value for key, value in config.tree.items() if key not in ("data_clients", "exec_clients")}
+    try:
+        settings = msgspec.convert(tree, TradingNodeConfig, strict=False, dec_hook=decode_hook)
+        settings = msgspec.structs.replace(
+            settings,
+            data_clients={spec.name: spec.decode(spec.config) for spec in config.data_clients},
+            exec_clients={spec.name: spec.decode(spec.config) for spec in config.exec_clients},
+        )
+        node = TradingNode(config=settings, loop=loop)
+        for spec in config.data_clients:
+            node.add_data_client_factory(spec.name, late_factory(spec, config.secrets, clients))
+        for spec in config.exec_clients:
+            node.add_exec_client_factory(spec.name, late_factory(spec, config.secrets, clients))
+        node.build()
+    except Exception as error:
+        refusal = f"Nautilus refuses this config: {type(error).__name__}: {error}"
+        raise ConfigError(str(config.source), [Problem("", refusal)]) from error
+    return node
+
+
+def _connection(client: Any) -> tuple[str, bool]:
+    return ("connected", True) if client.is_connected else ("not connected", False)
+
+
+async def _first(*awaitables: Any) -> None:
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()

@@ -1,0 +1,141 @@
+"""What the command line's verbs do. Each takes the command and its arguments and returns an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from nautilus_ext.app.database import open_tables
+from nautilus_ext.app.preflight import check_machine
+from nautilus_ext.config.backtest import parity_report
+from nautilus_ext.config.schema import json_schema
+from nautilus_ext.errors import ConfigError
+from nautilus_ext.logs import Masker
+from nautilus_ext.schema import connect
+from nautilus_ext.schema.books import last_holder
+
+if TYPE_CHECKING:
+    import argparse
+    from datetime import timedelta
+
+    from nautilus_ext.app.command import Command
+    from nautilus_ext.config import Config
+    from nautilus_ext.schema.books import Holder
+
+EXIT_OK = 0
+EXIT_NO_HEARTBEAT = 1
+HEARTBEAT_AGE_S_MAX = 15.0
+
+
+def check(command: Command, options: argparse.Namespace) -> int:
+    """Say everything about a config: what is wrong, what deserves a look, what it becomes."""
+    try:
+        config = command.load(options.config, backtest=options.backtest)
+    except ConfigError as error:
+        if not options.json:
+            raise
+        _print_json({"ok": False, "source": error.source, "problems": [_as_dict(problem) for problem in error.problems]})
+        return error.exit_code
+    parity = parity_report(config) if options.backtest else []
+    if options.json:
+        _print_json(_report(config, parity, expand=options.expand))
+        return EXIT_OK
+    _say(f"{config.source}: fine ({config.trader_id}, {config.world})")
+    for note in config.notes:
+        _say(f"  note: {note}")
+    for line in parity:
+        _say(f"  parity: {line}")
+    if options.expand:
+        _print_json(_expanded(config))
+    return EXIT_OK
+
+
+def _report(config: Config, parity: list[Any], *, expand: bool) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "ok": True,
+        "source": str(config.source),
+        "trader_id": config.trader_id,
+        "world": config.world,
+        "notes": [_as_dict(note) for note in config.notes],
+        "parity": [_as_dict(line) for line in parity],
+    }
+    return {**report, "expanded": _expanded(config)} if expand else report
+
+
+def _expanded(config: Config) -> dict[str, Any]:
+    """Plain Nautilus configuration, with the placeholders of secrets: it can be saved and shared."""
+    return json.loads(Masker(config.secrets.masked).text(json.dumps(config.tree)))
+
+
+def migrate(command: Command, options: argparse.Namespace) -> int:
+    config = command.load(options.config, backtest=options.backtest)
+    check_machine(config.data_dir)
+    with open_tables(config) as tables:
+        applied = tables.migrate()
+        _say(f"{tables.place}: {'migrated to ' + applied[-1] if applied else 'up to date'}")
+    return EXIT_OK
+
+
+def status(command: Command, options: argparse.Namespace) -> int:
+    """A health check: 0 when the node of the book wrote its heartbeat a moment ago, 1 when it did not."""
+    config = command.load(options.config)
+    book_id = options.book or f"{config.trader_id}.{config.world}"
+    holder = asyncio.run(_holder(config, book_id))
+    alive = holder is not None and holder.status == "running" and _seconds(holder.heartbeat_age) <= HEARTBEAT_AGE_S_MAX
+    if options.json:
+        _print_json({"book_id": book_id, "alive": alive, "node": _holder_dict(holder)})
+    elif holder is None:
+        _say(f"{book_id}: no node has run yet")
+    else:
+        _say(
+            f"{book_id}: {holder.status}, run {holder.run} on {holder.host} (pid {holder.pid}), "
+            f"heartbeat {_seconds(holder.heartbeat_age):,.1f} s ago"
+        )
+    return EXIT_OK if alive else EXIT_NO_HEARTBEAT
+
+
+async def _holder(config: Config, book_id: str) -> Holder | None:
+    with open_tables(config) as tables:
+        connection = await connect(tables.app_url, timeout_s=config.suite.database.connect_timeout_s)
+        try:
+            return await last_holder(connection, book_id)
+        finally:
+            await connection.close()
+
+
+def _holder_dict(holder: Holder | None) -> dict[str, Any] | None:
+    if holder is None:
+        return None
+    return {
+        "run": holder.run,
+        "instance_id": holder.instance_id,
+        "host": holder.host,
+        "pid": holder.pid,
+        "status": holder.status,
+        "started_at": holder.started_at.isoformat(),
+        "heartbeat_age_s": _seconds(holder.heartbeat_age),
+    }
+
+
+def schema(command: Command, options: argparse.Namespace) -> int:
+    del command, options  # the schema is the same for everyone
+    _print_json(json_schema())
+    return EXIT_OK
+
+
+def _seconds(age: timedelta) -> float:
+    return age.total_seconds()
+
+
+def _as_dict(problem: Any) -> dict[str, str]:
+    return {"path": problem.path, "message": problem.message}
+
+
+def _print_json(value: Any) -> None:
+    _say(json.dumps(value, indent=2))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

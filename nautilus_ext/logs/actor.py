@@ -1,0 +1,126 @@
+"""The actor that turns what happens to orders, positions and accounts into log records."""
+
+import logging
+from collections import deque
+from typing import Any
+
+from nautilus_trader.common.actor import Actor
+from nautilus_trader.common.config import ActorConfig
+
+from nautilus_ext.logs.intake import EVENTS_LOGGER, EventRecord
+
+RECENT_EVENTS_MAX = 12
+
+_LOGGER = logging.getLogger(EVENTS_LOGGER)
+_REFUSALS = frozenset({"OrderDenied", "OrderRejected", "OrderModifyRejected", "OrderCancelRejected"})
+_FILE_ONLY = frozenset({"OrderInitialized", "OrderPendingUpdate", "OrderPendingCancel", "AccountState"})
+_COUNTED = {
+    "OrderSubmitted": "submitted",
+    "OrderAccepted": "accepted",
+    "OrderFilled": "filled",
+    "OrderDenied": "denied",
+    "OrderRejected": "rejected",
+    "OrderCanceled": "canceled",
+    "OrderExpired": "expired",
+}
+
+
+class EventLogConfig(ActorConfig, frozen=True):
+    """Configuration of `EventLog`.
+
+    Parameters
+    ----------
+    log_orders : bool, default True
+        If every state change of an order that is not a fill becomes a record.
+    log_fills : bool, default True
+        If every fill becomes a record.
+    log_positions : bool, default True
+        If every opening, change and closing of a position becomes a record.
+    log_accounts : bool, default True
+        If every change of an account's balances becomes a record.
+
+    """
+
+    log_orders: bool = True
+    log_fills: bool = True
+    log_positions: bool = True
+    log_accounts: bool = True
+
+
+class EventLog(Actor):
+    """One record per submission, fill and state change, on the logger `nautilus_ext.events`.
+
+    `counts` and `recent` are for a live view in another thread. They count what is not logged, too.
+    """
+
+    def __init__(self, config: EventLogConfig | None = None) -> None:
+        config = config or EventLogConfig()
+        super().__init__(config)
+        self._config = config
+        self.counts = dict.fromkeys(_COUNTED.values(), 0)
+        self.recent: deque[EventRecord] = deque(maxlen=RECENT_EVENTS_MAX)
+        self.faults = 0
+
+    def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
+        """Subscribe here, before reconciliation and the first account state; events after our stop are real, too."""
+        super().register_base(portfolio, msgbus, cache, clock)
+        msgbus.subscribe(topic="events.order.*", handler=self._on_order)
+        if self._config.log_positions:
+            msgbus.subscribe(topic="events.position.*", handler=self._on_position)
+        if self._config.log_accounts:
+            msgbus.subscribe(topic="events.account.*", handler=self._on_account)
+
+    def on_start(self) -> None:
+        """Nothing: the base class would log a warning."""
+
+    def on_stop(self) -> None:
+        """Nothing: what the strategies' stop causes comes later and is logged, too."""
+
+    def recent_lines(self) -> list[str]:
+        """The last order events, oldest first; for any thread."""
+        return [record.getMessage() for record in list(self.recent)]
+
+    def _on_order(self, event: Any) -> None:
+        try:
+            name = type(event).__name__
+            counted = _COUNTED.get(name)
+            if counted:
+                self.counts[counted] += 1
+            record = self._order_record(event, name)
+            if name not in _FILE_ONLY:
+                self.recent.append(record)
+            if self._config.log_fills if name == "OrderFilled" else self._config.log_orders:
+                _log(record)
+        except Exception as e:  # noqa: BLE001  an exception in a subscriber would end the node
+            self._fault(e)
+
+    def _order_record(self, event: Any, name: str) -> EventRecord:
+        order = self.cache.order(event.client_order_id)
+        init, state = None, ()
+        if order is not None:
+            init = order.init_event
+            state = (order.quantity, order.filled_qty, order.price if order.has_price else None)
+        levelno = logging.WARNING if name in _REFUSALS else logging.INFO
+        return EventRecord(event, init, state, component="orders", levelno=levelno, shown=name not in _FILE_ONLY)
+
+    def _on_position(self, event: Any) -> None:
+        try:
+            _log(EventRecord(event, None, (), component="positions", levelno=logging.INFO, shown=True))
+        except Exception as e:  # noqa: BLE001  as above
+            self._fault(e)
+
+    def _on_account(self, event: Any) -> None:
+        try:
+            _log(EventRecord(event, None, (), component="accounts", levelno=logging.INFO, shown=False))
+        except Exception as e:  # noqa: BLE001  as above
+            self._fault(e)
+
+    def _fault(self, error: Exception) -> None:
+        self.faults += 1
+        if self.faults == 1:
+            _LOGGER.error("an event could not be logged; further ones are only counted", exc_info=error)
+
+
+def _log(record: EventRecord) -> None:
+    if _LOGGER.isEnabledFor(record.levelno):
+        _LOGGER.handle(record)

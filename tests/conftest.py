@@ -1,0 +1,117 @@
+"""Fixtures of the whole suite: one real PostgreSQL for the session, a database of its own for each test that asks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from nautilus_ext import schema
+from nautilus_ext.embedded import EmbeddedPostgres, postmaster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+MEMORY_FOLDER = Path("/dev/shm")
+QUICK_NOT_DURABLE = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}
+FOLDER_PREFIX = "exec-suite-test-"
+WAIT_TIMEOUT_S = 10.0
+POLL_S = 0.01
+SERVER_STOP_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Database:
+    """A fresh database that the owner role owns; the application role may connect, and no more."""
+
+    name: str
+    owner_url: str
+    app_url: str
+
+
+def _wait_until(predicate: Callable[[], object], timeout_s: float = WAIT_TIMEOUT_S) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not predicate():
+        if time.monotonic() > deadline_s:
+            pytest.fail(f"not true within {timeout_s} s: {predicate}")
+        time.sleep(POLL_S)
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., None]:
+    """Poll until the predicate holds; the test fails when it does not within `timeout_s`."""
+    return _wait_until
+
+
+def _remove_left_behind(parent: Path) -> None:
+    """Free the memory that a killed session held: its server is gone by now, its folder is not."""
+    for users_lock in parent.glob(f"{FOLDER_PREFIX}*/postgres/{postmaster.USERS_LOCK}"):
+        if postmaster.is_free(users_lock.parent, postmaster.USERS_LOCK):
+            shutil.rmtree(users_lock.parent.parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def fast_folder() -> Iterator[Path]:
+    """A folder in memory where the machine has one, removed at the end."""
+    parent = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else Path(tempfile.gettempdir())
+    _remove_left_behind(parent)
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def server_folder(fast_folder: Path) -> Iterator[Path]:
+    """A folder for a server of the test's own: what still runs there is stopped, then the folder is removed."""
+    folder = fast_folder / f"server-{uuid4().hex[:12]}"
+    yield folder
+    if folder.is_dir():
+        postmaster.stop_server(folder)
+        _wait_until(lambda: postmaster.is_free(folder, postmaster.WATCHER_LOCK))
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(fast_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """One real server for the session, quick because it need not survive a power cut."""
+    with EmbeddedPostgres.join(fast_folder / "postgres", settings=QUICK_NOT_DURABLE) as server:
+        yield server
+    _wait_until(lambda: postmaster.is_free(server.folder, postmaster.SERVER_LOCK), SERVER_STOP_TIMEOUT_S)
+
+
+@pytest_asyncio.fixture
+async def empty_database(postgres_server: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """A database without a table."""
+    name = f"test_{uuid4().hex[:12]}"
+    admin = await asyncpg.connect(postgres_server.admin_url)
+    try:
+        await admin.execute(f"CREATE DATABASE {name} OWNER suite_owner STRATEGY file_copy")
+        yield Database(name, _in_database(postgres_server.owner_url, name), _in_database(postgres_server.app_url, name))
+    finally:
+        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await admin.close()
+
+
+def _in_database(url: str, name: str) -> str:
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+@pytest.fixture
+def database(empty_database: Database) -> Database:
+    """A database with the tables of this version."""
+    schema.upgrade(empty_database.owner_url, empty_database.app_url, timeout_s=WAIT_TIMEOUT_S)
+    return empty_database

@@ -1,0 +1,198 @@
+"""A real engine: what its cache says happened is in the log, once each."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
+from nautilus_trader.config import ImportableActorConfig, LoggingConfig, StrategyConfig
+from nautilus_trader.model.currencies import BTC, USDT
+from nautilus_trader.model.data import QuoteTick
+from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
+from nautilus_trader.model.identifiers import Venue
+from nautilus_trader.model.objects import Money, Quantity
+from nautilus_trader.test_kit.providers import TestInstrumentProvider
+from nautilus_trader.test_kit.stubs.events import TestEventStubs
+from nautilus_trader.test_kit.stubs.execution import TestExecStubs
+from nautilus_trader.trading.strategy import Strategy
+
+from nautilus_ext.logs import EventLog, EventLogConfig, LogSession
+
+INSTRUMENT = TestInstrumentProvider.btcusdt_binance()
+ORDER_STATES = ("OrderInitialized", "OrderDenied", "OrderSubmitted", "OrderAccepted", "OrderFilled", "OrderCanceled")
+
+
+class Mixed(Strategy):
+    """Market, resting, modified, cancelled and denied orders; one more while it is being stopped."""
+
+    quotes = 0
+
+    def on_start(self):
+        self.subscribe_quote_ticks(INSTRUMENT.id)
+
+    def on_quote_tick(self, tick):
+        self.quotes += 1
+        if self.quotes % 5 == 1:
+            side = OrderSide.BUY if self.quotes % 2 else OrderSide.SELL
+            self.submit_order(self.order_factory.market(INSTRUMENT.id, side, INSTRUMENT.make_qty("0.5")))
+        if self.quotes % 10 == 3:
+            self.resting = self._limit("40000.00")
+            self.submit_order(self.resting)
+        if self.quotes % 10 == 5:
+            self.modify_order(self.resting, price=INSTRUMENT.make_price("41000.00"))
+        if self.quotes % 10 == 7:
+            self.cancel_order(self.resting)
+        if self.quotes == 20:
+            self.submit_order(self.order_factory.market(INSTRUMENT.id, OrderSide.BUY, Quantity.from_str("0.123456789")))
+
+    def on_stop(self):
+        self.submit_order(self._limit("39000.00"))
+
+    def _limit(self, price):
+        return self.order_factory.limit(
+            INSTRUMENT.id, OrderSide.BUY, INSTRUMENT.make_qty("0.1"), INSTRUMENT.make_price(price), tags=["op:1"]
+        )
+
+
+@pytest.fixture
+def engine():
+    actor = ImportableActorConfig(
+        actor_path="nautilus_ext.logs:EventLog", config_path="nautilus_ext.logs:EventLogConfig", config={}
+    )
+    yield_from = _engine(actors=[actor])
+    yield yield_from
+    yield_from.dispose()
+
+
+def _engine(actors=()):
+    engine = BacktestEngine(BacktestEngineConfig(actors=list(actors), logging=LoggingConfig(bypass_logging=True)))
+    engine.add_venue(Venue("BINANCE"), OmsType.NETTING, AccountType.CASH, [Money(9_000_000, USDT), Money(99, BTC)])
+    engine.add_instrument(INSTRUMENT)
+    engine.add_strategy(Mixed(StrategyConfig(strategy_id="MIXED-001")))
+    size = INSTRUMENT.make_qty("10")
+    prices = [(INSTRUMENT.make_price(50_000 + n), INSTRUMENT.make_price(50_001 + n), n * 10**9) for n in range(1, 41)]
+    engine.add_data([QuoteTick(INSTRUMENT.id, bid, ask, size, size, ts, ts) for bid, ask, ts in prices])
+    return engine
+
+
+def run(engine, path, level="INFO"):
+    with LogSession.start(level=level) as session:
+        session.attach_file(path, max_bytes=10_000_000, retain_files=1)
+        engine.run()
+        session.close(timeout_s=20)
+        assert session.lost == 0
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_each_event_of_each_order_is_one_record(engine, tmp_path):
+    """Per order exactly one submission record, one per fill, one per other event, as the cache knows them."""
+    records = run(engine, tmp_path / "book.jsonl")
+    logged = Counter((r["event"], r["event_id"]) for r in records if r["component"] == "orders")
+    events = [event for order in engine.cache.orders() for event in order.events]
+    unapplied = {"OrderPendingUpdate", "OrderPendingCancel"}
+    expected = Counter((type(event).__name__, event.id.value) for event in events)
+    assert {key: n for key, n in logged.items() if key[0] not in unapplied} == {
+        key: n for key, n in expected.items() if key[0] not in unapplied
+    }
+    assert set(logged.values()) == {1}
+    assert set(ORDER_STATES) <= {name for name, _ in logged}
+    submitted = Counter(r["client_order_id"] for r in records if r["event"] == "OrderSubmitted")
+    assert submitted == Counter(o.client_order_id.value for o in engine.cache.orders() if o.status_string() != "DENIED")
+
+
+def test_records_say_what_the_order_is(engine, tmp_path):
+    """A submission record alone answers: which side, how much, at which price, for whom."""
+    records = run(engine, tmp_path / "book.jsonl")
+    for record in [r for r in records if r["event"] == "OrderSubmitted"]:
+        order = next(o for o in engine.cache.orders() if o.client_order_id.value == record["client_order_id"])
+        assert record["side"] == order.side_string()
+        assert record["type"] == order.type_string()
+        assert record["quantity"] == str(order.init_event.quantity)
+        assert record["strategy_id"] == order.strategy_id.value
+        assert record.get("price") == order.init_event.options.get("price")
+    canceled = next(r for r in records if r["event"] == "OrderCanceled")
+    assert canceled["price"] == "41000.00"
+    (denied,) = [r for r in records if r["event"] == "OrderDenied"]
+    assert denied["level"] == "WARNING"
+    assert "precision" in denied["reason"]
+
+
+def test_positions_and_accounts_are_in_it(engine, tmp_path):
+    """Each position is opened and closed in the log; the first account state, before the start, is not missing."""
+    records = run(engine, tmp_path / "book.jsonl")
+    names = Counter(record["event"] for record in records)
+    assert names["PositionOpened"] >= 1
+    assert names["PositionClosed"] == len([p for p in engine.cache.positions() if p.is_closed]) + names_of_snapshots(
+        engine
+    )
+    account = engine.cache.accounts()[0]
+    assert names["AccountState"] == account.event_count
+
+
+def names_of_snapshots(engine):
+    return sum(len(engine.cache.position_snapshots(p.id)) for p in engine.cache.positions())
+
+
+def test_orders_of_the_stop_are_logged(engine, tmp_path):
+    """The actor stops before the strategies: what they do in on_stop is real."""
+    records = run(engine, tmp_path / "book.jsonl")
+    assert "39000.00" in [record.get("price") for record in records if record["event"] == "OrderInitialized"]
+
+
+@pytest.mark.parametrize("switch", ["log_orders", "log_fills", "log_positions", "log_accounts"])
+def test_each_kind_can_be_switched_off(tmp_path, switch):
+    """One switch removes its kind and nothing else; the counts for the live view go on."""
+    engine = _engine()
+    actor = EventLog(EventLogConfig(**{switch: False}))
+    engine.add_actor(actor)
+    records = run(engine, tmp_path / "book.jsonl")
+    names = {record["event"] for record in records}
+    kinds = {
+        "log_orders": bool(names & {"OrderInitialized", "OrderSubmitted", "OrderAccepted", "OrderDenied"}),
+        "log_fills": "OrderFilled" in names,
+        "log_positions": "PositionOpened" in names,
+        "log_accounts": "AccountState" in names,
+    }
+    assert kinds == {kind: kind != switch for kind in kinds}
+    statuses = Counter(order.status_string() for order in engine.cache.orders())
+    assert actor.counts["denied"] == statuses["DENIED"]
+    assert actor.counts["canceled"] == statuses["CANCELED"]
+    assert (
+        actor.counts["filled"] == sum(order.event_count for order in engine.cache.orders()) and actor.counts["filled"]
+    )
+    engine.dispose()
+
+
+def test_an_external_order_shows_although_nobody_initialized_it(tmp_path):
+    """A reconciled order publishes no OrderInitialized: its first event says what it is all the same."""
+    engine = _engine()
+    actor = EventLog()
+    engine.add_actor(actor)
+    order = TestExecStubs.make_accepted_order(instrument=INSTRUMENT)
+    path = tmp_path / "book.jsonl"
+    with LogSession.start() as session:
+        session.attach_file(path, max_bytes=1_000_000, retain_files=1)
+        engine.kernel.cache.add_order(order)
+        engine.kernel.msgbus.publish("events.order.EXTERNAL", TestEventStubs.order_accepted(order))
+    (record,) = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (record["event"], record["side"], record["quantity"]) == ("OrderAccepted", "BUY", str(order.quantity))
+    assert order.client_order_id.value in actor.recent_lines()[-1]
+    engine.dispose()
+
+
+def test_an_error_in_a_handler_stays_in_the_handler(tmp_path):
+    """An exception on the bus would end a live node: the first one is logged, all are counted."""
+    engine = _engine()
+    actor = EventLog()
+    engine.add_actor(actor)
+    path = tmp_path / "book.jsonl"
+    with LogSession.start() as session:
+        session.attach_file(path, max_bytes=1_000_000, retain_files=1)
+        for topic in ("events.order.S-1", "events.order.S-1"):
+            engine.kernel.msgbus.publish(topic, object())
+    (record,) = [json.loads(line) for line in path.read_text().splitlines()]
+    assert actor.faults == 2
+    assert "AttributeError" in record["exception"]
+    engine.dispose()
