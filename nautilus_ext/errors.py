@@ -74,7 +74,7 @@ class BookTaken(BookError):
 
 
 class BookLost(BookError):
-    """This node no longer owns its book and has stopped: another node trades it now."""
+    """The book is another node's by now, and this node has stopped."""
 
 
 class VenueError(SuiteError):

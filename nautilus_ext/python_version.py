@@ -6,8 +6,7 @@ OLDEST = (3, 12)
 TOO_NEW = (3, 14)
 
 
-def require_python():
-    # No annotation and no f-string here: they are what an old Python would stumble over.
+def require_python():  # noqa: ANN201 - an annotation or an f-string is what an old Python would stumble over
     if OLDEST <= sys.version_info[:2] < TOO_NEW:
         return
     found = ".".join(str(part) for part in sys.version_info[:3])

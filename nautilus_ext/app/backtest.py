@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from nautilus_trader.backtest.node import BacktestNode
+
 from nautilus_ext.app import snapshot
 from nautilus_ext.app.book import BacktestBook
 from nautilus_ext.app.live import attach_log_file, open_log, prepared_tables
@@ -16,13 +18,13 @@ from nautilus_ext.config.backtest import market_config, parity_report, run_confi
 from nautilus_ext.errors import ConfigError, Problem
 from nautilus_ext.logs import EventLog
 from nautilus_ext.simulation import ensure_catalog
-from nautilus_trader.backtest.node import BacktestNode
 
 if TYPE_CHECKING:
-    from nautilus_ext.app.screen import Screen
-    from nautilus_ext.config import Config
     from nautilus_trader.backtest.engine import BacktestEngine
     from nautilus_trader.backtest.results import BacktestResult
+
+    from nautilus_ext.app.screen import Screen
+    from nautilus_ext.config import Config
 
 
 def run_backtest(config: Config, screen: Screen, *, book: str | None) -> int:
@@ -31,7 +33,7 @@ def run_backtest(config: Config, screen: Screen, *, book: str | None) -> int:
     parity = parity_report(config)
     if parity:
         screen.say(f"  note: {len(parity)} settings are not the same in a backtest: `check --backtest` names them")
-    with prepared_tables(config, screen) as tables, open_log(config, tables) as log:
+    with prepared_tables(config, screen) as tables, open_log(config, tables, screen) as log:
         with screen.step("data") as step:
             catalog, instrument_ids = _catalog(config)
             step.detail = catalog or "the catalogs of backtest.data"

@@ -1,4 +1,4 @@
-"""One command of an operator: arguments in, exit code out, a clear message for every mistake, no secret in any of it."""
+"""One command of an operator: an exit code comes out, a clear message for every mistake, and never a secret."""
 
 from __future__ import annotations
 

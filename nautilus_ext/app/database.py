@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from nautilus_ext.embedded import EmbeddedPostgres
 from nautilus_ext.schema import redact, upgrade
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from nautilus_ext.config.load import Config
 
 EMBEDDED = "embedded"
@@ -36,10 +34,10 @@ class Tables:
         """Bring the tables up to date; return the revisions that were applied."""
         return upgrade(self.owner_url, self.app_url, timeout_s=MIGRATION_TIMEOUT_S)
 
-    def __enter__(self) -> Tables:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.server is not None:
             self.server.close()
 

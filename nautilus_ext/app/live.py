@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 def run_live(config: Config, screen: Screen, *, seconds: float | None, book: str | None) -> int:
     """Trade until asked to stop; return the exit code."""
     book_id = book or f"{config.trader_id}.{config.world}"
-    with prepared_tables(config, screen) as tables, open_log(config, tables) as log:
+    with prepared_tables(config, screen) as tables, open_log(config, tables, screen) as log:
         return _LiveRun(config, screen, log).run(tables, book_id, seconds)
 
 
@@ -55,10 +55,13 @@ def prepared_tables(config: Config, screen: Screen) -> Iterator[Tables]:
         yield tables
 
 
-def open_log(config: Config, tables: Tables) -> LogSession:
+def open_log(config: Config, tables: Tables, screen: Screen) -> LogSession:
     """A log without a file yet: the file belongs to the book, and a book may turn out to be another node's."""
+    settings = config.suite.logging_ext
+    level = settings.backtest_level if config.world == "backtest" else settings.level
     masker = Masker(config.secrets.masked | secrets_in(tables))
-    return LogSession.start(level=config.suite.logging_ext.level, masker=masker)
+    terminal = None if screen.tty else screen.console.file  # on a terminal the live view shows the last lines
+    return LogSession.start(level=level, masker=masker, terminal=terminal)
 
 
 def attach_log_file(log: LogSession, config: Config, book_id: str) -> str:
@@ -96,7 +99,7 @@ class _LiveRun:
             lambda: tables.app_url,
             book_id=book_id,
             trader_id=self._config.trader_id,
-            environment=self._config.world,
+            environment="live" if self._config.world == "live" else "paper",
             instance_id=str(uuid4()),
             connect_timeout_s=self._config.suite.database.connect_timeout_s,
             on_lost=self._lost,
@@ -126,7 +129,6 @@ class _LiveRun:
 
     def _show(self, hold: BookHold, node: Node) -> None:
         hold.set_status("running")
-        self._log.show_lines = not self._screen.tty
         self._screen.watch(lambda: self._whole(hold, node.view))
 
     def _whole(self, hold: BookHold, view: View | None) -> View | None:
@@ -148,7 +150,8 @@ class _LiveRun:
         _logger.info("stopping: %s", reason)
         self._hold.set_status("stopping")
         self._screen.close()
-        self._screen.say(f"  stopping: {reason}")
+        if self._screen.tty:
+            self._screen.say(f"  stopping: {reason}")
 
     def _overdue(self) -> None:
         self._abandon(f"the stop took longer than {MAX_STOP_S:g} s and was cut short: venues keep what is working", 1)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, NoReturn
+
+import psutil
 
 from nautilus_ext.app.command import Command, Interrupted
 from nautilus_ext.app.screen import Screen
@@ -29,6 +32,7 @@ def _start(command: Command, options: argparse.Namespace) -> int:
     _check_options(options)
     screen = Screen(sys.stdout)
     screen.say(f"exec-suite-nt  {options.config}{'  as a backtest' if options.backtest else ''}")
+    screen.done("python and engine", time.time() - psutil.Process().create_time())
     with screen.step("configuration") as step:
         config = command.load(options.config, backtest=options.backtest)
         step.detail = f"{config.trader_id}, {config.world}"
@@ -66,13 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m nautilus_ext.run",
         description="Run one config: live or paper as its environment says, or as a backtest.",
-        epilog="exit codes: 0 ended as asked, 1 a defect or a crash, 2 change the file or the command, 3 cure this machine, "
-        "4 cure the database, 5 another node has the book, 6 a venue did not connect, 130 stopped before it ran",
+        epilog="exit codes: 0 ended as asked, 1 a defect or a crash, 2 change the file or the command, "
+        "3 cure this machine, 4 cure the database, 5 another node has the book, 6 a venue did not connect, "
+        "130 stopped before it ran",
     )
     parser.add_argument("config", metavar="CONFIG", help="a JSON file, for example node_configs/paper.json")
     parser.add_argument("--backtest", action="store_true", help="run the same file as a backtest")
     parser.add_argument("--seconds", type=_positive, metavar="N", help="end by itself after N seconds of trading")
-    parser.add_argument("--book", metavar="NAME", help="another name for the trading history than trader_id and environment")
+    parser.add_argument("--book", metavar="NAME", help="a trading history of another name")
     return parser
 
 

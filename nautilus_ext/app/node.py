@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from nautilus_trader.live.config import TradingNodeConfig
+from nautilus_trader.live.node import TradingNode
 
 from nautilus_ext.app import snapshot
-from nautilus_ext.app.clients import late_factory
+from nautilus_ext.app.clients import add_account, late_factory, split_accounts
 from nautilus_ext.app.view import Part, View
 from nautilus_ext.config.shape import decode_hook
 from nautilus_ext.config.suite import MAX_STOP_S
 from nautilus_ext.errors import ConfigError, Problem, VenueError
 from nautilus_ext.logs import EventLog
-from nautilus_trader.live.config import TradingNodeConfig
-from nautilus_trader.live.node import TradingNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +144,7 @@ class Node:
         if not kernel._is_stopping and kernel.is_running():  # noqa: SLF001 - an engine's own shutdown may be under way
             await self._node.stop_async()
         deadline_s = time.monotonic() + MAX_STOP_S
-        while kernel.is_running() and time.monotonic() < deadline_s:
+        while kernel.is_running() and time.monotonic() < deadline_s:  # noqa: ASYNC110 - Nautilus has no event for it
             await asyncio.sleep(POLL_S)
         await asyncio.wait({running}, timeout=CANCEL_TIMEOUT_S)
         rest = asyncio.all_tasks() - {asyncio.current_task()}
@@ -178,17 +178,20 @@ def _build(config: Config, loop: asyncio.AbstractEventLoop, clients: list[Any]) 
     tree = {key: value for key, value in config.tree.items() if key not in ("data_clients", "exec_clients")}
     try:
         settings = msgspec.convert(tree, TradingNodeConfig, strict=False, dec_hook=decode_hook)
+        firsts, further = split_accounts(config.exec_clients)
         settings = msgspec.structs.replace(
             settings,
             data_clients={spec.name: spec.decode(spec.config) for spec in config.data_clients},
-            exec_clients={spec.name: spec.decode(spec.config) for spec in config.exec_clients},
+            exec_clients={spec.name: spec.decode(spec.config) for spec in firsts},
         )
         node = TradingNode(config=settings, loop=loop)
         for spec in config.data_clients:
             node.add_data_client_factory(spec.name, late_factory(spec, config.secrets, clients))
-        for spec in config.exec_clients:
+        for spec in firsts:
             node.add_exec_client_factory(spec.name, late_factory(spec, config.secrets, clients))
         node.build()
+        for spec in further:
+            add_account(node, spec, late_factory(spec, config.secrets, clients))
     except Exception as error:
         refusal = f"Nautilus refuses this config: {type(error).__name__}: {error}"
         raise ConfigError(str(config.source), [Problem("", refusal)]) from error

@@ -29,7 +29,8 @@ def check_machine(data_dir: Path) -> None:
 def _package_faults() -> Iterator[str]:
     nautilus = metadata.version("nautilus_trader")
     if not nautilus.startswith(NAUTILUS_SERIES):
-        yield f"nautilus_trader is {nautilus}, this suite needs {NAUTILUS_SERIES}*: pip install 'nautilus_trader==1.231.*'"
+        cure = f"pip install 'nautilus_trader=={NAUTILUS_SERIES}*'"
+        yield f"nautilus_trader is {nautilus}, this suite needs {NAUTILUS_SERIES}*: {cure}"
     pandas = metadata.version("pandas")
     if int(pandas.split(".")[0]) >= PANDAS_BELOW:
         yield f"pandas is {pandas}, with which every order costs more than the last: pip install 'pandas<3'"
@@ -45,8 +46,8 @@ def _foreign_packages() -> Iterator[str]:
             yield f"the package {name!r} of exec-suite-nt is missing: pip install --force-reinstall exec-suite-nt"
         elif _OURS not in origin.read_text(encoding="utf-8"):
             yield (
-                f"the package {name!r} at {origin.parent} is not the one of exec-suite-nt (expected beside "
-                f"{ours / 'nautilus_ext'}): run from another folder, or pip uninstall {name} and reinstall exec-suite-nt"
+                f"the package {name!r} at {origin.parent} is not the one of exec-suite-nt, which belongs at "
+                f"{ours / name}: run from another folder, or pip uninstall {name} and reinstall exec-suite-nt"
             )
 
 

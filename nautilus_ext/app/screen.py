@@ -18,7 +18,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nautilus_ext.app.view import View
+    from nautilus_ext.app.view import Part, View
 
 REFRESH_S = 0.5
 PLAIN_STATUS_S = 10.0
@@ -56,8 +56,11 @@ class Screen:
         except BaseException:
             self.console.print(f"  [red]✗[/] {name:<24} {time.monotonic() - began:6.2f} s")
             raise
-        mark = f"  [green]✓[/] {name:<24} {time.monotonic() - began:6.2f} s"
-        self.console.print(f"{mark}  [dim]{escape(step.detail)}[/]" if step.detail else mark)
+        self.done(name, time.monotonic() - began, step.detail)
+
+    def done(self, name: str, took_s: float, detail: str = "") -> None:
+        mark = f"  [green]✓[/] {name:<24} {took_s:6.2f} s"
+        self.console.print(f"{mark}  [dim]{escape(detail)}[/]" if detail else mark)
 
     def say(self, text: str) -> None:
         self.console.print(Text(text))
@@ -75,7 +78,10 @@ class Screen:
             self._thread = None
 
     def _draw(self, look: Callable[[], View | None]) -> None:
-        with Live(console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False) as live:
+        live = Live(
+            console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
+        with live:
             while not self._stop.wait(REFRESH_S):
                 view = look()
                 if view is not None:
@@ -101,16 +107,25 @@ def status_line(view: View) -> str:
 def draw(view: View) -> Group:
     """The live view: it keeps its shape, so that the eye finds a number where it was."""
     title = Text.assemble(
-        (f" {view.book} ", "bold reverse"), f"  {view.world}, run {view.run}, ", (_clock(view.running_s), "bold"), "   Ctrl-C stops"
+        (f" {view.book} ", "bold reverse"),
+        f"  {view.world}, run {view.run}, ",
+        (_clock(view.running_s), "bold"),
+        ("   Ctrl-C stops", "dim"),
     )
-    parts = Text("  ").join(
-        Text.assemble(("● ", "green" if part.well else "bold red"), part.name, (f" {part.state}", "dim" if part.well else "red"))
-        for part in view.parts
-    )
-    blocks = [Text(), title, Text(), parts, Text(), _orders(view), Text(), _positions(view), Text()]
-    blocks += [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in view.recent[-RECENT_SHOWN:]]
-    blocks += [Text(f"! {line}", style="yellow", no_wrap=True, overflow="ellipsis") for line in view.alerts[-ALERTS_SHOWN:]]
+    parts = Text("  ").join(_part(part) for part in view.parts)
+    recent = [_line(line, "dim") for line in view.recent[-RECENT_SHOWN:]]
+    alerts = [_line(f"! {line}", "yellow") for line in view.alerts[-ALERTS_SHOWN:]]
+    blocks = [Text(), title, Text(), parts, Text(), _orders(view), Text(), _positions(view), Text(), *recent, *alerts]
     return Group(*(Padding(block, (0, 1)) for block in blocks))
+
+
+def _part(part: Part) -> Text:
+    mark, shade = ("green", "dim") if part.well else ("bold red", "red")
+    return Text.assemble(("● ", mark), part.name, (f" {part.state}", shade))
+
+
+def _line(text: str, style: str) -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _orders(view: View) -> Table:

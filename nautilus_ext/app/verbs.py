@@ -36,7 +36,8 @@ def check(command: Command, options: argparse.Namespace) -> int:
     except ConfigError as error:
         if not options.json:
             raise
-        _print_json({"ok": False, "source": error.source, "problems": [_as_dict(problem) for problem in error.problems]})
+        problems = [_as_dict(problem) for problem in error.problems]
+        _print_json({"ok": False, "source": error.source, "problems": problems})
         return error.exit_code
     parity = parity_report(config) if options.backtest else []
     if options.json:

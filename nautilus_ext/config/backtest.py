@@ -5,13 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-
-from nautilus_ext.config.env import join
-from nautilus_ext.config.expand import ENGINE_DEFAULTS
-from nautilus_ext.config.locate import locate
-from nautilus_ext.config.shape import decode_hook
-from nautilus_ext.config.suite import MARKET_CONFIG
-from nautilus_ext.errors import Problem
 from nautilus_trader.backtest.config import (
     BacktestDataConfig,
     BacktestEngineConfig,
@@ -21,6 +14,13 @@ from nautilus_trader.backtest.config import (
 from nautilus_trader.data.config import DataEngineConfig
 from nautilus_trader.execution.config import ExecEngineConfig
 from nautilus_trader.risk.config import RiskEngineConfig
+
+from nautilus_ext.config.env import join
+from nautilus_ext.config.expand import ENGINE_DEFAULTS
+from nautilus_ext.config.locate import locate
+from nautilus_ext.config.shape import decode_hook
+from nautilus_ext.config.suite import MARKET_CONFIG
+from nautilus_ext.errors import Problem
 
 if TYPE_CHECKING:
     from nautilus_ext.config.load import Config
@@ -68,7 +68,7 @@ def parity_report(config: Config) -> list[Problem]:
     _, parity = engine_tree({**config.tree, **_client_names(config)})
     backtest = config.suite.backtest
     venues = {venue.get("name") for venue in backtest.venues} if backtest else set()
-    traded = {spec.config.get("venue") for spec in config.exec_clients if isinstance(spec.config.get("venue"), str)}
+    traded = {venue for spec in config.exec_clients if isinstance(venue := spec.config.get("venue"), str)}
     parity += [
         Problem("backtest.venues", f"the venue {venue} of exec_clients is missing here: orders to it are refused")
         for venue in sorted(traded - venues)

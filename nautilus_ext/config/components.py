@@ -6,12 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-
-from nautilus_ext.config.identifiers import client_name_fault
-from nautilus_ext.config.env import FromEnv, Unresolved, has_unresolved, join, plain, walk
-from nautilus_ext.config.locate import Unlocatable, locate
-from nautilus_ext.config.shape import decode_hook, shape_problems, unknown_key
-from nautilus_ext.errors import Problem
 from nautilus_trader.common.actor import Actor
 from nautilus_trader.common.config import ActorConfig, NautilusConfig, msgspec_encoding_hook
 from nautilus_trader.execution.algorithm import ExecAlgorithm
@@ -20,6 +14,12 @@ from nautilus_trader.live.config import LiveDataClientConfig, LiveExecClientConf
 from nautilus_trader.live.factories import LiveDataClientFactory, LiveExecClientFactory
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
+
+from nautilus_ext.config.env import FromEnv, Unresolved, has_unresolved, join, plain, walk
+from nautilus_ext.config.identifiers import client_name_fault
+from nautilus_ext.config.locate import Unlocatable, locate
+from nautilus_ext.config.shape import decode_hook, shape_problems, unknown_key
+from nautilus_ext.errors import Problem
 
 
 @dataclass(frozen=True)

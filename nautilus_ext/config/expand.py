@@ -1,4 +1,4 @@
-"""From the file's shorthand to plain Nautilus configuration: what `check --expand` prints and every world runs. Pure."""
+"""From the file's shorthand to plain Nautilus configuration, as `check --expand` prints it. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def expand(tree: dict[str, Any], suite: Suite, world: str) -> dict[str, Any]:
         expanded.setdefault(key, value)
     for engine in _ENGINES:
         expanded[engine] = {**(tree.get(engine) or {}), **ENGINE_DEFAULTS}
+    # The runner takes Nautilus's output over, and a colour's reset is what ends a message of several lines there.
     level = suite.logging_ext.backtest_level if world == "backtest" else suite.logging_ext.level
-    expanded["logging"] = {"log_level": level, **(tree.get("logging") or {}), "log_colors": False}
+    expanded["logging"] = {"log_level": level, **(tree.get("logging") or {}), "log_colors": True}
     expanded["actors"] = [*suite_actors(suite), *tree.get("actors", [])]
     return expanded
 

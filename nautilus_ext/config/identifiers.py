@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 _NAME = r"[\x21-\x7e]+"
-_TAGGED = re.compile(r"[\x21-\x7e]*[\x21-\x2c\x2e-\x7e][\x21-\x7e]*-[\x21-\x2c\x2e-\x7e]+")
+_NO_HYPHEN = r"[\x21-\x2c\x2e-\x7e]"
+_TAGGED = re.compile(rf"{_NO_HYPHEN}[\x21-\x7e]*-{_NO_HYPHEN}+")
 _PLAIN = re.compile(_NAME)
 
 _RULES: dict[str, tuple[re.Pattern[str], str]] = {

@@ -1,14 +1,14 @@
-"""One line for each of Nautilus's top-level keys: for the schema and for node_configs/README.md. Pure."""
+"""One line for each of Nautilus's top-level keys, for the schema. Pure."""
 
 NAUTILUS_KEYS: dict[str, str] = {
-    "environment": '"live" for real venues, "sandbox" for paper trading; a backtest is asked for with --backtest.',
-    "trader_id": 'Your name in every order and the first half of the book\'s name: a name, a hyphen, a tag, like "TRADER-001".',
+    "environment": '"live" for real venues, "sandbox" for paper trading; --backtest asks for a backtest.',
+    "trader_id": 'A name, a hyphen and a tag, like "TRADER-001": in every order, and in the book\'s name.',
     "instance_id": "A fixed UUID for this process; left out, each start gets a new one.",
     "cache": "What Nautilus keeps in memory, and its own Redis, which the suite does not need.",
     "message_bus": "Nautilus's own streams to Redis for other programs.",
     "data_engine": "How market data is processed, for example how bars are built.",
     "risk_engine": "Nautilus's own checks: precision, order rates, notional per order.",
-    "exec_engine": "Reconciliation with the venues, checks of open and in-flight orders, clearing old ones from memory.",
+    "exec_engine": "Reconciliation with the venues, checks of open and in-flight orders, purging of old ones.",
     "portfolio": "How Nautilus computes profit and exposure.",
     "emulator": "Orders that Nautilus holds back and releases itself.",
     "streaming": "Write all data and events to Feather files.",

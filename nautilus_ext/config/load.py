@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from nautilus_trader.backtest.config import BacktestDataConfig, BacktestVenueConfig
+from nautilus_trader.live.config import TradingNodeConfig
 
 from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, component_problems, importable_problems
 from nautilus_ext.config.document import read_document
 from nautilus_ext.config.env import Unresolved, join, plain, walk
 from nautilus_ext.config.expand import expand
+from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.renamed import take_renamed
 from nautilus_ext.config.secret import Secrets
 from nautilus_ext.config.shape import shape_problems, unknown_key
 from nautilus_ext.config.suite import MARKET_CONFIG, MAX_STOP_S, OWN_STOP_S, Suite
 from nautilus_ext.errors import ConfigError, Problem
-from nautilus_trader.backtest.config import BacktestDataConfig, BacktestVenueConfig
-from nautilus_trader.live.config import TradingNodeConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ _ONLY_WITH_BACKTEST = ("backtest", "database.backtest_url")
 _EDITOR_KEY = "$schema"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Config:
     """A config without a problem in it. `tree` is Nautilus's part, expanded, with placeholders for client secrets."""
 
@@ -47,7 +48,10 @@ class Config:
     data_clients: list[ClientSpec]
     exec_clients: list[ClientSpec]
     notes: list[Problem]
-    secrets: Secrets = field(repr=False)
+    secrets: Secrets
+
+    def __repr__(self) -> str:
+        return f"Config({str(self.source)!r}, {self.world}, {self.trader_id})"
 
     @property
     def data_dir(self) -> Path:
@@ -66,7 +70,8 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
     raw.pop(_EDITOR_KEY, None)
     document, problems = take_renamed(raw)
     secrets = Secrets()
-    tree = _fill_in(document, backtest=backtest, environ=os.environ if environ is None else environ, secrets=secrets, problems=problems)
+    variables = os.environ if environ is None else environ
+    tree = _fill_in(document, backtest=backtest, environ=variables, secrets=secrets, problems=problems)
     problems += _shapes(tree)
     data_clients = client_specs(tree.get("data_clients", {}), "data_clients", problems)
     exec_clients = client_specs(tree.get("exec_clients", {}), "exec_clients", problems)
@@ -78,7 +83,7 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
     world: World = "backtest" if backtest else _WORLD_OF_ENVIRONMENT[tree.get("environment", "live")]
     suite = msgspec.convert(plain({key: tree[key] for key in _suite_keys() if key in tree}), Suite, strict=False)
     if "data_dir" not in tree:
-        suite = msgspec.structs.replace(suite, data_dir=_default_data_dir(os.environ if environ is None else environ))
+        suite = msgspec.structs.replace(suite, data_dir=_default_data_dir(variables))
     return Config(
         source=source,
         world=world,
@@ -145,11 +150,9 @@ def _backtest_shapes(backtest: dict[str, Any]) -> list[Problem]:
         market = {key: synthetic[key] for key in ("seed", "interval_ms", "listings") if synthetic.get(key) is not None}
         problems += shape_problems(market, locate(MARKET_CONFIG), "backtest.synthetic")
     for index, venue in enumerate(venues if isinstance(venues, list) else []):
-        if isinstance(venue, dict) and isinstance(name := venue.get("name"), str):
-            problems += [
-                Problem(f"backtest.venues[{index}].name", problem.message)
-                for problem in shape_problems({"venue": name}, dict[str, str], "")
-            ]
+        fault = identifier_fault("Venue", venue.get("name", "?")) if isinstance(venue, dict) else None
+        if fault:
+            problems.append(Problem(f"backtest.venues[{index}].name", fault))
     return problems
 
 
@@ -163,7 +166,8 @@ def _rules(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:
     if backtest and not isinstance(tree.get("backtest"), dict):
         problems.append(Problem("backtest", "is missing: --backtest needs its venues and data"))
     elif backtest and not tree["backtest"].get("data") and not tree["backtest"].get("synthetic"):
-        problems.append(Problem("backtest", 'has no data: give "data" entries, or "synthetic": {} for a made-up market'))
+        cure = 'has no data: give "data" entries, or "synthetic": {} for a made-up market'
+        problems.append(Problem("backtest", cure))
     for engine in ("data_engine", "risk_engine", "exec_engine"):
         section = tree.get(engine)
         if isinstance(section, dict) and section.get("graceful_shutdown_on_exception") is False:
@@ -186,7 +190,8 @@ def _stop_time(tree: dict[str, Any]) -> list[Problem]:
     values = [tree[key] for key in keys if isinstance(tree.get(key), int | float)]
     if sum(values) <= MAX_STOP_S - OWN_STOP_S:
         return []
-    message = f"{' + '.join(keys)} make {sum(values):g} s, but a stop may take {MAX_STOP_S - OWN_STOP_S:g} s: lower them"
+    limit_s = MAX_STOP_S - OWN_STOP_S
+    message = f"{' + '.join(keys)} make {sum(values):g} s, but a stop may take {limit_s:g} s: lower them"
     return [Problem(keys[0], message)]
 
 

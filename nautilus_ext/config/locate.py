@@ -33,6 +33,7 @@ def _import(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise Unlocatable(f"there is no module {error.name!r} on this Python's path") from None
-        raise Unlocatable(f"importing {name} fails: it needs the module {error.name!r}, which is not installed") from None
+        needs = f"importing {name} fails: it needs the module {error.name!r}, which is not installed"
+        raise Unlocatable(needs) from None
     except Exception as error:  # noqa: BLE001 - whatever a user's module raises, the operator gets one line
         raise Unlocatable(f"importing {name} fails: {type(error).__name__}: {error}") from None

@@ -14,7 +14,7 @@ _RATE = 'Nautilus\'s own risk_engine.max_order_submit_rate, for example "{rate}/
 
 _ANSWERS: dict[str, str] = {
     "trading_node": "its members stand at the top level here: data_clients, exec_clients, portfolio, …",
-    "external_adapters": 'each is an entry of data_clients and exec_clients: "DERIBIT": {"path": "adapters.…:…Config", …}',
+    "external_adapters": 'each is an entry of data_clients and of exec_clients: "DERIBIT": {"path": …, "factory": …}',
     "risk_engine.enabled": "the risk engine is always on; to let everything pass in a test, say risk_engine.bypass",
     "risk_engine.max_orders_per_second": f"write {_RATE}",
     "risk_engine.max_orders_per_minute": 'write risk_engine.max_order_submit_rate, for example "100/00:01:00"',

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from nautilus_trader.common.config import nautilus_schema_hook
+from nautilus_trader.live.config import TradingNodeConfig
 
 from nautilus_ext.config.keys import NAUTILUS_KEYS
 from nautilus_ext.config.suite import Suite
-from nautilus_trader.common.config import nautilus_schema_hook
-from nautilus_trader.live.config import TradingNodeConfig
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 _NOT_TEXT = ({"type": "integer"}, {"type": "number"}, {"type": "boolean"})
@@ -45,7 +45,8 @@ def _suite_names() -> set[str]:
 def _without_prose(value: Any) -> Any:
     """Nautilus's own documentation is not ours to ship."""
     if isinstance(value, dict):
-        return {key: _without_prose(item) for key, item in value.items() if not (key == "description" and isinstance(item, str))}
+        kept = {key: item for key, item in value.items() if not (key == "description" and isinstance(item, str))}
+        return {key: _without_prose(item) for key, item in kept.items()}
     if isinstance(value, list):
         return [_without_prose(item) for item in value]
     return value

@@ -1,4 +1,4 @@
-"""Secrets of a config: found by the name of their key or variable, kept out of every tree that is logged or streamed. Pure."""
+"""Secrets of a config: known by the name of their key or variable, kept out of what is logged or streamed. Pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Secrets:
         if not names:
             cure = f"a secret stands in the file: move it to an environment variable and write ${{{_variable(at)}}}"
             problems.append(Problem(at, cure))
-        self.masked.add(str(filled))
+        self.masked |= {str(filled), _shortened(str(filled))}
         self.by_placeholder[text] = str(filled)
         return text
 
@@ -79,6 +79,11 @@ def reveal_all(value: Any, secrets: Secrets) -> Any:
     if isinstance(value, list):
         return [reveal_all(item, secrets) for item in value]
     return value
+
+
+def _shortened(secret: str) -> str:
+    """How Nautilus's clients print a key: its first and last four characters."""
+    return f"{secret[:4]}...{secret[-4:]}"
 
 
 def _variable(at: str) -> str:

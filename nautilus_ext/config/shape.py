@@ -9,13 +9,13 @@ import typing
 from typing import Any
 
 import msgspec
+from nautilus_trader.common.config import msgspec_decoding_hook
+from nautilus_trader.model.enums import AccountType, BookType, OmsType
+from nautilus_trader.model.objects import Currency, Money
 
 from nautilus_ext.config.env import SECRET_NAME, FromEnv, Unresolved, has_unresolved, join, plain
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.errors import Problem
-from nautilus_trader.common.config import msgspec_decoding_hook
-from nautilus_trader.model.enums import AccountType, BookType, OmsType
-from nautilus_trader.model.objects import Currency, Money
 
 _ENUMS = {"oms_type": OmsType, "account_type": AccountType, "book_type": BookType}
 _NAMES = {"venue": "Venue", "venues": "Venue", "order_id_tag": "ComponentId", "client_id": "ClientId"}
@@ -32,7 +32,7 @@ def decode_hook(kind: type, value: Any) -> Any:
         return kind(value)  # BinanceSymbol and its like, which Nautilus's own hook does not know
     try:
         return msgspec_decoding_hook(kind, value)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - decimal, key and type errors of Nautilus's parsers mean one thing here
         detail = str(error) if isinstance(error, ValueError) else f"{value!r} is no {kind.__name__}"
         raise ValueError(detail) from None
 
@@ -169,7 +169,8 @@ def _enum_faults(kind: Any, value: Any, by_value: set[str] | None = None) -> lis
     names = sorted(by_value or {member.name for member in kind})
     if value in names:
         return []
-    near = difflib.get_close_matches(str(value), names, n=1) or difflib.get_close_matches(str(value).upper(), names, n=1)
+    spellings = (str(value), str(value).upper())
+    near = [match for text in spellings for match in difflib.get_close_matches(text, names, n=1)]
     hint = f'did you mean "{near[0]}"?' if near else "one of " + ", ".join(names)
     return [f"{value!r} is no {kind.__name__}; {hint}"]
 

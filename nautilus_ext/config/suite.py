@@ -1,4 +1,4 @@
-"""The suite's own sections of a config file. Every field says its unit; the schema and the key reference come from here."""
+"""The suite's own sections of a config file. Every field says its unit; the schema comes from here."""
 
 from typing import Annotated, Any
 
@@ -33,12 +33,15 @@ class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pool_size: Annotated[
         int, Meta(ge=1, le=100, description="Most connections that the node's own readers and writers open.")
     ] = 4
-    connect_timeout_s: Annotated[
-        float, Meta(gt=0, le=60, description="Longest wait for a connection, in seconds.")
-    ] = 5.0
+    connect_timeout_s: Annotated[float, Meta(gt=0, le=60, description="Longest wait for a connection, in seconds.")] = (
+        5.0
+    )
     statement_timeout_s: Annotated[
         float, Meta(gt=0, le=600, description="Longest that one statement may run, in seconds.")
     ] = 30.0
+
+    def __repr__(self) -> str:
+        return "Database(…)"  # an address may hold a password
 
 
 class LoggingExt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,7 +52,10 @@ class LoggingExt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "INFO"
     backtest_level: Annotated[
         str,
-        Meta(pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The same for Nautilus's own lines in a backtest."),
+        Meta(
+            pattern="^(DEBUG|INFO|WARNING|ERROR)$",
+            description="The same in a backtest, which one record per event would slow down.",
+        ),
     ] = "WARNING"
     log_orders: Annotated[
         bool, Meta(description="One record per order submission and per change of an order's state.")
@@ -99,9 +105,9 @@ class Backtest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The top-level keys that the suite adds to Nautilus's own."""
 
-    data_dir: Annotated[
-        str, Meta(description="Folder for all that a run leaves behind; `~` is your home, a relative path is below the current folder.")
-    ] = "${NAUTILUS_EXT_DATA:-~/.local/state/nautilus_ext}"
+    data_dir: Annotated[str, Meta(description="Folder for all that a run leaves behind; `~` is your home.")] = (
+        "${NAUTILUS_EXT_DATA:-~/.local/state/nautilus_ext}"
+    )
     database: Database = Database()
     logging_ext: LoggingExt = LoggingExt()
     backtest: Annotated[

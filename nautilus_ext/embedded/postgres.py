@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nautilus_ext.embedded.postmaster import Postmaster
 
 START_TIMEOUT_S = 60.0
+WATCHER_START_S = 2.0
 PORT_TRIES_MAX = 5
 PRIVATE_MODE = 0o700
 
@@ -150,9 +151,15 @@ class EmbeddedPostgres:
             self._spawn([sys.executable, "-P", postmaster.__file__, str(self.folder)])
 
     def _await_watcher(self, deadline_s: float) -> None:
+        next_try_s = time.monotonic() + WATCHER_START_S
         while postmaster.is_free(self.folder, postmaster.WATCHER_LOCK):
             if time.monotonic() > deadline_s:
-                raise MachineError(f"the watcher of the embedded PostgreSQL did not start; see {self._log}")
+                raise MachineError(
+                    f"data_dir {self.folder}: the watcher of its PostgreSQL did not start: see {self._log}"
+                )
+            if time.monotonic() > next_try_s:  # somebody killed it before it had the lock
+                self._ensure_watcher()
+                next_try_s = time.monotonic() + WATCHER_START_S
             time.sleep(postmaster.POLL_S)
 
     def _spawn(self, command: list[str], *kept: int) -> None:

@@ -205,6 +205,7 @@ def watch(folder: Path) -> None:
     users_lock = open_lock(folder, USERS_LOCK)
     fcntl.flock(users_lock, fcntl.LOCK_EX)
     stop_server(folder)
+    signal.setitimer(signal.ITIMER_REAL, 0)  # an interpreter that ends has no handler any more: the alarm would kill it
     os.close(watcher_lock)  # before users.lock: whoever joins next must not take us for a watcher that stays
     os.close(users_lock)
 

@@ -17,7 +17,7 @@ CLOCK_DIFFERENCE_S = 60.0
 _REPEATED_EVENT = "<--[EVT]"  # Nautilus repeats each event per strategy: the EventLog shows it once
 _RENAMED = {"order_side": "side", "order_type": "type"}
 _LEFT_OUT = frozenset({"type", "trader_id", "ts_init", "ts_event", "info", "options", "signed_qty", "event_id"})
-_OFF = frozenset({None, False, "NO_TRIGGER", "NO_CONTINGENCY", "None"})
+_OFF = frozenset({"NO_TRIGGER", "NO_CONTINGENCY", "None"})
 STATE = ("quantity", "filled_qty", "price")
 _FROM_ORDER = (
     "order_side",
@@ -40,7 +40,7 @@ _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 def iso_ns(ts_ns: int) -> str:
     seconds, ns = divmod(ts_ns, NS_PER_S)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns:09d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{ns:09d}Z"
 
 
 def event_record(event: Any, init: Any = None, state: tuple[Any, ...] = ()) -> dict[str, Any]:
@@ -58,7 +58,8 @@ def event_record(event: Any, init: Any = None, state: tuple[Any, ...] = ()) -> d
     for key, value in zip(STATE, state, strict=False):
         if value is not None:
             record.setdefault(key, str(value))
-    record |= _plain({key: own.get("options", {}).get(key) for key in ("price", "trigger_price", "expire_time_ns")})
+    if "options" in own:
+        record |= _plain({key: own["options"].get(key) for key in ("price", "trigger_price", "expire_time_ns")})
     if "balances" in own:
         record["balances"] = [_plain(balance) for balance in own["balances"]]
     record["ts_event"] = iso_ns(own.get("ts_event", own["ts_init"]))
@@ -86,15 +87,13 @@ def captured_record(captured: Captured, now_ns: int) -> tuple[dict[str, Any], bo
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        _RENAMED.get(key, key): _exact(value)
-        for key, value in values.items()
-        if key not in _LEFT_OUT and not (_is_off(value))
-    }
-
-
-def _is_off(value: Any) -> bool:
-    return value in _OFF if isinstance(value, (str, bool, type(None))) else value in ([], {})
+    """What is on and told by no other field; what is off, empty or nought says nothing."""
+    plain: dict[str, Any] = {}
+    for key, value in values.items():
+        if not value or key in _LEFT_OUT or (type(value) is str and value in _OFF):
+            continue
+        plain[_RENAMED.get(key, key)] = _exact(value)
+    return plain
 
 
 def _exact(value: Any) -> Any:

@@ -97,7 +97,8 @@ def _split_hosts(hosts: str) -> tuple[str, str]:
 
 
 def _redact_query(query: str) -> str:
-    """Show the options that are known to be harmless: a secret can hide under many names."""
-    pairs = [option.partition("=") for option in query[1:].split("&") if option]
-    shown = [f"{key}={value if key in _SHOWN_OPTIONS else '***'}" for key, _, value in pairs]
-    return f"?{'&'.join(shown)}" if shown else ""
+    """Show the options that are known to be harmless: a secret can hide under many names, and hold an '&'."""
+    options = [option for option in query[1:].split("&") if option]
+    shown = [option for option in options if option.partition("=")[0] in _SHOWN_OPTIONS]
+    hidden = ["***"] if len(shown) < len(options) else []
+    return f"?{'&'.join(shown + hidden)}" if options else ""

@@ -56,7 +56,7 @@ class Holder:
     heartbeat_age: timedelta
 
 
-class OtherOwner(Exception):  # noqa: N818 - an answer of start_run, turned into a BookError by its caller
+class OtherOwner(Exception):
     """The book exists and is another trader's, or of another environment."""
 
 

@@ -70,18 +70,15 @@ async def create_pool(url: str, *, size: int, timeout_s: float, statement_timeou
 def database_error(error: BaseException, url: str) -> DatabaseError:
     """Translate any error of the driver; the message names the place, what happened, and the cure."""
     where = describe(url)
-    for kinds, what in _CURES:
+    words = {"where": where, "host": where.host, "name": where.database, "user": where.user, "shown": redact(url)}
+    for kinds, text in _CURES:
         if isinstance(error, kinds):
-            return DatabaseError(f"{what.format(where=where, host=where.host, name=where.database, user=where.user)}")
+            return DatabaseError(text.format_map(words))
     if isinstance(error, pg.PostgresError):
         return DatabaseError(f"the database at {where} refused: {_server_text(error)}")
     if isinstance(error, OSError):
-        return DatabaseError(
-            f"cannot connect to the database at {where}: {error.strerror or 'no address of the host answers'}. "
-            "Is the server running, and are host and port right?"
-        )
-    if isinstance(error, ValueError):
-        return DatabaseError(f"the database address {redact(url)} cannot be used: {EXAMPLE}")
+        reason = error.strerror or "no address of the host answers"
+        return DatabaseError(f"cannot connect to {where}: {reason}. Is the server up, are host and port right?")
     return DatabaseError(f"talking to the database at {where} failed ({type(error).__name__}): is it PostgreSQL?")
 
 
@@ -90,6 +87,14 @@ def _server_text(error: pg.PostgresError) -> str:
     text = str(error.args[0]).splitlines()[0] if error.args else "no reason given"
     return f"{text} (SQLSTATE {error.sqlstate})"
 
+
+_CLOSED = (
+    pg.ConnectionDoesNotExistError,
+    pg.AdminShutdownError,
+    pg.InternalClientError,
+    pg.InterfaceError,
+    ConnectionError,
+)
 
 # First match wins.
 _CURES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
@@ -142,7 +147,14 @@ _CURES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         ),
     ),
     (
-        (pg.ConnectionDoesNotExistError, pg.AdminShutdownError, pg.InternalClientError, ConnectionError),
-        "the database at {where} closed the connection: is it shutting down, and is it PostgreSQL?",
+        (pg.ClientConfigurationError, ValueError),
+        f"the database address {{shown}} cannot be used: {EXAMPLE}",
+    ),
+    (
+        _CLOSED,
+        (
+            "the database at {where} closed or refused the connection: is it shutting down, is it PostgreSQL, "
+            "does it speak the TLS that sslmode asks for?"
+        ),
     ),
 )

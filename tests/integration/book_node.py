@@ -18,13 +18,14 @@ HEARTBEAT_S = 0.1
 
 _NODE = """
 import json, sys
+from nautilus_ext.app import keeper
 from nautilus_ext.app.book import BookHold
 from nautilus_ext.errors import SuiteError
 
 def say(**fields):
     print(json.dumps(fields), flush=True)
 
-url, book_id, instance_id, heartbeat_s = sys.argv[1:]
+url, book_id, instance_id, heartbeat_s, keeper.TAKE_WAIT_S_MAX = *sys.argv[1:5], float(sys.argv[5])
 try:
     hold = BookHold.acquire(
         url, book_id=book_id, trader_id="PAPER-001", environment="paper", instance_id=instance_id,
@@ -42,10 +43,10 @@ hold.release(clean=True, exit_code=0)
 class Node:
     """One process on a book; what it says arrives in `said`, whenever it says it."""
 
-    def __init__(self, url: str, book_id: str, instance_id: str = "node") -> None:
+    def __init__(self, url: str, book_id: str, instance_id: str = "node", take_wait_s: float = 1.0) -> None:
         self.said: list[dict[str, Any]] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _NODE, url, book_id, instance_id, str(HEARTBEAT_S)],
+            [sys.executable, "-c", _NODE, url, book_id, instance_id, str(HEARTBEAT_S), str(take_wait_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

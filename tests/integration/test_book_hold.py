@@ -46,8 +46,8 @@ def nodes(database):
     """Start processes on books of the database; none survives the test."""
     started = []
 
-    def start(book_id=BOOK, instance_id="node"):
-        started.append(Node(database.app_url, book_id, instance_id))
+    def start(book_id=BOOK, **options):
+        started.append(Node(database.app_url, book_id, **options))
         return started[-1]
 
     yield start
@@ -188,10 +188,12 @@ def test_a_server_that_comes_back_on_another_port_is_found(server_folder, hold, 
     """The address is asked for at each reconnect, and the outage shows with its age."""
     with EmbeddedPostgres.join(server_folder, settings={"fsync": "off"}) as server, socket.socket() as squatter:
         upgrade(server.owner_url, server.app_url, timeout_s=10)
-        held = hold(lambda: server.app_url)
+        held = hold(lambda: server.app_url, connect_timeout_s=0.5)
         former = server.port
         postmaster.stop_server(server.folder)
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind(("127.0.0.1", former))
+        squatter.listen()
         wait_until(lambda: str(held.status) == "database away")
         time.sleep(0.2)
         assert str(held.status) == "database away"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 import time
 
 import asyncpg
@@ -27,7 +26,7 @@ from nautilus_ext.embedded import EmbeddedPostgres, postmaster
 KILLED_TO_STOPPED_S = 10.0
 JOINERS = 8
 BUSY_CPU_S = 0.05
-RANDOM_KILLS = 6
+RANDOM_KILLS = 5
 COLD_JOIN_S = 0.7
 
 
@@ -97,7 +96,7 @@ def test_whatever_is_killed_the_next_join_works_and_its_end_stops_the_server(ser
             "postmaster": postmaster_of(server_folder),
         }
         for victim in victims:
-            processes[victim].send_signal(signal.SIGKILL)
+            kill(processes[victim])
         only.kill()
         with join(server_folder) as server:
             assert works(server)
@@ -142,19 +141,19 @@ def test_a_busy_backend_that_outlived_its_postmaster_does_not_block_the_next_sta
         assert works(server)
 
 
-def test_eight_processes_that_join_at_once_start_one_postmaster(server_folder, wait_until):
+def test_eight_processes_that_join_at_once_start_one_postmaster(fresh_folder, wait_until):
     """The cluster is built once and the server started once, however many ask."""
-    users = [User(server_folder) for _ in range(JOINERS)]
+    users = [User(fresh_folder) for _ in range(JOINERS)]
     try:
         ports = {one.joined()["port"] for one in users}
         assert len(ports) == 1
-        assert len(postmasters_in(server_folder)) == 1
-        log = (server_folder / postmaster.SERVER_LOG).read_text()
+        assert len(postmasters_in(fresh_folder)) == 1
+        log = (fresh_folder / postmaster.SERVER_LOG).read_text()
         assert log.count("ready to accept connections") == 1
     finally:
         for one in users:
             one.kill()
-    wait_until(lambda: is_stopped(server_folder), KILLED_TO_STOPPED_S)
+    wait_until(lambda: is_stopped(fresh_folder), KILLED_TO_STOPPED_S)
 
 
 def test_a_join_during_the_stop_waits_and_starts_the_server_anew(server_folder, wait_until):
@@ -174,27 +173,27 @@ def test_a_join_during_the_stop_waits_and_starts_the_server_anew(server_folder, 
         assert postmaster_of(server_folder).pid != dying.pid
 
 
-def test_a_build_that_was_killed_is_repaired_by_the_next_join(server_folder, wait_until):
+def test_a_build_that_was_killed_is_repaired_by_the_next_join(fresh_folder, wait_until):
     """Kill -9 in the middle of initdb, which may itself go on for a while."""
-    with user(server_folder) as builder:
-        wait_until(lambda: any((server_folder / "cluster.unfinished").glob("data/global/*")))
+    with user(fresh_folder) as builder:
+        wait_until(lambda: any((fresh_folder / "cluster.unfinished").glob("data/global/*")))
         builder.kill()
-    assert not (server_folder / "cluster").exists()
-    with join(server_folder) as server:
+    assert not (fresh_folder / "cluster").exists()
+    with join(fresh_folder) as server:
         assert works(server)
-        assert not (server_folder / "cluster.unfinished").exists()
+        assert not (fresh_folder / "cluster.unfinished").exists()
 
 
-def test_a_join_that_was_killed_anywhere_leaves_no_server(server_folder, wait_until):
+def test_a_join_that_was_killed_anywhere_leaves_no_server(fresh_folder, wait_until):
     """Random moments of the build, the launch and the start: nothing stays running, and the next join works."""
     seed = random.SystemRandom().randrange(2**32)
     print("seed", seed)  # noqa: T201 - pytest shows it when the test fails
     moments = random.Random(seed)
     for _ in range(RANDOM_KILLS):
-        with user(server_folder) as unlucky:
+        with user(fresh_folder) as unlucky:
             time.sleep(moments.uniform(0.1, COLD_JOIN_S))  # the moment of the kill is what is varied
             unlucky.kill()
-        if server_folder.exists():
-            wait_until(lambda: is_stopped(server_folder), KILLED_TO_STOPPED_S)
-    with join(server_folder) as server:
+        if fresh_folder.exists():
+            wait_until(lambda: is_stopped(fresh_folder), KILLED_TO_STOPPED_S)
+    with join(fresh_folder) as server:
         assert works(server)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,14 @@ from nautilus_ext.errors import MachineError
 
 WITHOUT_NAMESPACES = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
 SMALL_DISK = 'mount -t tmpfs -o size=20m small "$1" && shift && exec "$@"'
+
+QUICK_WATCHER = """
+import sys
+from pathlib import Path
+from nautilus_ext.embedded import postmaster
+postmaster.LOG_BYTES_MAX, postmaster.LOG_CHECK_S = 10, 0.02
+postmaster.watch(Path(sys.argv[1]))
+"""
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root needs or makes this")
 
@@ -99,21 +109,21 @@ def test_a_full_disk_is_named(tmp_path):
 
 
 @as_root
-def test_as_root_without_unshare_the_cures_are_named(server_folder, tmp_path):
+def test_as_root_without_unshare_the_cures_are_named(fresh_folder, tmp_path):
     """A minimal image has no util-linux."""
-    said = complaint(server_folder, environment={**os.environ, "PATH": str(tmp_path)})
+    said = complaint(fresh_folder, environment={**os.environ, "PATH": str(tmp_path)})
     for word in ("unshare is missing", "run as another user", "allow user namespaces", "database.url"):
         assert word in said
     assert "Traceback" not in said
 
 
 @as_root
-def test_as_root_with_blocked_namespaces_the_cures_are_named(server_folder):
+def test_as_root_with_blocked_namespaces_the_cures_are_named(fresh_folder):
     """Hardened machines and most containers block user namespaces."""
     blocked = ("unshare", "--user", "--map-root-user", "sh", "-c", WITHOUT_NAMESPACES, "sh")
     if subprocess.run([*blocked, "true"], capture_output=True, check=False).returncode:
         pytest.skip("namespaces are blocked already, or cannot be limited here")
-    said = complaint(server_folder, prefix=blocked)
+    said = complaint(fresh_folder, prefix=blocked)
     for word in ("unshare is blocked", "run as another user", "allow user namespaces", "database.url"):
         assert word in said
     assert "Traceback" not in said
@@ -130,26 +140,26 @@ def test_as_root_a_folder_below_another_users_private_folder_is_named(fast_folde
     assert "cannot reach it" in said
 
 
-def test_missing_programs_are_named_with_the_cure(server_folder, tmp_path, monkeypatch):
+def test_missing_programs_are_named_with_the_cure(fresh_folder, tmp_path, monkeypatch):
     """Neither the wheel nor the folder that the variable names is there."""
     monkeypatch.setenv(binaries.BIN_FOLDER_VARIABLE, str(tmp_path))
     with pytest.raises(MachineError, match=binaries.BIN_FOLDER_VARIABLE):
-        EmbeddedPostgres.join(server_folder)
+        EmbeddedPostgres.join(fresh_folder)
     monkeypatch.delenv(binaries.BIN_FOLDER_VARIABLE)
     monkeypatch.setattr(binaries, "_WHEEL_MODULE", "no_such_wheel")
     with pytest.raises(MachineError) as refused:
-        EmbeddedPostgres.join(server_folder)
+        EmbeddedPostgres.join(fresh_folder)
     assert "pip install 'exec-suite-nt[embedded]'" in str(refused.value)
     assert "database.url" in str(refused.value)
 
 
-def test_programs_of_another_folder_are_used(server_folder, tmp_path, monkeypatch):
+def test_programs_of_another_folder_are_used(fresh_folder, tmp_path, monkeypatch):
     """A server of the distribution, or of another wheel, will do."""
     programs = binaries.bin_folder()
     monkeypatch.setattr(binaries, "_WHEEL_MODULE", "no_such_wheel")
     monkeypatch.setenv(binaries.BIN_FOLDER_VARIABLE, str(programs))
-    with EmbeddedPostgres.join(server_folder, settings=NOT_DURABLE):
-        assert Path(postmaster_of(server_folder).exe()).parent == programs
+    with EmbeddedPostgres.join(fresh_folder, settings=NOT_DURABLE):
+        assert Path(postmaster_of(fresh_folder).exe()).parent == programs
 
 
 def test_lost_passwords_are_named(server_folder, wait_until):
@@ -188,6 +198,19 @@ def test_the_log_is_emptied_in_place_and_one_generation_is_kept(tmp_path, monkey
         server.write(b"next\n")
     assert log.read_bytes() == b"next\n"
     assert (tmp_path / "server.log.1").read_bytes() == b"long enough to be bounded\n"
+
+
+def test_the_watcher_bounds_the_log_while_it_waits(tmp_path, wait_until):
+    """A server that complains for months fills no disk."""
+    log = tmp_path / postmaster.SERVER_LOG
+    log.write_text("long enough to be bounded\n")
+    share = postmaster.open_lock(tmp_path, postmaster.USERS_LOCK)
+    fcntl.flock(share, fcntl.LOCK_SH)
+    with subprocess.Popen([sys.executable, "-c", QUICK_WATCHER, str(tmp_path)]) as watcher:
+        wait_until(lambda: log.stat().st_size == 0)
+        assert watcher.poll() is None
+        os.close(share)
+        assert watcher.wait(10) == 0
 
 
 def test_odd_values_of_settings_arrive_whole(server_folder):

@@ -78,34 +78,34 @@ def test_a_torn_pid_file_does_not_stop_the_start(server_folder, wait_until):
 
 
 @pytest.mark.skipif(not can_unshare(), reason="unshare --user is missing or blocked: no other uid to take on")
-def test_an_ordinary_user_runs_the_server_without_a_namespace(server_folder, wait_until):
+def test_an_ordinary_user_runs_the_server_without_a_namespace(fresh_folder, wait_until):
     """The path without root's detour: nothing but initdb and postgres is run."""
-    with user(server_folder, prefix=ORDINARY_USER) as ordinary:
+    with user(fresh_folder, prefix=ORDINARY_USER) as ordinary:
         assert ordinary.joined()["uid"] == 1000
         assert ordinary.let_go() == ""
-        wait_until(lambda: is_stopped(server_folder))
+        wait_until(lambda: is_stopped(fresh_folder))
 
 
 @as_root
-def test_root_runs_the_server_and_its_data_stay_roots(server_folder, wait_until):
+def test_root_runs_the_server_and_its_data_stay_roots(fresh_folder, wait_until):
     """Inside its namespace the server is nobody; outside only root may touch the files."""
-    with EmbeddedPostgres.join(server_folder, settings=NOT_DURABLE):
-        assert postmaster_of(server_folder).uids().effective == 0
-        assert (server_folder / postmaster.DATA_FOLDER / "PG_VERSION").stat().st_uid == 0
-    wait_until(lambda: is_stopped(server_folder))
+    with EmbeddedPostgres.join(fresh_folder, settings=NOT_DURABLE):
+        assert postmaster_of(fresh_folder).uids().effective == 0
+        assert (fresh_folder / postmaster.DATA_FOLDER / "PG_VERSION").stat().st_uid == 0
+    wait_until(lambda: is_stopped(fresh_folder))
 
 
 @as_root
-def test_another_local_user_can_neither_read_nor_enter_the_folder(fast_folder, server_folder):
+def test_another_local_user_can_neither_read_nor_enter_the_folder(fast_folder, fresh_folder):
     """A lax mode of an older folder is corrected, and the passwords have a strict mode of their own."""
     fast_folder.chmod(0o755)  # so that only our own mode bits keep the other user out
-    server_folder.mkdir()
-    server_folder.chmod(0o755)
-    passwords = server_folder / "cluster" / "passwords.json"
-    with EmbeddedPostgres.join(server_folder, settings=NOT_DURABLE):
-        assert stat.S_IMODE(server_folder.stat().st_mode) == 0o700
+    fresh_folder.mkdir()
+    fresh_folder.chmod(0o755)
+    passwords = fresh_folder / "cluster" / "passwords.json"
+    with EmbeddedPostgres.join(fresh_folder, settings=NOT_DURABLE):
+        assert stat.S_IMODE(fresh_folder.stat().st_mode) == 0o700
         assert stat.S_IMODE(passwords.stat().st_mode) == 0o600
-        for command in (["cat", str(passwords)], ["ls", str(server_folder)]):
+        for command in (["cat", str(passwords)], ["ls", str(fresh_folder)]):
             tried = subprocess.run(command, user=NOBODY_UID, capture_output=True, text=True, check=False)
             assert "Permission denied" in tried.stderr
             assert tried.stdout == ""
@@ -137,7 +137,7 @@ def test_the_server_listens_on_the_loopback_address_alone(postgres_server):
     assert server.net_connections(kind="unix") == []
 
 
-def test_no_password_is_on_a_command_line_or_in_a_log(server_folder):
+def test_no_password_is_on_a_command_line_or_in_a_log(fresh_folder):
     """Command lines of all processes are watched while the cluster is built and started."""
     seen: set[str] = set()
     is_over = threading.Event()
@@ -150,14 +150,14 @@ def test_no_password_is_on_a_command_line_or_in_a_log(server_folder):
     watching = threading.Thread(target=watch_command_lines)
     watching.start()
     try:
-        with EmbeddedPostgres.join(server_folder, settings=NOT_DURABLE) as server:
+        with EmbeddedPostgres.join(fresh_folder, settings=NOT_DURABLE) as server:
             assert cluster.DATABASE in server.owner_url
-            secrets = cluster.read_passwords(server_folder).values()
+            secrets = cluster.read_passwords(fresh_folder).values()
     finally:
         is_over.set()
         watching.join()
     assert any("initdb" in line for line in seen)
-    log = (server_folder / postmaster.SERVER_LOG).read_text()
+    log = (fresh_folder / postmaster.SERVER_LOG).read_text()
     for secret in secrets:
         assert not any(secret in line for line in seen)
         assert secret not in log

@@ -19,6 +19,7 @@ from nautilus_trader.test_kit.stubs.execution import TestExecStubs
 from nautilus_trader.trading.strategy import Strategy
 
 from nautilus_ext.logs import EventLog, EventLogConfig, LogSession
+from nautilus_ext.logs import actor as actor_module
 
 INSTRUMENT = TestInstrumentProvider.btcusdt_binance()
 ORDER_STATES = ("OrderInitialized", "OrderDenied", "OrderSubmitted", "OrderAccepted", "OrderFilled", "OrderCanceled")
@@ -32,7 +33,7 @@ class Mixed(Strategy):
     def on_start(self):
         self.subscribe_quote_ticks(INSTRUMENT.id)
 
-    def on_quote_tick(self, tick):
+    def on_quote_tick(self, tick):  # noqa: ARG002  the engine gives it
         self.quotes += 1
         if self.quotes % 5 == 1:
             side = OrderSide.BUY if self.quotes % 2 else OrderSide.SELL
@@ -61,9 +62,9 @@ def engine():
     actor = ImportableActorConfig(
         actor_path="nautilus_ext.logs:EventLog", config_path="nautilus_ext.logs:EventLogConfig", config={}
     )
-    yield_from = _engine(actors=[actor])
-    yield yield_from
-    yield_from.dispose()
+    engine = _engine(actors=[actor])
+    yield engine
+    engine.dispose()
 
 
 def _engine(actors=()):
@@ -91,11 +92,8 @@ def test_each_event_of_each_order_is_one_record(engine, tmp_path):
     records = run(engine, tmp_path / "book.jsonl")
     logged = Counter((r["event"], r["event_id"]) for r in records if r["component"] == "orders")
     events = [event for order in engine.cache.orders() for event in order.events]
-    unapplied = {"OrderPendingUpdate", "OrderPendingCancel"}
     expected = Counter((type(event).__name__, event.id.value) for event in events)
-    assert {key: n for key, n in logged.items() if key[0] not in unapplied} == {
-        key: n for key, n in expected.items() if key[0] not in unapplied
-    }
+    assert logged == expected
     assert set(logged.values()) == {1}
     assert set(ORDER_STATES) <= {name for name, _ in logged}
     submitted = Counter(r["client_order_id"] for r in records if r["event"] == "OrderSubmitted")
@@ -124,15 +122,11 @@ def test_positions_and_accounts_are_in_it(engine, tmp_path):
     records = run(engine, tmp_path / "book.jsonl")
     names = Counter(record["event"] for record in records)
     assert names["PositionOpened"] >= 1
-    assert names["PositionClosed"] == len([p for p in engine.cache.positions() if p.is_closed]) + names_of_snapshots(
-        engine
-    )
+    closed = [p for p in engine.cache.positions() if p.is_closed]
+    earlier = [s for p in engine.cache.positions() for s in engine.cache.position_snapshots(p.id)]
+    assert names["PositionClosed"] == len(closed) + len(earlier)
     account = engine.cache.accounts()[0]
     assert names["AccountState"] == account.event_count
-
-
-def names_of_snapshots(engine):
-    return sum(len(engine.cache.position_snapshots(p.id)) for p in engine.cache.positions())
 
 
 def test_orders_of_the_stop_are_logged(engine, tmp_path):
@@ -159,9 +153,8 @@ def test_each_kind_can_be_switched_off(tmp_path, switch):
     statuses = Counter(order.status_string() for order in engine.cache.orders())
     assert actor.counts["denied"] == statuses["DENIED"]
     assert actor.counts["canceled"] == statuses["CANCELED"]
-    assert (
-        actor.counts["filled"] == sum(order.event_count for order in engine.cache.orders()) and actor.counts["filled"]
-    )
+    fills = [e for order in engine.cache.orders() for e in order.events if type(e).__name__ == "OrderFilled"]
+    assert actor.counts["filled"] == len(fills) > 0
     engine.dispose()
 
 
@@ -182,7 +175,7 @@ def test_an_external_order_shows_although_nobody_initialized_it(tmp_path):
     engine.dispose()
 
 
-def test_an_error_in_a_handler_stays_in_the_handler(tmp_path):
+def test_an_error_in_a_handler_stays_in_the_handler(tmp_path, monkeypatch):
     """An exception on the bus would end a live node: the first one is logged, all are counted."""
     engine = _engine()
     actor = EventLog()
@@ -190,9 +183,11 @@ def test_an_error_in_a_handler_stays_in_the_handler(tmp_path):
     path = tmp_path / "book.jsonl"
     with LogSession.start() as session:
         session.attach_file(path, max_bytes=1_000_000, retain_files=1)
-        for topic in ("events.order.S-1", "events.order.S-1"):
-            engine.kernel.msgbus.publish(topic, object())
+        order = TestExecStubs.make_accepted_order(instrument=INSTRUMENT)
+        monkeypatch.setattr(actor_module, "EventRecord", None)
+        for _ in range(2):
+            engine.kernel.msgbus.publish("events.order.EXTERNAL", TestEventStubs.order_accepted(order))
     (record,) = [json.loads(line) for line in path.read_text().splitlines()]
     assert actor.faults == 2
-    assert "AttributeError" in record["exception"]
+    assert "TypeError" in record["exception"]
     engine.dispose()

@@ -185,12 +185,18 @@ def test_an_unwritable_file_is_told_once_and_tried_again(session, tmp_path, term
     LOGGER.info("record 0")
     until(lambda: "cannot write" in terminal.getvalue())
     tries = []
-    write = session._writer._file.write
-    monkeypatch.setattr(session._writer._file, "write", lambda lines: (tries.append(1), write(lines)))
+    file = session._writer._file
+    write = file.write
+
+    def write_counted(lines):
+        tries.append(lines)
+        write(lines)
+
+    monkeypatch.setattr(file, "write", write_counted)
     LOGGER.info("record 1")
     until(lambda: len(tries) >= 3)
     blocked.unlink()
-    until(lambda: (blocked / "book.jsonl").exists())
+    until((blocked / "book.jsonl").exists)
     session.close()
     assert terminal.getvalue().count("cannot write") == 1
     messages = [record["message"] for record in records(blocked / "book.jsonl")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, pairwise
 
 import msgspec
 import pytest
@@ -55,7 +55,7 @@ def test_a_longer_time_moves_the_price_further():
 
     def mean_move(interval_ms: int) -> float:
         bids = [step.quotes[0].bid_ticks for step in steps(market(interval_ms=interval_ms), 500)]
-        return sum(abs(after - before) for before, after in zip(bids, bids[1:], strict=False)) / len(bids)
+        return sum(abs(after - before) for before, after in pairwise(bids)) / len(bids)
 
     assert 15 < mean_move(60_000) / mean_move(100) < 40  # the root of 600 is 24.5
 
