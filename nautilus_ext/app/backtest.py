@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -51,7 +52,8 @@ def run_backtest(config: Config, screen: Screen, *, book: str | None) -> int:
             log_file = attach_log_file(log, config, book_id)
             screen.console.file = log.capture_output()
             _replay(config, screen, catalog, instrument_ids, View(book=book_id, run=record.run, world=config.world))
-            screen.say(f"  log        {log_file}")
+            if Path(log_file).exists():  # nothing to tell at this level, no file
+                screen.say(f"  log        {log_file}")
             exit_code = 0
         finally:
             record.release(clean=exit_code == 0, exit_code=exit_code)

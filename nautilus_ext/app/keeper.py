@@ -192,7 +192,7 @@ class Keeper:
         return (
             f"pid {holder.pid} on host {holder.host} (instance {holder.instance_id}, run {holder.run}, "
             f"{holder.status}, started {holder.started_at:%Y-%m-%d %H:%M:%S} UTC, "
-            f"last heartbeat {holder.heartbeat_age.total_seconds():.1f} s ago)"
+            f"last heartbeat {max(holder.heartbeat_age.total_seconds(), 0):.1f} s ago)"
         )
 
     async def _open(self) -> asyncpg.Connection:
@@ -205,9 +205,9 @@ class Keeper:
         )
         try:
             self._sessions.append(await books.own_session(connection))
-        except BaseException:
+        except BaseException as error:  # noqa: BLE001 - what is not the database's comes out as it went in
             connection.terminate()
-            raise
+            raise start_error(error, url, self.claim) from None
         return connection
 
     def _ask_address(self) -> str:

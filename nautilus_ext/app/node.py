@@ -168,6 +168,10 @@ class Node:
         self._fail(f"Nautilus shut down: {command.reason}")
 
     def _why_not_started(self) -> str:
+        if self._running is not None and self._running.done() and not self._running.cancelled():
+            error = self._running.exception()
+            if error is not None:
+                return f"the start failed: {type(error).__name__}: {error}"
         away = [client.id.value for client in self._clients if not client.is_connected]
         if away:
             return f"not connected within {self._node._config.timeout_connection:g} s: {', '.join(away)}"  # noqa: SLF001 - the only door

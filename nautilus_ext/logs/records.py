@@ -146,7 +146,8 @@ def _position_parts(record: dict[str, Any]) -> tuple[str, ...]:
     what = f"{record['side']} {grouped(record['quantity'])} {instrument}" if open_now else instrument
     price = record.get("avg_px_open") if open_now else record.get("avg_px_close")
     return (
-        what + (f" @ {grouped(price)}" if price else ""),
+        # An average is a binary fraction: ten digits are what it is worth.
+        what + (f" @ {grouped(f'{float(price):.10g}')}" if price else ""),
         f"realized {grouped(record['realized_pnl'])}" if "realized_pnl" in record else "",
         record["strategy_id"],
     )

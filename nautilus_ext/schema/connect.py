@@ -48,7 +48,8 @@ async def connect(
             "is the host right, does a firewall drop packets, is the server overloaded?"
         ) from None
     except Exception as error:  # noqa: BLE001 - whatever the driver raises here may quote the address
-        raise database_error(error, url) from None
+        closed = isinstance(error, _CLOSED) and not isinstance(error, ValueError)
+        raise DatabaseError(f"{database_error(error, url)}{_NEVER_OPEN if closed else ''}") from None
 
 
 async def create_pool(url: str, *, size: int, timeout_s: float, statement_timeout_s: float) -> asyncpg.Pool:
@@ -79,7 +80,7 @@ def database_error(error: BaseException, url: str) -> DatabaseError:
     if isinstance(error, OSError):
         reason = error.strerror or "no address of the host answers"
         return DatabaseError(f"cannot connect to {where}: {reason}. Is the server up, are host and port right?")
-    return DatabaseError(f"talking to the database at {where} failed ({type(error).__name__}): is it PostgreSQL?")
+    return DatabaseError(f"talking to the database at {where} failed ({type(error).__name__}): is it no PostgreSQL?")
 
 
 def _server_text(error: pg.PostgresError) -> str:
@@ -95,6 +96,8 @@ _CLOSED = (
     pg.InterfaceError,
     ConnectionError,
 )
+
+_NEVER_OPEN = " Or is it no PostgreSQL, or without the TLS that sslmode asks for?"
 
 # First match wins.
 _CURES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
@@ -152,9 +155,6 @@ _CURES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ),
     (
         _CLOSED,
-        (
-            "the database at {where} closed or refused the connection: is it shutting down, is it PostgreSQL, "
-            "does it speak the TLS that sslmode asks for?"
-        ),
+        "the database at {where} closed the connection: is it shutting down?",
     ),
 )

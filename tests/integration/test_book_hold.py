@@ -356,3 +356,11 @@ def test_an_unreachable_database_is_named_without_its_password(hold):
     with pytest.raises(DatabaseError, match=r"nothing accepts connections at 127\.0\.0\.1:9") as caught:
         hold(NOWHERE)
     assert "planted-password" not in f"{caught.getrepr(style='native', chain=True)}"
+
+
+def test_a_database_that_fails_right_after_the_connection_is_an_error_of_ours(database, postgres_server, hold):
+    """No error of the driver reaches the operator, whichever statement it hits."""
+    admin_url = f"{postgres_server.admin_url.rpartition('/')[0]}/{database.name}"
+    query(admin_url, "REVOKE SELECT ON pg_stat_activity FROM PUBLIC")
+    with pytest.raises(DatabaseError, match="user 'suite_app' lacks a permission"):
+        hold()

@@ -105,12 +105,12 @@ async def test_a_server_that_is_no_postgres_is_named(answer):
 
     async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert "is it PostgreSQL" in await refusal(f"postgresql://d:{SECRET}@127.0.0.1:{port}/x")
+        assert "is it no PostgreSQL" in await refusal(f"postgresql://d:{SECRET}@127.0.0.1:{port}/x")
 
 
 async def test_a_server_without_tls_says_so(empty_database):
     """What sslmode asks for is not silently left out."""
-    assert "TLS that sslmode asks for" in await refusal(f"{empty_database.app_url}?sslmode=require")
+    assert "without the TLS that sslmode asks for" in await refusal(f"{empty_database.app_url}?sslmode=require")
     assert "no TLS connection" in str(database_error(ssl.SSLError("x"), empty_database.app_url))
 
 
