@@ -50,7 +50,7 @@ def run_backtest(config: Config, screen: Screen, *, book: str | None) -> int:
         exit_code = 1
         try:
             log_file = attach_log_file(log, config, book_id)
-            screen.console.file = log.capture_output()
+            screen.move_to(log.capture_output())
             _replay(config, screen, catalog, instrument_ids, View(book=book_id, run=record.run, world=config.world))
             if Path(log_file).exists():  # nothing to tell at this level, no file
                 screen.say(f"  log        {log_file}")

@@ -1,12 +1,16 @@
-"""Venue clients for a node: factories found by us, secrets filled in at the last moment."""
+"""Venue clients for a node: factories found by us, secrets filled in at the last moment and not handed on."""
 
 from __future__ import annotations
 
+from types import new_class
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from nautilus_trader.model.identifiers import Venue
 
+from nautilus_ext.config.env import plain
 from nautilus_ext.config.secret import reveal_all
+from nautilus_ext.config.shape import decode_hook
 
 if TYPE_CHECKING:
     from nautilus_trader.live.node import TradingNode
@@ -23,13 +27,30 @@ def late_factory(spec: ClientSpec, secrets: Secrets, built: list[Any]) -> type:
     """
 
     def create(*, config: Any, **context: Any) -> Any:
-        del config  # the one with placeholders
-        client = spec.factory.create(config=spec.decode(reveal_all(spec.config, secrets)), **context)
+        client = spec.factory.create(config=_sealed(spec, secrets, shown=config), **context)
         built.append(client)
         return client
 
     # Nautilus passes the portfolio only to a factory of this exact name: the sandbox's must keep its own.
     return type(spec.factory.__name__, (spec.factory,), {"create": staticmethod(create)})
+
+
+def _sealed(spec: ClientSpec, secrets: Secrets, *, shown: Any) -> Any:
+    """The config with its secrets, which answers with the placeholders of `shown` when it is asked to show itself.
+
+    Each change of a component's state is published with its config in it, and goes to every stream there is.
+    """
+    views = {
+        "json_primitives": lambda _self: shown.json_primitives(),
+        "json": lambda _self: shown.json(),
+        "dict": lambda _self: shown.dict(),
+        "__repr__": lambda _self: repr(shown),
+    }
+    base = spec.config_class
+    kind = new_class(
+        base.__name__, (base,), {"frozen": True, "kw_only": True}, lambda namespace: namespace.update(views)
+    )
+    return msgspec.convert(plain(reveal_all(spec.config, secrets)), kind, strict=False, dec_hook=decode_hook)
 
 
 def split_accounts(specs: list[ClientSpec]) -> tuple[list[ClientSpec], list[ClientSpec]]:
@@ -41,7 +62,7 @@ def split_accounts(specs: list[ClientSpec]) -> tuple[list[ClientSpec], list[Clie
     return firsts, [spec for spec in specs if spec not in firsts]
 
 
-def add_account(node: TradingNode, spec: ClientSpec, factory: type) -> None:
+def add_account(node: TradingNode, spec: ClientSpec, factory: Any) -> None:
     """Register one more account at a venue that has a client: orders reach it by `client_id`, never by their venue."""
     kernel = node.kernel
     client = factory.create(

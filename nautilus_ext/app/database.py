@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
 
+from nautilus_ext.config.secret import dsn_password
 from nautilus_ext.embedded import EmbeddedPostgres
 from nautilus_ext.schema import redact, upgrade
 
@@ -57,4 +57,4 @@ def open_tables(config: Config) -> Tables:
 def secrets_in(tables: Tables) -> set[str]:
     """The generated passwords of the embedded server, for the mask."""
     urls = (tables.app_url, tables.owner_url)
-    return {password for url in urls if (password := urlsplit(url).password)}
+    return {password for url in urls if (password := dsn_password(url))}

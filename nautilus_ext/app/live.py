@@ -60,7 +60,7 @@ def open_log(config: Config, tables: Tables, screen: Screen) -> LogSession:
     settings = config.suite.logging_ext
     level = settings.backtest_level if config.world == "backtest" else settings.level
     masker = Masker(config.secrets.masked | secrets_in(tables))
-    terminal = None if screen.tty else screen.console.file  # on a terminal the live view shows the last lines
+    terminal = None if screen.tty else screen.stream  # on a terminal the live view shows the last lines
     return LogSession.start(level=level, masker=masker, terminal=terminal)
 
 
@@ -110,7 +110,7 @@ class _LiveRun:
         with screen.step("node") as step:
             from nautilus_ext.app.node import Node  # noqa: PLC0415 - most of this step is importing the engine
 
-            screen.console.file = self._log.capture_output()
+            screen.move_to(self._log.capture_output())
             node = Node(config)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
         frame = View(book=hold.book_id, run=hold.run, world=config.world)

@@ -42,6 +42,7 @@ class Screen:
     """Draws on one stream. Opened and closed by the command that runs; its drawing thread is its own."""
 
     def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
         self.tty = stream.isatty()
         width = None if self.tty else PLAIN_WIDTH
         self.console = Console(file=stream, highlight=False, width=width, no_color=not self.tty, soft_wrap=not self.tty)
@@ -61,6 +62,11 @@ class Screen:
     def done(self, name: str, took_s: float, detail: str = "") -> None:
         mark = f"  [green]✓[/] {name:<24} {took_s:6.2f} s"
         self.console.print(f"{mark}  [dim]{escape(detail)}[/]" if detail else mark)
+
+    def move_to(self, stream: TextIO) -> None:
+        """Draw on another stream from now on: the log has taken the first one over."""
+        self.stream = stream
+        self.console.file = stream
 
     def say(self, text: str) -> None:
         self.console.print(Text(text))

@@ -174,8 +174,20 @@ def _rules(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:
             cure = "must stay true: without it an exception ends the process at once, with no line in the log"
             problems.append(Problem(join(engine, "graceful_shutdown_on_exception"), cure))
     problems += _stop_time(tree)
-    if tree.get("streaming") and any(_password(tree.get(key)) for key in ("cache", "message_bus")):
+    if tree.get("streaming"):
+        problems += _streaming(tree, backtest=backtest)
+    return problems
+
+
+def _streaming(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:
+    problems: list[Problem] = []
+    if any(_password(tree.get(key)) for key in ("cache", "message_bus")):
         cure = "would write the password of cache.database or message_bus.database to config.json in clear: remove one"
+        problems.append(Problem("streaming", cure))
+    engine = tree.get("exec_engine")
+    reconciles = engine.get("reconciliation", True) if isinstance(engine, dict) else True
+    if reconciles and not backtest:
+        cure = "fails on reconciliation's reports (Nautilus 1.231) and the node would not start: leave streaming out"
         problems.append(Problem("streaming", cure))
     return problems
 

@@ -62,7 +62,8 @@ class OtherOwner(Exception):
 
 async def try_lock(connection: asyncpg.Connection, book_id: str) -> bool:
     """Take the lock of a book for as long as this session lives; False when another session has it."""
-    return await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock_key("book", book_id))
+    (row,) = await connection.fetch("SELECT pg_try_advisory_lock($1) AS taken", lock_key("book", book_id))
+    return row["taken"]
 
 
 async def lock_owner(connection: asyncpg.Connection, book_id: str) -> Session | None:
@@ -79,7 +80,7 @@ async def lock_owner(connection: asyncpg.Connection, book_id: str) -> Session | 
 
 async def own_session(connection: asyncpg.Connection) -> Session:
     """Name this session, so that it can be recognised after the connection to it broke."""
-    row = await connection.fetchrow("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+    (row,) = await connection.fetch("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
     return Session(row["pid"], row["backend_start"])
 
 
@@ -93,7 +94,7 @@ async def end_session(connection: asyncpg.Connection, session: Session) -> None:
 async def start_run(connection: asyncpg.Connection, claim: Claim) -> Start:
     """Raise the epoch and add the rows of run and instance, all or none; the caller has the lock."""
     async with connection.transaction():
-        book = await connection.fetchrow(
+        (book,) = await connection.fetch(
             """INSERT INTO books (book_id, trader_id, environment, epoch) VALUES ($1, $2, $3, 1)
                ON CONFLICT (book_id) DO UPDATE SET epoch = books.epoch + 1
                RETURNING epoch, trader_id, environment""",
@@ -103,7 +104,7 @@ async def start_run(connection: asyncpg.Connection, claim: Claim) -> Start:
         )
         if (book["trader_id"], book["environment"]) != (claim.trader_id, claim.environment):
             raise OtherOwner(f"trader {book['trader_id']} ({book['environment']})")
-        run = await connection.fetchval(
+        (start,) = await connection.fetch(
             """INSERT INTO runs (book_id, run, epoch, host, pid, suite_version, nautilus_version)
                SELECT $1, coalesce(max(run), 0) + 1, $2, $3, $4, $5, $6 FROM runs WHERE book_id = $1
                RETURNING run""",
@@ -114,8 +115,8 @@ async def start_run(connection: asyncpg.Connection, claim: Claim) -> Start:
             claim.suite_version,
             claim.nautilus_version,
         )
-        await _add_instance(connection, claim, run)
-    return Start(run=run, epoch=book["epoch"])
+        await _add_instance(connection, claim, start["run"])
+    return Start(run=start["run"], epoch=book["epoch"])
 
 
 async def _add_instance(connection: asyncpg.Connection, claim: Claim, run: int) -> None:

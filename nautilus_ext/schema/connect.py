@@ -40,7 +40,11 @@ async def connect(
     settings = {**_KEEPALIVE, "application_name": application_name, **options.pop("server_settings", {})}
     try:
         return await asyncpg.connect(
-            url, timeout=timeout_s, command_timeout=answer_timeout_s, server_settings=settings, **options
+            url,
+            timeout=timeout_s,  # pyright: ignore[reportArgumentType] - fractions of a second are fine with it
+            command_timeout=answer_timeout_s,
+            server_settings=settings,
+            **options,
         )
     except TimeoutError:
         raise DatabaseError(
@@ -86,7 +90,7 @@ def database_error(error: BaseException, url: str) -> DatabaseError:
 def _server_text(error: pg.PostgresError) -> str:
     """Give the server's own words without DETAIL, which quotes rows."""
     text = str(error.args[0]).splitlines()[0] if error.args else "no reason given"
-    return f"{text} (SQLSTATE {error.sqlstate})"
+    return f"{text} (SQLSTATE {getattr(error, 'sqlstate', 'unknown')})"
 
 
 _CLOSED = (

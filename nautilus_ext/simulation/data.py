@@ -167,7 +167,7 @@ class SimulatedDataClientFactory(LiveDataClientFactory):
     """Made by name from a config file."""
 
     @staticmethod
-    def create(  # noqa: PLR0917 - the engine's own signature
+    def create(  # noqa: PLR0917 - the engine's own signature # pyright: ignore[reportIncompatibleMethodOverride] - its own config
         loop: asyncio.AbstractEventLoop,
         name: str,
         config: SimulatedDataClientConfig,

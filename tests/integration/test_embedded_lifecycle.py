@@ -187,7 +187,7 @@ def test_a_build_that_was_killed_is_repaired_by_the_next_join(fresh_folder, wait
 def test_a_join_that_was_killed_anywhere_leaves_no_server(fresh_folder, wait_until):
     """Random moments of the build, the launch and the start: nothing stays running, and the next join works."""
     seed = random.SystemRandom().randrange(2**32)
-    print("seed", seed)  # noqa: T201 - pytest shows it when the test fails
+    print("seed", seed)
     moments = random.Random(seed)
     for _ in range(RANDOM_KILLS):
         with user(fresh_folder) as unlucky:

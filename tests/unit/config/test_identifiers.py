@@ -39,7 +39,7 @@ def test_a_kind_without_a_rule_passes_and_one_with_a_rule_answers(kind, value):
 
 
 def _hand_to_nautilus(kind, values):
-    import nautilus_trader.model.identifiers as identifiers
+    from nautilus_trader.model import identifiers
 
     for value in values:
         if kind == "InstrumentId":

@@ -1,4 +1,4 @@
-"""What our actors use of Nautilus's compiled Actor."""
+# What our code uses of the compiled class.
 
 from typing import Any
 

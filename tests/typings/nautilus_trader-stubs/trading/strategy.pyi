@@ -1,4 +1,4 @@
-"""What our strategies use of Nautilus's compiled Strategy."""
+# What our code uses of the compiled class.
 
 from typing import Any
 
