@@ -174,8 +174,25 @@ def _rules(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:
             cure = "must stay true: without it an exception ends the process at once, with no line in the log"
             problems.append(Problem(join(engine, "graceful_shutdown_on_exception"), cure))
     problems += _stop_time(tree)
+    problems += _order_id_tags(tree.get("strategies"))
     if tree.get("streaming"):
         problems += _streaming(tree, backtest=backtest)
+    return problems
+
+
+def _order_id_tags(strategies: Any) -> list[Problem]:
+    """Nautilus numbers a strategy without a tag by its place, and refuses the same tag twice, whatever the classes."""
+    problems: list[Problem] = []
+    taken: dict[str, int] = {}
+    for index, entry in enumerate(strategies if isinstance(strategies, list) else []):
+        config = entry.get("config") if isinstance(entry, dict) else None
+        tag = (config.get("order_id_tag") if isinstance(config, dict) else None) or f"{index:03d}"
+        if not isinstance(tag, str):
+            continue  # its shape is a problem of its own
+        if tag in taken:
+            cure = f"{tag!r} is the tag of strategies[{taken[tag]}] already: give each strategy a tag of its own"
+            problems.append(Problem(f"strategies[{index}].config.order_id_tag", cure))
+        taken.setdefault(tag, index)
     return problems
 
 

@@ -1,7 +1,6 @@
 """An operator's mistake ends in one clear message with its exit code: no traceback, no abort, nothing started."""
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -156,7 +155,7 @@ def test_a_really_old_python_can_read_the_entry_points(module):
     """Any other interpreter on this machine will do; without one the syntax is checked alone."""
     others = [shutil.which(f"python3.{minor}") for minor in (8, 9, 10, 11)] + ["/usr/bin/python3"]
     for other in filter(None, others):
-        if not os.path.exists(other):
+        if not Path(other).exists():
             continue
         probe = subprocess.run([other, "-c", "import sys; print(sys.version_info < (3, 12))"], capture_output=True)
         if probe.stdout.strip() == b"True":

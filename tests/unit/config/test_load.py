@@ -32,7 +32,7 @@ def base():
             {
                 "strategy_path": "nautilus_ext.strategies:Rebalancer",
                 "config_path": "nautilus_ext.strategies:RebalancerConfig",
-                "config": {"weights": {"BTCUSDT.SIM1": "0.5"}},
+                "config": {"order_id_tag": "R", "weights": {"BTCUSDT.SIM1": "0.5"}},
             }
         ],
         "backtest": {
@@ -143,6 +143,7 @@ CASES = [
     ),
     (lambda d: d["strategies"][0]["config"].update(tolerence="1"), "strategies[0].config.tolerence", '"tolerance"'),
     (lambda d: d.update(strategies={}), "strategies", "expected"),
+    (lambda d: d["strategies"].append(d["strategies"][0]), "strategies[1].config.order_id_tag", "of its own"),
     (
         lambda d: d["backtest"]["venues"][0].update(account_type="CASHH"),
         "backtest.venues[0].account_type",

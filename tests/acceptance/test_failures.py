@@ -1,0 +1,148 @@
+"""What a user's own code does wrong must end in good order, with the reason in the log and an exit code."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOK = "PAPER-001.paper"
+
+# Strategies that misbehave at the place that their config names.
+FAULTY = """
+import time
+from nautilus_trader.config import StrategyConfig
+from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.trading.strategy import Strategy
+
+class FaultyConfig(StrategyConfig, frozen=True, kw_only=True):
+    where: str
+
+class Faulty(Strategy):
+    def register_base(self, *args, **kwargs):
+        super().register_base(*args, **kwargs)
+
+    def boom(self, where):
+        if self.config.where == where:
+            raise RuntimeError(f"boom in {where}")
+
+    def on_start(self):
+        self.boom("on_start")
+        self.msgbus.subscribe("events.order.*", lambda event: self.boom("subscriber"))
+        self.subscribe_quote_ticks(InstrumentId.from_str("BTCUSDT.SIM1"))
+
+    def on_quote_tick(self, tick):
+        self.boom("on_quote_tick")
+
+    def on_stop(self):
+        if self.config.where == "blocks":
+            time.sleep(120)
+        self.boom("on_stop")
+"""
+
+# A data client whose connection is never there.
+AWAY = """
+import asyncio
+from nautilus_ext.simulation import SimulatedDataClient, SimulatedDataClientConfig, SimulatedDataClientFactory
+
+class AwayClient(SimulatedDataClient):
+    async def _connect(self):
+        await asyncio.sleep(3600)
+
+class AwayFactory(SimulatedDataClientFactory):
+    @staticmethod
+    def create(loop, name, config, msgbus, cache, clock):
+        from nautilus_trader.model.identifiers import ClientId
+        return AwayClient(loop=loop, client_id=ClientId(name), msgbus=msgbus, cache=cache, clock=clock, config=config)
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path, config):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+
+    def write(where):
+        strategies = json.loads((ROOT / "node_configs" / "paper.json").read_text())["strategies"]
+        entry = {"strategy_path": "faulty:Faulty", "config_path": "faulty:FaultyConfig"}
+        return config(strategies=[*strategies, {**entry, "config": {"order_id_tag": "900", "where": where}}])
+
+    return write
+
+
+def reasons(shell):
+    return "\n".join(json.dumps(record) for record in shell.records(BOOK))
+
+
+@pytest.mark.parametrize("where", ["on_quote_tick", "subscriber"])
+def test_an_exception_while_trading_shuts_the_node_down_in_good_order(shell, faulty, tmp_path, where):
+    """Not a silent end of the process: exit 1, the reason on the screen and in the log, the summary printed."""
+    code, output = shell.run(faulty(where), "--seconds", "20", PYTHONPATH=str(tmp_path))
+    assert code == 1, output
+    assert "orders " in output
+    assert f"boom in {where}" in reasons(shell)
+    assert "ended because" in output
+
+
+@pytest.mark.parametrize("where", ["on_start", "on_stop"])
+def test_an_exception_at_the_edges_of_a_run_is_in_the_log(shell, faulty, tmp_path, where):
+    """Whatever Nautilus makes of it, the operator can read it, and the process ends."""
+    code, output = shell.run(faulty(where), "--seconds", "2", PYTHONPATH=str(tmp_path))
+    assert code in (0, 1, 6), output
+    assert f"boom in {where}" in reasons(shell) + output
+
+
+def test_a_strategy_that_blocks_the_stop_is_left_behind_after_ten_seconds(shell, faulty, tmp_path, wait_until):
+    """The watchdog's bound holds even when the loop stands still."""
+    running = shell.start(faulty("blocks"), PYTHONPATH=str(tmp_path))
+    running.until("order submitted")
+    running.process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert running.end(20) == 1
+    took_s = time.monotonic() - began
+    print(f"ended by force after {took_s:.2f} s")
+    assert took_s < 11
+    assert "longer than 10 s" in running.output
+    wait_until(lambda: not shell.postmasters(), 10)
+
+
+def test_a_venue_that_does_not_connect_is_named(shell, config, tmp_path):
+    """Exit 6 within the time that the config gives it."""
+    (tmp_path / "away.py").write_text(AWAY)
+    clients = json.loads((ROOT / "node_configs" / "paper.json").read_text())["data_clients"]
+    clients["SIM"]["factory"]["path"] = "away:AwayFactory"
+    code, output = shell.run(config(data_clients=clients, timeout_connection=2.0), PYTHONPATH=str(tmp_path))
+    assert code == 6, output
+    assert "not connected within 2 s: SIM" in output
+    assert "Traceback" not in output
+
+
+def test_a_stop_while_venues_connect_takes_less_than_ten_seconds(shell, config, tmp_path):
+    """The time-out of the connection is longer than an operator waits."""
+    (tmp_path / "away.py").write_text(AWAY)
+    clients = json.loads((ROOT / "node_configs" / "paper.json").read_text())["data_clients"]
+    clients["SIM"]["factory"]["path"] = "away:AwayFactory"
+    running = shell.start(config(data_clients=clients, timeout_connection=60.0), PYTHONPATH=str(tmp_path))
+    running.until("✓ node")
+    time.sleep(1)
+    running.process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    code = running.end(20)
+    print(f"exit {code} after {time.monotonic() - began:.2f} s")
+    assert code == 0, running.output
+    assert time.monotonic() - began < 10
+
+
+async def test_a_database_that_dies_while_the_node_trades_costs_no_order(shell, wait_until):
+    """An outage is no loss of the book: trading goes on, and the hold comes back with the server."""
+    running = shell.start("node_configs/paper.json")
+    running.until("order submitted")
+    (postmaster,) = [process for process in shell.postmasters() if "postgres" not in (process.parent().name() or "")]
+    postmaster.kill()
+    wait_until(lambda: not shell.postmasters(), 10)
+    before = len(running.output)
+    wait_until(lambda: "order " in running.output[before:], 20)
+    assert running.process.poll() is None
+    running.process.send_signal(signal.SIGTERM)
+    assert running.end(20) == 0, running.output

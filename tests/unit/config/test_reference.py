@@ -1,0 +1,68 @@
+"""The generated schema, the key reference and the list of variables keep up with the code."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from nautilus_trader.live.config import TradingNodeConfig
+
+from nautilus_ext.config.keys import NAUTILUS_KEYS
+from nautilus_ext.config.schema import json_schema
+from nautilus_ext.config.suite import SECTIONS, Suite
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIGS = sorted((ROOT / "node_configs").glob("*.json"))
+SHIPPED = [path for path in CONFIGS if path.name != "schema.json"]
+REFERENCE = (ROOT / "node_configs" / "README.md").read_text()
+
+
+def test_the_shipped_schema_is_the_generated_one():
+    """`make schema` writes it."""
+    assert json_schema() == json.loads((ROOT / "node_configs" / "schema.json").read_text())
+
+
+def test_every_top_level_key_of_nautilus_has_its_line():
+    """A new Nautilus key must not go unexplained."""
+    assert set(TradingNodeConfig.__struct_fields__) == set(NAUTILUS_KEYS)
+
+
+def test_the_reference_explains_every_key_that_the_suite_has():
+    """One line each, in backticks."""
+    keys = [f"{name}.{field}" for name, cls in SECTIONS.items() for field in cls.__struct_fields__]
+    keys = [key for key in keys if key not in SECTIONS]
+    keys += [key for key in Suite.__struct_fields__ if key not in SECTIONS] + list(NAUTILUS_KEYS)
+    assert len(keys) > 50
+    assert [] == [key for key in keys if f"| `{key}` |" not in REFERENCE]
+
+
+def keys_in(value, names):
+    if isinstance(value, dict):
+        for key, item in value.items():
+            names.add(key)
+            keys_in(item, names)
+    elif isinstance(value, list):
+        for item in value:
+            keys_in(item, names)
+    return names
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_the_reference_explains_every_key_that_a_shipped_file_uses(path):
+    """Whatever a newcomer reads in a file stands in the README beside it."""
+    document = json.loads(path.read_text())
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", REFERENCE))))
+    used = keys_in(document, set())
+    clients = {name for section in ("data_clients", "exec_clients") for name in document[section]}
+    weights = {name for name in used if "." in name}
+    unexplained = used - named - clients - weights
+    assert set() == unexplained - {"$schema"}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_each_shipped_file_satisfies_the_shipped_schema(path):
+    """Every key of the file is a property there; editors complain otherwise."""
+    schema = json_schema()
+    assert set(json.loads(path.read_text())) <= set(schema["properties"])
+    assert not schema["additionalProperties"]
+    assert "description" in json.dumps(schema["$defs"]["Database"])
