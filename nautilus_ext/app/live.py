@@ -16,7 +16,7 @@ from nautilus_ext.app.preflight import check_machine
 from nautilus_ext.app.summary import show_summary
 from nautilus_ext.app.view import Part, View
 from nautilus_ext.config.suite import MAX_STOP_S
-from nautilus_ext.errors import BookLost
+from nautilus_ext.errors import BookLost, SuiteError
 from nautilus_ext.logs import LogSession, Masker
 
 if TYPE_CHECKING:
@@ -86,9 +86,12 @@ class _LiveRun:
         with self._screen.step("book") as step:
             hold = self._hold = self._acquire(tables, book_id)
             step.detail = f"{book_id}, run {hold.run}"
-        exit_code = 1
+        exit_code = SuiteError.exit_code
         try:
             exit_code = self._trade(hold, seconds, attach_log_file(self._log, self._config, book_id))
+        except SuiteError as error:
+            exit_code = error.exit_code
+            raise
         finally:
             hold.release(clean=exit_code == 0, exit_code=exit_code)
             self._watchdog.cancel()

@@ -103,9 +103,9 @@ class Node:
         if self._node.trader.is_running:
             self._began_s = time.monotonic()
         elif not self._wake.is_set():
-            failure = self._why_not_started()
+            self._fail(self._why_not_started())
             await self._end()
-            raise VenueError(failure)
+            raise VenueError(self._reason)
 
     def _watch_start(self) -> None:
         """Nautilus goes on idling when its start fails: learn of the end of the start, good or bad."""

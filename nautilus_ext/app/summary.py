@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nautilus_ext.app.picture import money
+
 if TYPE_CHECKING:
     from nautilus_ext.app.node import Ended
     from nautilus_ext.app.screen import Screen
@@ -33,4 +35,4 @@ def show_account(screen: Screen, view: View) -> None:
         screen.say(f"  position   and {more:,} more")
     if not view.positions_open:
         screen.say("  position   none open")
-    screen.say(f"  PnL        {', '.join(f'{amount} {currency}' for currency, amount in view.pnl.items()) or '0'}")
+    screen.say(f"  PnL        {money(view)}")

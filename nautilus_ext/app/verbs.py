@@ -13,7 +13,7 @@ from nautilus_ext.config.backtest import parity_report
 from nautilus_ext.config.schema import json_schema
 from nautilus_ext.errors import ConfigError
 from nautilus_ext.logs import Masker
-from nautilus_ext.schema import connect
+from nautilus_ext.schema import connect, require_current
 from nautilus_ext.schema.books import last_holder
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ async def _holder(config: Config, book_id: str) -> Holder | None:
     with open_tables(config) as tables:
         connection = await connect(tables.app_url, timeout_s=config.suite.database.connect_timeout_s)
         try:
+            await require_current(connection)
             return await last_holder(connection, book_id)
         finally:
             await connection.close()

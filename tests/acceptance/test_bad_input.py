@@ -119,6 +119,11 @@ def test_tables_that_are_behind_say_how_to_migrate_them(shell, config, empty_dat
     assert code == 0, output
 
 
+def test_status_of_a_database_without_tables_says_so(shell):
+    """Not a traceback about a missing table."""
+    refused(shell.verb("status", "node_configs/paper.json"), 4, "python -m nautilus_ext migrate")
+
+
 def test_a_fixed_port_that_is_taken_is_named(shell, config):
     """With the key that chooses another."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,5 +1,6 @@
 """How Nautilus 1.231 behaves where we rely on it or guard against it: an upgrade that changes it fails here first."""
 
+import json
 import subprocess
 import sys
 
@@ -24,7 +25,7 @@ loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)
 node = TradingNode(
     TradingNodeConfig(
-        trader_id="PROBE-001", logging=LoggingConfig(bypass_logging=True),
+        trader_id="PROBE-001", logging=LoggingConfig(log_level="ERROR"),
         exec_engine=LiveExecEngineConfig(reconciliation=False),
         timeout_post_stop=0.1, timeout_disconnection=0.5, timeout_shutdown=0.1,
     ),
@@ -58,8 +59,6 @@ def test_a_bad_identifier_aborts_the_whole_process(call):
 
 def test_live_timers_call_back_on_another_thread_and_components_publish_their_config():
     """Handlers on the bus may be entered from two threads, and a config on the bus must hold no secret."""
-    import json
-
     result = python(NODE)
     assert result.returncode == 0, result.stderr
     seen = json.loads(result.stdout.splitlines()[-1])
