@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 from nautilus_ext.config.secret import dsn_password
 from nautilus_ext.embedded import EmbeddedPostgres
-from nautilus_ext.schema import redact, upgrade
+from nautilus_ext.schema import create_pool, redact, upgrade
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from nautilus_ext.config.load import Config
+    from nautilus_ext.config.suite import Database
 
 EMBEDDED = "embedded"
 MIGRATION_TIMEOUT_S = 60.0
@@ -52,6 +55,16 @@ def open_tables(config: Config) -> Tables:
         return Tables(server.app_url, server.owner_url, auto_migrate=auto, server=server)
     owner_url = settings.migrate_url if settings.migrate_url and config.world != "backtest" else url
     return Tables(url, owner_url, auto_migrate=settings.auto_migrate is True)
+
+
+async def open_pool(url: str, settings: Database) -> asyncpg.Pool:
+    """The pool that every reader and writer of the tables uses, with the bounds of the config. The caller closes it."""
+    return await create_pool(
+        url,
+        size=settings.pool_size,
+        timeout_s=settings.connect_timeout_s,
+        statement_timeout_s=settings.statement_timeout_s,
+    )
 
 
 def secrets_in(tables: Tables) -> set[str]:

@@ -7,13 +7,13 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from nautilus_ext.app.database import open_tables
+from nautilus_ext.app.database import open_pool, open_tables
 from nautilus_ext.app.preflight import check_machine
 from nautilus_ext.config.backtest import parity_report
 from nautilus_ext.config.schema import json_schema
 from nautilus_ext.errors import ConfigError
 from nautilus_ext.logs import Masker
-from nautilus_ext.schema import connect, require_current
+from nautilus_ext.schema import require_current
 from nautilus_ext.schema.books import last_holder
 
 if TYPE_CHECKING:
@@ -99,12 +99,10 @@ def status(command: Command, options: argparse.Namespace) -> int:
 
 async def _holder(config: Config, book_id: str) -> Holder | None:
     with open_tables(config) as tables:
-        connection = await connect(tables.app_url, timeout_s=config.suite.database.connect_timeout_s)
-        try:
+        pool = await open_pool(tables.app_url, config.suite.database)
+        async with pool, pool.acquire() as connection:
             await require_current(connection)
             return await last_holder(connection, book_id)
-        finally:
-            await connection.close()
 
 
 def _holder_dict(holder: Holder | None) -> dict[str, Any] | None:

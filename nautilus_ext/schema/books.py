@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
 
 Status = Literal["starting", "running", "stopping", "stopped"]
 
@@ -175,7 +176,7 @@ async def end_run(connection: asyncpg.Connection, claim: Claim, run: int, *, cle
         )
 
 
-async def last_holder(connection: asyncpg.Connection, book_id: str) -> Holder | None:
+async def last_holder(connection: asyncpg.Connection | PoolConnectionProxy, book_id: str) -> Holder | None:
     """Find the node that started last on a book, by its run."""
     row = await connection.fetchrow(
         """SELECT run, i.instance_id, r.host, r.pid, i.status, r.started_at, now() - i.last_heartbeat AS heartbeat_age

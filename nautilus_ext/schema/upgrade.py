@@ -27,6 +27,7 @@ from nautilus_ext.schema.tables import metadata
 
 if TYPE_CHECKING:
     import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
 
 CURE = "python -m nautilus_ext migrate CONFIG"
 VERSION_TABLE = "schema_version"
@@ -41,7 +42,7 @@ def upgrade(owner_url: str, app_url: str, *, timeout_s: float) -> list[str]:
     return asyncio.run(_upgrade(owner_url, app_url, timeout_s), loop_factory=asyncio.SelectorEventLoop)
 
 
-async def require_current(connection: asyncpg.Connection) -> None:
+async def require_current(connection: asyncpg.Connection | PoolConnectionProxy) -> None:
     """Refuse a database that is behind this version (run the migration) or ahead of it (upgrade the software)."""
     try:
         exists = await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE)

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 from book_node import query
@@ -25,7 +26,9 @@ WRITERS_MAX = 4
 HITS_MAX = 4
 END_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 15.0
+RECOVERY_TIMEOUT_S = 10.0
 ANSWERED = (0, 3)
+TABLE = "CREATE TABLE IF NOT EXISTS kept (name text, number int, PRIMARY KEY (name, number))"
 
 
 class Chaos:
@@ -125,8 +128,21 @@ def _writer(folder: Path, name: str) -> subprocess.Popen[str]:
 def _join_and_look(folder: Path) -> set[tuple[str, int]]:
     with EmbeddedPostgres.join(folder, settings=NOT_DURABLE) as server:
         assert len(postmasters_in(folder)) == 1
-        query(server.owner_url, "CREATE TABLE IF NOT EXISTS kept (name text, number int, PRIMARY KEY (name, number))")
+        _patiently(server.owner_url, TABLE)
         return {(row["name"], row["number"]) for row in query(server.owner_url, "SELECT name, number FROM kept")}
+
+
+def _patiently(url: str, sql: str) -> None:
+    """A postmaster that just lost a backend is up, and recovers before it lets anybody in."""
+    give_up_s = time.monotonic() + RECOVERY_TIMEOUT_S
+    while True:
+        try:
+            query(url, sql)
+        except asyncpg.CannotConnectNowError:
+            assert time.monotonic() < give_up_s, "still in recovery"
+            time.sleep(postmaster.POLL_S)
+        else:
+            return
 
 
 def _listed(counts: Counter[str]) -> str:
