@@ -49,7 +49,7 @@ bench: $(READY) ## measure: JSON with medians, budgets and verdicts; exit 1 on a
 	@$(BIN)/python tests/bench/run.py
 
 prove: $(READY) ## the long proofs, with fresh seeds
-	@$(BIN)/python -m pytest -m prove --seed-fresh
+	@PROVE_REPORT=docs/benchmarks/prove.md $(BIN)/python -m pytest tests/prove -m prove
 
 wheel: $(READY) ## build the wheel, install it into a clean venv elsewhere, and run it from there
 	@$(BIN)/python tests/acceptance/wheel.py

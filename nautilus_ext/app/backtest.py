@@ -6,22 +6,20 @@ import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from nautilus_trader.backtest.node import BacktestNode
 
-from nautilus_ext.app import snapshot
 from nautilus_ext.app.book import BacktestBook
-from nautilus_ext.app.live import attach_log_file, open_log, prepared_tables
+from nautilus_ext.app.command import EXIT_DEFECT
+from nautilus_ext.app.ground import attach_log_file, instance_id, open_log, prepared_tables
+from nautilus_ext.app.snapshot import take_view
 from nautilus_ext.app.summary import show_account
 from nautilus_ext.app.view import View
 from nautilus_ext.config.backtest import market_config, parity_report, run_config
 from nautilus_ext.errors import ConfigError, Problem
-from nautilus_ext.logs import EventLog
 from nautilus_ext.simulation import ensure_catalog
 
 if TYPE_CHECKING:
-    from nautilus_trader.backtest.engine import BacktestEngine
     from nautilus_trader.backtest.results import BacktestResult
 
     from nautilus_ext.app.screen import Screen
@@ -43,11 +41,11 @@ def run_backtest(config: Config, screen: Screen, *, book: str | None) -> int:
                 tables.app_url,
                 book_id=book_id,
                 trader_id=config.trader_id,
-                instance_id=str(uuid4()),
+                instance_id=instance_id(config),
                 connect_timeout_s=config.suite.database.connect_timeout_s,
             )
             step.detail = book_id
-        exit_code = 1
+        exit_code = EXIT_DEFECT
         try:
             log_file = attach_log_file(log, config, book_id)
             screen.move_to(log.capture_output())
@@ -68,10 +66,14 @@ def _replay(config: Config, screen: Screen, catalog: str | None, instrument_ids:
             step.detail = f"{len(config.tree.get('strategies', []))} strategies"
         with screen.step("replay") as step:
             (result,) = node.run()
+            if not result.iterations:
+                empty = "no data: is the catalog's path right, and does the range hold any?"
+                raise ConfigError(str(config.source), [Problem("backtest.data", empty)])
             step.detail = f"{result.iterations:,} data, {result.total_events:,} events, {_range(result)}"
         screen.say("")
         screen.say(f"  {frame.book}, run {frame.run}")
-        show_account(screen, _view(node.get_engines()[0], frame))
+        engine = node.get_engines()[0]
+        show_account(screen, take_view(frame, engine.trader, engine.cache, engine.portfolio))
         for currency, figures in result.stats_pnls.items():
             shown = ", ".join(f"{name.lower()} {value:,.4g}" for name, value in figures.items() if value == value)  # noqa: PLR0124 - drops NaN
             screen.say(f"  figures    {currency}: {shown}")
@@ -87,25 +89,9 @@ def _build(node: BacktestNode, config: Config) -> None:
         raise ConfigError(str(config.source), [Problem("backtest", refusal)]) from error
 
 
-def _view(engine: BacktestEngine, frame: View) -> View:
-    cache = engine.cache
-    event_log = next(actor for actor in engine.trader.actors() if isinstance(actor, EventLog))
-    return View(
-        book=frame.book,
-        run=frame.run,
-        world=frame.world,
-        counts=dict(event_log.counts),
-        working=snapshot.working_count(cache),
-        positions=snapshot.position_rows(cache),
-        positions_open=cache.positions_open_count(),
-        pnl=snapshot.profit(engine.portfolio, {instrument_id.venue for instrument_id in cache.instrument_ids()}),
-    )
-
-
 def _range(result: BacktestResult) -> str:
-    if not result.backtest_start or not result.backtest_end:
-        return "no data in the range"
-    start, end = (datetime.fromtimestamp(moment / 1e9, UTC) for moment in (result.backtest_start, result.backtest_end))
+    moments = (result.backtest_start or 0, result.backtest_end or 0)
+    start, end = (datetime.fromtimestamp(moment / 1e9, UTC) for moment in moments)
     return f"{start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC"
 
 

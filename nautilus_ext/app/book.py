@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-__all__ = ["BacktestBook", "BookHold", "HoldState"]
-
 log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 2.0
+HEARTBEAT_AGE_S_MAX = 15.0  # a node whose heartbeat is older is taken for dead by `status`
 
 
 class BookHold:
@@ -50,7 +51,7 @@ class BookHold:
         instance_id: str,
         connect_timeout_s: float,
         on_lost: Callable[[str], None],
-        heartbeat_s: float = 2.0,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> BookHold:
         """Take the book or raise: BookTaken names the node that has it, SchemaBehind and DatabaseError the cure.
 

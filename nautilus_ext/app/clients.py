@@ -5,12 +5,10 @@ from __future__ import annotations
 from types import new_class
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from nautilus_trader.model.identifiers import Venue
 
-from nautilus_ext.config.env import plain
 from nautilus_ext.config.secret import reveal_all
-from nautilus_ext.config.shape import decode_hook
+from nautilus_ext.config.shape import decode
 
 if TYPE_CHECKING:
     from nautilus_trader.live.node import TradingNode
@@ -50,7 +48,7 @@ def _sealed(spec: ClientSpec, secrets: Secrets, *, shown: Any) -> Any:
     kind = new_class(
         base.__name__, (base,), {"frozen": True, "kw_only": True}, lambda namespace: namespace.update(views)
     )
-    return msgspec.convert(plain(reveal_all(spec.config, secrets)), kind, strict=False, dec_hook=decode_hook)
+    return decode(reveal_all(spec.config, secrets), kind)
 
 
 def split_accounts(specs: list[ClientSpec]) -> tuple[list[ClientSpec], list[ClientSpec]]:

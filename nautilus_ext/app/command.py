@@ -35,6 +35,9 @@ class Command:
         self._masker = Masker(config.secrets.masked)
         return config
 
+    def mask(self, text: str) -> str:
+        return self._masker.text(text)
+
     def run(self, work: Callable[[Command], int]) -> int:
         try:
             return work(self)
@@ -48,5 +51,5 @@ class Command:
             return self._tell(f"unexpected, please report it:\n{traceback.format_exc()}", EXIT_DEFECT)
 
     def _tell(self, message: str, exit_code: int) -> int:
-        sys.stderr.write(f"{self._masker.text(message.rstrip())}\n")
+        sys.stderr.write(f"{self.mask(message.rstrip())}\n")
         return exit_code

@@ -23,15 +23,23 @@ MIGRATION_TIMEOUT_S = 60.0
 class Tables:
     """Addresses of the tables, and our share in the embedded server, if it is one. Whoever opens it closes it."""
 
-    app_url: str
+    configured_url: str
     owner_url: str
     auto_migrate: bool
     server: EmbeddedPostgres | None = None
 
     @property
+    def app_url(self) -> str:
+        """The application's address now: an embedded server that was killed is started again, maybe elsewhere."""
+        if self.server is None:
+            return self.configured_url
+        self.server.ensure_running()
+        return self.server.app_url
+
+    @property
     def place(self) -> str:
         """What to call it on a screen: never with a password."""
-        return f"embedded, port {self.server.port}" if self.server else redact(self.app_url)
+        return f"embedded, port {self.server.port}" if self.server else redact(self.configured_url)
 
     def migrate(self) -> list[str]:
         """Bring the tables up to date; return the revisions that were applied."""
@@ -51,10 +59,9 @@ def open_tables(config: Config) -> Tables:
     url = settings.backtest_url if config.world == "backtest" else settings.url
     if url == EMBEDDED:
         server = EmbeddedPostgres.join(config.data_dir / "postgres", port=settings.embedded_port)
-        auto = settings.auto_migrate is not False
-        return Tables(server.app_url, server.owner_url, auto_migrate=auto, server=server)
+        return Tables(server.app_url, server.owner_url, settings.auto_migrate is not False, server)
     owner_url = settings.migrate_url if settings.migrate_url and config.world != "backtest" else url
-    return Tables(url, owner_url, auto_migrate=settings.auto_migrate is True)
+    return Tables(url, owner_url, settings.auto_migrate is True)
 
 
 async def open_pool(url: str, settings: Database) -> asyncpg.Pool:

@@ -5,27 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from nautilus_ext.app.book import BookHold
-from nautilus_ext.app.database import open_tables, secrets_in
-from nautilus_ext.app.preflight import check_machine
+from nautilus_ext.app.command import EXIT_DEFECT
+from nautilus_ext.app.ground import attach_log_file, instance_id, open_log, prepared_tables
 from nautilus_ext.app.summary import show_summary
 from nautilus_ext.app.view import Part, View
 from nautilus_ext.config.suite import MAX_STOP_S
 from nautilus_ext.errors import BookLost, SuiteError
-from nautilus_ext.logs import LogSession, Masker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nautilus_ext.app.database import Tables
     from nautilus_ext.app.node import Node
     from nautilus_ext.app.screen import Screen
-    from nautilus_ext.config.load import Config
+    from nautilus_ext.config import Config
+    from nautilus_ext.logs import LogSession
 
 LOG_CLOSE_S = 1.0
 _logger = logging.getLogger(__name__)
@@ -33,42 +29,9 @@ _logger = logging.getLogger(__name__)
 
 def run_live(config: Config, screen: Screen, *, seconds: float | None, book: str | None) -> int:
     """Trade until asked to stop; return the exit code."""
-    book_id = book or f"{config.trader_id}.{config.world}"
+    book_id = book or config.book_id
     with prepared_tables(config, screen) as tables, open_log(config, tables, screen) as log:
         return _LiveRun(config, screen, log).run(tables, book_id, seconds)
-
-
-@contextmanager
-def prepared_tables(config: Config, screen: Screen) -> Iterator[Tables]:
-    """A machine that is fit and tables that are current, told step by step."""
-    with screen.step("machine") as step:
-        check_machine(config.data_dir)
-        step.detail = str(config.data_dir)
-    with screen.step("database") as step:
-        tables = open_tables(config)
-        step.detail = tables.place
-    with tables:
-        if tables.auto_migrate:
-            with screen.step("schema") as step:
-                applied = tables.migrate()
-                step.detail = f"migrated to {applied[-1]}" if applied else "up to date"
-        yield tables
-
-
-def open_log(config: Config, tables: Tables, screen: Screen) -> LogSession:
-    """A log without a file yet: the file belongs to the book, and a book may turn out to be another node's."""
-    settings = config.suite.logging_ext
-    level = settings.backtest_level if config.world == "backtest" else settings.level
-    masker = Masker(config.secrets.masked | secrets_in(tables))
-    terminal = None if screen.tty else screen.stream  # on a terminal the live view shows the last lines
-    return LogSession.start(level=level, masker=masker, terminal=terminal)
-
-
-def attach_log_file(log: LogSession, config: Config, book_id: str) -> str:
-    settings = config.suite.logging_ext
-    path = config.log_folder / f"{book_id}.jsonl"
-    log.attach_file(path, max_bytes=settings.file_size_bytes_max, retain_files=settings.retain_files)
-    return str(path)
 
 
 class _LiveRun:
@@ -86,7 +49,7 @@ class _LiveRun:
         with self._screen.step("book") as step:
             hold = self._hold = self._acquire(tables, book_id)
             step.detail = f"{book_id}, run {hold.run}"
-        exit_code = SuiteError.exit_code
+        exit_code = EXIT_DEFECT
         try:
             exit_code = self._trade(hold, seconds, attach_log_file(self._log, self._config, book_id))
         except SuiteError as error:
@@ -103,7 +66,7 @@ class _LiveRun:
             book_id=book_id,
             trader_id=self._config.trader_id,
             environment="live" if self._config.world == "live" else "paper",
-            instance_id=str(uuid4()),
+            instance_id=instance_id(self._config),
             connect_timeout_s=self._config.suite.database.connect_timeout_s,
             on_lost=self._lost,
         )
@@ -114,21 +77,21 @@ class _LiveRun:
             from nautilus_ext.app.node import Node  # noqa: PLC0415 - most of this step is importing the engine
 
             screen.move_to(self._log.capture_output())
-            node = Node(config)
+            frame = View(book=hold.book_id, run=hold.run, world=config.world)
+            node = Node(config, frame, on_stopping=self._stopping)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
-        frame = View(book=hold.book_id, run=hold.run, world=config.world)
         try:
             with screen.step("venues") as step:
-                node.start(on_stopping=self._stopping)
+                node.start()
                 step.detail = "connected and reconciled"
             self._show(hold, node)
-            ended = node.trade(seconds, frame)
-            view = node.look(frame)
+            ended = node.trade(seconds)
+            view = node.look()
         finally:
             screen.close()
             node.dispose()
         show_summary(screen, view, ended, log_file)
-        return 0 if ended.failure is None else 1
+        return EXIT_DEFECT if ended.failure else 0
 
     def _show(self, hold: BookHold, node: Node) -> None:
         hold.set_status("running")
@@ -157,7 +120,9 @@ class _LiveRun:
             self._screen.say(f"  stopping: {reason}")
 
     def _overdue(self) -> None:
-        self._abandon(f"the stop took longer than {MAX_STOP_S:g} s and was cut short: venues keep what is working", 1)
+        self._abandon(
+            f"the stop took longer than {MAX_STOP_S:g} s and was cut short: venues keep what is working", EXIT_DEFECT
+        )
 
     def _lost(self, reason: str) -> None:
         """Another node owns the book: not one more order, not even the strategies' own clean-up."""

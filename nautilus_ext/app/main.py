@@ -35,6 +35,7 @@ def _start(command: Command, options: argparse.Namespace) -> int:
     screen.done("python and engine", time.time() - psutil.Process().create_time())
     with screen.step("configuration") as step:
         config = command.load(options.config, backtest=options.backtest)
+        screen.mask = command.mask
         step.detail = f"{config.trader_id}, {config.world}"
     for note in config.notes:
         screen.say(f"  note: {note}")

@@ -13,13 +13,12 @@ import msgspec
 from nautilus_trader.live.config import TradingNodeConfig
 from nautilus_trader.live.node import TradingNode
 
-from nautilus_ext.app import snapshot
 from nautilus_ext.app.clients import add_account, late_factory, split_accounts
+from nautilus_ext.app.snapshot import take_view
 from nautilus_ext.app.view import Part, View
-from nautilus_ext.config.shape import decode_hook
+from nautilus_ext.config.shape import decode
 from nautilus_ext.config.suite import MAX_STOP_S
 from nautilus_ext.errors import ConfigError, Problem, VenueError
-from nautilus_ext.logs import EventLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,47 +44,40 @@ class Ended:
 class Node:
     """Owns the loop and the TradingNode on it; `trade` returns when it has stopped, `dispose` frees both."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, frame: View, on_stopping: Callable[[str], None]) -> None:
+        self._timeout_connection_s = config.tree.get("timeout_connection", TradingNodeConfig().timeout_connection)
+        self._frame = frame  # what the view repeats unchanged
+        self._on_stopping = on_stopping
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
         self._clients: list[Any] = []
         self._node = _build(config, self._loop, self._clients)
-        self.event_log = next(actor for actor in self._node.trader.actors() if isinstance(actor, EventLog))
         self._running: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._started = asyncio.Event()
         self._reason = ""
         self._failure: str | None = None
         self._began_s = 0.0
-        self._on_stopping: Callable[[str], None] = lambda _reason: None
         self.view: View | None = None
 
-    def start(self, on_stopping: Callable[[str], None]) -> None:
+    def start(self) -> None:
         """Connect, reconcile and start the strategies; raise VenueError when that fails. A signal ends it early."""
-        self._on_stopping = on_stopping
         self._loop.run_until_complete(self._start())
 
-    def trade(self, seconds: float | None, frame: View) -> Ended:
-        """Run until a signal, the end of `seconds` or a failure. `frame` is what the view repeats unchanged."""
-        self._loop.run_until_complete(self._trade(seconds, frame))
+    def trade(self, seconds: float | None) -> Ended:
+        """Run until a signal, the end of `seconds` or a failure."""
+        self._loop.run_until_complete(self._trade(seconds))
         return Ended(self._reason, self._failure, self._ran_s())
 
-    def look(self, frame: View) -> View:
+    def look(self) -> View:
         """The node as it is now. Only on the thread that runs the node, or after the end of it."""
-        cache = self._node.cache
-        venues = {instrument_id.venue for instrument_id in cache.instrument_ids()}
-        return replace(
-            frame,
-            running_s=self._ran_s(),
-            counts=dict(self.event_log.counts),
-            working=snapshot.working_count(cache),
-            positions=snapshot.position_rows(cache),
-            positions_open=cache.positions_open_count(),
-            pnl=snapshot.profit(self._node.portfolio, venues),
-            parts=[*(Part(client.id.value, *_connection(client)) for client in self._clients)],
-            recent=self.event_log.recent_lines(),
-        )
+        connected: dict[str, bool] = {}
+        for client in self._clients:
+            name = client.id.value
+            connected[name] = connected.get(name, True) and client.is_connected
+        parts = [Part(name, "connected" if well else "not connected", well) for name, well in connected.items()]
+        seen = take_view(self._frame, self._node.trader, self._node.cache, self._node.portfolio)
+        return replace(seen, running_s=self._ran_s(), parts=parts)
 
     def dispose(self) -> None:
         self._node.dispose()
@@ -120,11 +112,11 @@ class Node:
 
         kernel.start_async = start_and_tell
 
-    async def _trade(self, seconds: float | None, frame: View) -> None:
+    async def _trade(self, seconds: float | None) -> None:
         assert self._running is not None, "start comes before trade"
         end_s = self._began_s + seconds if seconds is not None else float("inf")
         while not self._wake.is_set():
-            self.view = self.look(frame)
+            self.view = self.look()
             wait_s = min(LOOK_EVERY_S, max(0.0, end_s - time.monotonic()))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), wait_s)
@@ -172,16 +164,16 @@ class Node:
             error = self._running.exception()
             if error is not None:
                 return f"the start failed: {type(error).__name__}: {error}"
-        away = [client.id.value for client in self._clients if not client.is_connected]
+        away = sorted({client.id.value for client in self._clients if not client.is_connected})
         if away:
-            return f"not connected within {self._node._config.timeout_connection:g} s: {', '.join(away)}"  # noqa: SLF001 - the only door
+            return f"not connected within {self._timeout_connection_s:g} s: {', '.join(away)}"
         return "reconciliation with the venues, or the portfolio, was not ready in time: see the log"
 
 
 def _build(config: Config, loop: asyncio.AbstractEventLoop, clients: list[Any]) -> TradingNode:
     tree = {key: value for key, value in config.tree.items() if key not in ("data_clients", "exec_clients")}
     try:
-        settings = msgspec.convert(tree, TradingNodeConfig, strict=False, dec_hook=decode_hook)
+        settings = decode(tree, TradingNodeConfig)
         firsts, further = split_accounts(config.exec_clients)
         settings = msgspec.structs.replace(
             settings,
@@ -200,10 +192,6 @@ def _build(config: Config, loop: asyncio.AbstractEventLoop, clients: list[Any]) 
         refusal = f"Nautilus refuses this config: {type(error).__name__}: {error}"
         raise ConfigError(str(config.source), [Problem("", refusal)]) from error
     return node
-
-
-def _connection(client: Any) -> tuple[str, bool]:
-    return ("connected", True) if client.is_connected else ("not connected", False)
 
 
 async def _first(*awaitables: Any) -> None:

@@ -23,6 +23,8 @@ _STYLES = {
 _END = "\x1b[0m"
 _POSITION = "{:<24} {:<22} {:<6} {:>14} {:>14} {:>20} {:>20}"
 
+_NO_CONTROL = dict.fromkeys([*range(32), *range(127, 160)], " ")  # a name must not steer the terminal
+
 Piece = tuple[str, str]  # a text and the name of its style
 
 
@@ -87,7 +89,7 @@ def _positions(view: View) -> list[list[Piece]]:
 def _render(pieces: list[Piece], columns: int, *, color: bool) -> str:
     room, out = columns, []
     for text, style in pieces:
-        shown = text[:room]
+        shown = text.translate(_NO_CONTROL)[:room]
         room -= len(shown)
         out.append(f"{_STYLES[style]}{shown}{_END}" if color and style else shown)
     return "".join(out)

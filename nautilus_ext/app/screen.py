@@ -41,6 +41,7 @@ class Screen:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self.mask: Callable[[str], str] = str  # what hides secrets, as soon as there are any
         self.tty = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._color = self.tty and not os.environ.get("NO_COLOR")
         self._stop = threading.Event()
@@ -119,5 +120,5 @@ class Screen:
     def _write(self, text: str) -> None:
         """A terminal that has gone away must not end a node that trades."""
         with suppress(OSError, ValueError):
-            self.stream.write(text)
+            self.stream.write(self.mask(text))
             self.stream.flush()

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.app.view import PositionRow
+from nautilus_ext.logs import EventLog
 
 if TYPE_CHECKING:
     from nautilus_trader.cache.base import CacheFacade
     from nautilus_trader.model.identifiers import Venue
     from nautilus_trader.portfolio.base import PortfolioFacade
+    from nautilus_trader.trading.trader import Trader
+
+    from nautilus_ext.app.view import View
 
 # Pricing a position costs some microseconds on the trading thread: with more of them the view shows the first.
 POSITIONS_PRICED_MAX = 50
 CENTS = {"BTC": 8, "ETH": 6}  # digits behind the point where two would hide everything
+
+
+def take_view(frame: View, trader: Trader, cache: CacheFacade, portfolio: PortfolioFacade) -> View:
+    """The frame, filled with what there is to see now."""
+    event_log = next(actor for actor in trader.actors() if isinstance(actor, EventLog))
+    return replace(
+        frame,
+        counts=dict(event_log.counts),
+        working=cache.orders_open_count() + cache.orders_inflight_count() + cache.orders_emulated_count(),
+        positions=position_rows(cache),
+        positions_open=cache.positions_open_count(),
+        pnl=profit(portfolio, {instrument_id.venue for instrument_id in cache.instrument_ids()}),
+        recent=event_log.recent_lines(),
+    )
 
 
 def position_rows(cache: CacheFacade) -> list[PositionRow]:
@@ -52,7 +71,3 @@ def _unrealized(cache: CacheFacade, position: Any) -> Any:
         return None
     price = quote.bid_price if position.is_long else quote.ask_price
     return position.unrealized_pnl(price)
-
-
-def working_count(cache: CacheFacade) -> int:
-    return cache.orders_open_count() + cache.orders_inflight_count() + cache.orders_emulated_count()

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from nautilus_ext.app.book import HEARTBEAT_AGE_S_MAX
 from nautilus_ext.app.database import open_pool, open_tables
 from nautilus_ext.app.preflight import check_machine
 from nautilus_ext.config.backtest import parity_report
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 EXIT_OK = 0
 EXIT_NO_HEARTBEAT = 1
-HEARTBEAT_AGE_S_MAX = 15.0
 
 
 def check(command: Command, options: argparse.Namespace) -> int:
@@ -82,7 +82,7 @@ def migrate(command: Command, options: argparse.Namespace) -> int:
 def status(command: Command, options: argparse.Namespace) -> int:
     """A health check: 0 when the node of the book wrote its heartbeat a moment ago, 1 when it did not."""
     config = command.load(options.config)
-    book_id = options.book or f"{config.trader_id}.{config.world}"
+    book_id = options.book or config.book_id
     holder = asyncio.run(_holder(config, book_id))
     alive = holder is not None and holder.status == "running" and _seconds(holder.heartbeat_age) <= HEARTBEAT_AGE_S_MAX
     if options.json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from nautilus_trader.backtest.config import (
     BacktestDataConfig,
     BacktestEngineConfig,
@@ -18,7 +17,7 @@ from nautilus_trader.risk.config import RiskEngineConfig
 from nautilus_ext.config.env import join
 from nautilus_ext.config.expand import ENGINE_DEFAULTS
 from nautilus_ext.config.locate import locate
-from nautilus_ext.config.shape import decode_hook
+from nautilus_ext.config.shape import decode
 from nautilus_ext.config.suite import MARKET_CONFIG
 from nautilus_ext.errors import Problem
 
@@ -35,7 +34,7 @@ _TICKS = ("nautilus_trader.model.data:QuoteTick", "nautilus_trader.model.data:Tr
 def market_config(synthetic: Synthetic) -> Any:
     """The synthetic section as the config of the market that it describes."""
     given = {"seed": synthetic.seed, "interval_ms": synthetic.interval_ms, "listings": synthetic.listings}
-    return msgspec.convert(given, locate(MARKET_CONFIG), strict=False)
+    return decode(given, locate(MARKET_CONFIG))
 
 
 def engine_tree(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -92,9 +91,9 @@ def run_config(config: Config, catalog: str | None, instrument_ids: tuple[str, .
         {"catalog_path": catalog, "data_cls": kind, "instrument_ids": list(instrument_ids)} for kind in _TICKS
     ]
     return BacktestRunConfig(
-        engine=msgspec.convert(engine, BacktestEngineConfig, strict=False, dec_hook=decode_hook),
-        venues=msgspec.convert(settings.venues, list[BacktestVenueConfig], strict=False, dec_hook=decode_hook),
-        data=msgspec.convert(data, list[BacktestDataConfig], strict=False, dec_hook=decode_hook),
+        engine=decode(engine, BacktestEngineConfig),
+        venues=decode(settings.venues, list[BacktestVenueConfig]),
+        data=decode(data, list[BacktestDataConfig]),
         start=settings.start,
         end=settings.end,
         chunk_size=settings.chunk_size,

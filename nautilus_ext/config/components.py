@@ -15,10 +15,10 @@ from nautilus_trader.live.factories import LiveDataClientFactory, LiveExecClient
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
-from nautilus_ext.config.env import FromEnv, Unresolved, has_unresolved, join, plain, walk
+from nautilus_ext.config.env import FromEnv, Unresolved, holds, join
 from nautilus_ext.config.identifiers import client_name_fault
 from nautilus_ext.config.locate import Unlocatable, locate
-from nautilus_ext.config.shape import decode_hook, shape_problems, unknown_key
+from nautilus_ext.config.shape import decode, shape_problems, unknown_key
 from nautilus_ext.errors import Problem
 
 
@@ -47,7 +47,7 @@ class ClientSpec:
     config: dict[str, Any]
 
     def decode(self, config: dict[str, Any]) -> Any:
-        return msgspec.convert(plain(config), self.config_class, strict=False, dec_hook=decode_hook)
+        return decode(config, self.config_class)
 
 
 def component_problems(entries: Any, kind: Kind) -> list[Problem]:
@@ -69,23 +69,17 @@ def _component(entry: dict[str, Any], kind: Kind, at: str) -> list[Problem]:
     config = entry.get("config", {})
     if config_class is not None and isinstance(config, dict):
         problems += shape_problems(config, config_class, join(at, "config"))
-    if problems or component is None or config_class is None or has_unresolved(config):
+    if problems or component is None or config_class is None or holds(config, Unresolved):
         return problems
     try:
-        settings = msgspec.convert(plain(config), config_class, strict=False, dec_hook=decode_hook)
+        settings = decode(config, config_class)
         component(config=settings)
     except Exception as error:  # noqa: BLE001 - a user's constructor may raise anything; the operator gets one line
         return [Problem(join(at, "config"), f"{component.__name__} refuses it: {error}")]
-    if _holds_env_text(config):
+    if holds(config, FromEnv):
         # Nautilus decodes strictly: "5" from the environment must have become 5 by then.
         entry["config"] = msgspec.to_builtins(settings, enc_hook=msgspec_encoding_hook)
     return []
-
-
-def _holds_env_text(config: dict[str, Any]) -> bool:
-    found: list[str] = []
-    walk(config, "", lambda _at, text: found.append(text) if isinstance(text, FromEnv) else None)
-    return bool(found)
 
 
 def client_specs(entries: Any, section: str, problems: list[Problem]) -> list[ClientSpec]:

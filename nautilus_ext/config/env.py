@@ -42,12 +42,13 @@ def plain(value: Any) -> Any:
     return walk(value, "", lambda _at, text: str(text))
 
 
-def has_unresolved(value: Any) -> bool:
+def holds(value: Any, kind: type[str]) -> bool:
+    """Whether a string of this kind is anywhere in the value."""
     if isinstance(value, dict):
-        return any(has_unresolved(item) for item in value.values())
+        return any(holds(item, kind) for item in value.values())
     if isinstance(value, list):
-        return any(has_unresolved(item) for item in value)
-    return isinstance(value, Unresolved)
+        return any(holds(item, kind) for item in value)
+    return isinstance(value, kind)
 
 
 def join(at: str, key: str) -> str:

@@ -5,23 +5,30 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 from nautilus_trader.backtest.config import BacktestDataConfig, BacktestVenueConfig
 from nautilus_trader.live.config import TradingNodeConfig
 
 from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, component_problems, importable_problems
 from nautilus_ext.config.document import read_document
-from nautilus_ext.config.env import Unresolved, join, plain, walk
+from nautilus_ext.config.env import Unresolved, holds, join, plain, walk
 from nautilus_ext.config.expand import expand
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.renamed import take_renamed
 from nautilus_ext.config.secret import Secrets
-from nautilus_ext.config.shape import shape_problems, unknown_key
-from nautilus_ext.config.suite import MARKET_CONFIG, MAX_STOP_S, OWN_STOP_S, Suite
+from nautilus_ext.config.shape import decode, shape_problems, unknown_key
+from nautilus_ext.config.suite import (
+    MARKET_CONFIG,
+    MAX_STOP_S,
+    OWN_STOP_S,
+    SYNTHETIC_QUOTES_MAX,
+    Suite,
+    Synthetic,
+)
 from nautilus_ext.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -54,6 +61,10 @@ class Config:
         return f"Config({str(self.source)!r}, {self.world}, {self.trader_id})"
 
     @property
+    def book_id(self) -> str:
+        return f"{self.trader_id}.{self.world}"
+
+    @property
     def data_dir(self) -> Path:
         return Path(self.suite.data_dir).expanduser().absolute()
 
@@ -68,6 +79,7 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
     source = Path(path)
     raw = read_document(source)
     raw.pop(_EDITOR_KEY, None)
+    raw.setdefault("data_dir", Suite().data_dir)  # its default names a variable
     document, problems = take_renamed(raw)
     secrets = Secrets()
     variables = os.environ if environ is None else environ
@@ -81,9 +93,7 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
     if problems:
         raise ConfigError(str(source), _in_file_order(problems, document))
     world: World = "backtest" if backtest else _WORLD_OF_ENVIRONMENT[tree.get("environment", "live")]
-    suite = msgspec.convert(plain({key: tree[key] for key in _suite_keys() if key in tree}), Suite, strict=False)
-    if "data_dir" not in tree:
-        suite = msgspec.structs.replace(suite, data_dir=_default_data_dir(variables))
+    suite = decode({key: tree[key] for key in _suite_keys() if key in tree}, Suite)
     return Config(
         source=source,
         world=world,
@@ -105,10 +115,6 @@ def book_name_problem(name: str) -> Problem | None:
 
 def _suite_keys() -> tuple[str, ...]:
     return Suite.__struct_fields__
-
-
-def _default_data_dir(environ: Mapping[str, str]) -> str:
-    return str(Secrets().take(Suite().data_dir, "data_dir", environ, []))
 
 
 def _fill_in(
@@ -145,15 +151,42 @@ def _backtest_shapes(backtest: dict[str, Any]) -> list[Problem]:
     problems = shape_problems(venues, list[BacktestVenueConfig], "backtest.venues")
     problems += shape_problems(data, list[BacktestDataConfig], "backtest.data")
     problems += importable_problems(backtest, "backtest")
+    moments = {f"backtest.{key}": _time_fault(backtest.get(key)) for key in ("start", "end")}
+    problems += [Problem(at, fault) for at, fault in moments.items() if fault]
     synthetic = backtest.get("synthetic")
-    if isinstance(synthetic, dict):
-        market = {key: synthetic[key] for key in ("seed", "interval_ms", "listings") if synthetic.get(key) is not None}
-        problems += shape_problems(market, locate(MARKET_CONFIG), "backtest.synthetic")
+    if isinstance(synthetic, dict) and not shape_problems(synthetic, Synthetic, ""):
+        problems += _synthetic_problems(synthetic)
     for index, venue in enumerate(venues if isinstance(venues, list) else []):
         fault = identifier_fault("Venue", venue.get("name", "?")) if isinstance(venue, dict) else None
         if fault:
             problems.append(Problem(f"backtest.venues[{index}].name", fault))
     return problems
+
+
+def _synthetic_problems(synthetic: dict[str, Any]) -> list[Problem]:
+    at = "backtest.synthetic"
+    given = {key: synthetic[key] for key in ("seed", "interval_ms", "listings") if synthetic.get(key) is not None}
+    problems = shape_problems(given, locate(MARKET_CONFIG), at)
+    if fault := _time_fault(synthetic.get("start")):
+        problems.append(Problem(f"{at}.start", fault))
+    if not problems and not holds(synthetic, Unresolved):
+        settings = decode(synthetic, Synthetic)
+        per_step = len(decode(given, locate(MARKET_CONFIG)).to_market().listings)
+        quotes = settings.minutes * 60_000 // settings.interval_ms * per_step
+        if not 1 <= quotes <= SYNTHETIC_QUOTES_MAX:
+            size = f"make {quotes:,} quotes; 1 to {SYNTHETIC_QUOTES_MAX:,} can be made: change minutes or interval_ms"
+            problems.append(Problem(f"{at}.minutes", f"{settings.minutes} minutes of {per_step} instruments {size}"))
+    return problems
+
+
+def _time_fault(text: Any) -> str | None:
+    if not isinstance(text, str) or isinstance(text, Unresolved):
+        return None
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return f"{text!r} is no time: write ISO 8601, for instance 2026-01-05T00:00:00Z"
+    return None
 
 
 def _rules(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:

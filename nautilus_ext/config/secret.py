@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from nautilus_ext.config.env import SECRET_NAME, references, substitute
+from nautilus_ext.config.env import SECRET_NAME, references, substitute, walk
 from nautilus_ext.errors import Problem
 
 if TYPE_CHECKING:
@@ -72,13 +72,7 @@ def dsn_password(text: str) -> str | None:
 
 def reveal_all(value: Any, secrets: Secrets) -> Any:
     """A copy of a plain value in which every placeholder is replaced by its secret."""
-    if isinstance(value, str):
-        return secrets.reveal(value)
-    if isinstance(value, dict):
-        return {key: reveal_all(item, secrets) for key, item in value.items()}
-    if isinstance(value, list):
-        return [reveal_all(item, secrets) for item in value]
-    return value
+    return walk(value, "", lambda _at, text: secrets.reveal(text))
 
 
 def _shortened(secret: str) -> str:

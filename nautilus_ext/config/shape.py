@@ -13,7 +13,7 @@ from nautilus_trader.common.config import msgspec_decoding_hook
 from nautilus_trader.model.enums import AccountType, BookType, OmsType
 from nautilus_trader.model.objects import Currency, Money
 
-from nautilus_ext.config.env import SECRET_NAME, FromEnv, Unresolved, has_unresolved, join, plain
+from nautilus_ext.config.env import SECRET_NAME, FromEnv, Unresolved, holds, join, plain
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.errors import Problem
 
@@ -35,6 +35,11 @@ def decode_hook(kind: type, value: Any) -> Any:
     except Exception as error:  # noqa: BLE001 - decimal, key and type errors of Nautilus's parsers mean one thing here
         detail = str(error) if isinstance(error, ValueError) else f"{value!r} is no {kind.__name__}"
         raise ValueError(detail) from None
+
+
+def decode(value: Any, kind: Any) -> Any:
+    """Make a `kind` of a plain value, as Nautilus would, with our rules for identifiers."""
+    return msgspec.convert(plain(value), kind, strict=False, dec_hook=decode_hook)
 
 
 def shape_problems(value: Any, hint: Any, at: str) -> list[Problem]:
@@ -82,9 +87,9 @@ def _plain(hint: Any) -> Any:
 def _check_struct(value: dict[str, Any], cls: type[msgspec.Struct], at: str, problems: list[Problem]) -> None:
     before = len(problems)
     _check_fields(value, cls, at, problems)
-    if len(problems) == before and hasattr(cls, "__post_init__") and not has_unresolved(value):
+    if len(problems) == before and hasattr(cls, "__post_init__") and not holds(value, Unresolved):
         try:
-            msgspec.convert(plain(value), cls, strict=False, dec_hook=decode_hook)
+            decode(value, cls)
         except (msgspec.ValidationError, ValueError) as error:
             problems.append(Problem(at, str(error)))
 

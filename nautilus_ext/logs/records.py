@@ -109,7 +109,7 @@ def terminal_line(record: dict[str, Any]) -> str:
 
 def summary(record: dict[str, Any]) -> str:
     if "message" not in record:
-        return event_line(record).translate(_NO_CONTROL)
+        return event_line(record)
     head, *more = [*str(record["message"]).splitlines(), *str(record.get("exception", "")).splitlines()] or [""]
     text = head if record["level"] == "INFO" else f"{record['component']}: {head}"
     if "exception" in record and more:
@@ -122,9 +122,9 @@ def event_line(record: dict[str, Any]) -> str:
     name = record["event"]
     phrase = _WORDS.sub(" ", name).lower()
     if name == "AccountState":
-        return f"{phrase:<22}{record['account_id']}  {_balances(record)}"
+        return f"{phrase:<22}{record['account_id']}  {_balances(record)}".translate(_NO_CONTROL)
     parts = _position_parts(record) if name.startswith("Position") else _order_parts(record)
-    return f"{phrase:<22}" + "  ".join(part for part in parts if part)
+    return (f"{phrase:<22}" + "  ".join(part for part in parts if part)).translate(_NO_CONTROL)
 
 
 def _order_parts(record: dict[str, Any]) -> tuple[str, ...]:

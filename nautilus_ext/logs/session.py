@@ -66,19 +66,6 @@ class LogSession:
         self._writer.attach(RotatingFile(path, max_bytes=max_bytes, retain_files=retain_files))
 
     @property
-    def terminal(self) -> TextIO | None:
-        return self._writer.terminal
-
-    @property
-    def show_lines(self) -> bool:
-        """Whether readable lines go to the terminal: not while a live view draws there."""
-        return self._writer.show_lines
-
-    @show_lines.setter
-    def show_lines(self, value: bool) -> None:
-        self._writer.show_lines = value
-
-    @property
     def alerts(self) -> list[Alert]:
         """The last warnings and errors, oldest first; for any thread."""
         return list(self._writer.alerts)

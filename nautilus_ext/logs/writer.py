@@ -49,7 +49,6 @@ class Writer:
 
     def __init__(self, intake: Intake, masker: Masker, terminal: TextIO | None) -> None:
         self.terminal = terminal
-        self.show_lines = True
         self.alerts: deque[Alert] = deque(maxlen=ALERTS_MAX)
         self.lost = 0
         self._intake = intake
@@ -164,7 +163,7 @@ class Writer:
             return
         if entry.levelno >= logging.WARNING:
             self.alerts.append(Alert(record["ts"], record["level"], record["component"], summary(record)))
-        if self.terminal and self.show_lines:
+        if self.terminal:
             self._print(terminal_line(record)[:TERMINAL_CHARS_MAX])
 
     def _print(self, line: str) -> None:

@@ -17,6 +17,7 @@ import msgspec
 import nautilus_trader
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
+from nautilus_ext.config.suite import SYNTHETIC_QUOTES_MAX as QUOTES_MAX
 from nautilus_ext.errors import ConfigError, MachineError, Problem
 from nautilus_ext.simulation.instruments import TickMaker, to_instrument
 from nautilus_ext.simulation.market import MODEL_VERSION, tape
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from nautilus_ext.simulation.market import Market, Step
 
-QUOTES_MAX = 20_000_000  # about a day of eight instruments ten times a second, three times over
 STEPS_PER_FILE = 20_000  # bounds what is in memory at once
 LOCK_WAIT_S = 120.0
 LOCK_POLL_S = 0.05

@@ -16,6 +16,9 @@ SECRETS = {
 # A venue client that does what must not be done: it tells its secrets to every outlet there is.
 LEAKY = """
 import logging, sys, warnings
+from nautilus_trader.config import StrategyConfig
+from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.trading.strategy import Strategy
 from nautilus_ext.simulation import SimulatedDataClientConfig, SimulatedDataClientFactory
 
 class LeakyConfig(SimulatedDataClientConfig, frozen=True, kw_only=True):
@@ -38,6 +41,16 @@ class LeakyFactory(SimulatedDataClientFactory):
         if "crash" in (config.api_key or ""):
             raise RuntimeError(config.api_secret)
         return client
+
+class LoudConfig(StrategyConfig, frozen=True, kw_only=True):
+    api_key: str
+
+class Loud(Strategy):
+    def on_start(self):
+        self.subscribe_quote_ticks(InstrumentId.from_str("BTCUSDT.SIM1"))
+
+    def on_quote_tick(self, tick):
+        raise RuntimeError(f"401 for {self.config.api_key}")
 """
 
 
@@ -99,6 +112,17 @@ def test_a_client_that_fails_with_its_secret_in_hand_shows_it_nowhere(shell, lea
     code, output = shell.run(leaky, "--seconds", "3", PYTHONPATH=str(tmp_path), **secrets)
     assert code == 2, output
     assert "RuntimeError" in output
+    assert "planted" not in output
+    assert [] == files_with_secrets(shell.data)
+
+
+def test_an_exception_while_trading_shows_its_secret_nowhere(shell, leaky, tmp_path, config):
+    """The reason of the end is on the screen and in the log, without the key in it."""
+    entry = {"strategy_path": "leaky_venue:Loud", "config_path": "leaky_venue:LoudConfig"}
+    path = config(strategies=[{**entry, "config": {"order_id_tag": "L", "api_key": "${LEAKY_API_KEY}"}}])
+    code, output = shell.run(path, "--seconds", "5", PYTHONPATH=str(tmp_path), **SECRETS)
+    assert code == 1, output
+    assert "401 for ***" in output
     assert "planted" not in output
     assert [] == files_with_secrets(shell.data)
 

@@ -1,14 +1,12 @@
-"""What an event costs the trading thread, while the writer is at work: python tests/bench/bench_logs.py."""
+"""What an event costs the trading thread, while the writer is at work."""
 
 from __future__ import annotations
 
-import json
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from measure import Figure
 from nautilus_trader.cache.cache import Cache
 from nautilus_trader.common.component import MessageBus, TestClock
 from nautilus_trader.model.identifiers import TraderId
@@ -21,9 +19,11 @@ from nautilus_ext.logs import EventLog, LogSession, Masker
 
 ROUNDS = 40
 EVENTS_PER_ROUND = 500
+BUDGET_US = 3.0
+CLOSE_TIMEOUT_S = 30.0
 
 
-def main() -> None:
+def figures() -> list[Figure]:
     clock = TestClock()
     msgbus = MessageBus(trader_id=TraderId("BENCH-1"), clock=clock)
     cache = Cache()
@@ -38,26 +38,20 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder, LogSession.start(masker=Masker(["planted-secret"])) as session:
         session.attach_file(Path(folder, "bench.jsonl"), max_bytes=100_000_000, retain_files=1)
-        for name, event in events.items():
-            tell({"what": f"{name} handler, trading thread", "median_us": _median_us(actor, event)})
-        session.close(timeout_s=30.0)
-        tell({"what": "records lost", "count": session.lost})
+        costs_us = {name: tuple(_round_us(actor, event) for _ in range(ROUNDS)) for name, event in events.items()}
+        session.close(timeout_s=CLOSE_TIMEOUT_S)
+        assert session.lost == 0, f"{session.lost} records lost: the figures say nothing"
+    note = f"each run the mean of {EVENTS_PER_ROUND}"
+    return [
+        Figure(f"EventLog on the trading thread, {name}", "us", values, budget=BUDGET_US, note=note)
+        for name, values in costs_us.items()
+    ]
 
 
-def tell(figure: dict[str, object]) -> None:
-    sys.stdout.write(f"{json.dumps(figure)}\n")
-
-
-def _median_us(actor: EventLog, event: object) -> float:
-    rounds = []
-    for _ in range(ROUNDS):
-        start_ns = time.perf_counter_ns()
-        for _ in range(EVENTS_PER_ROUND):
-            actor._on_order(event)
-        rounds.append((time.perf_counter_ns() - start_ns) / EVENTS_PER_ROUND / 1e3)
-        time.sleep(0.02)  # as in live: the writer gets its turn between the events
-    return round(statistics.median(rounds), 2)
-
-
-if __name__ == "__main__":
-    main()
+def _round_us(actor: EventLog, event: object) -> float:
+    start_ns = time.perf_counter_ns()
+    for _ in range(EVENTS_PER_ROUND):
+        actor._on_order(event)
+    cost_us = (time.perf_counter_ns() - start_ns) / EVENTS_PER_ROUND / 1e3
+    time.sleep(0.02)  # as in live: the writer gets its turn between the events
+    return cost_us

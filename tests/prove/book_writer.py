@@ -1,6 +1,6 @@
-"""A node that holds a book and appends rows under its epoch: python book_writer.py URL BOOK NAME. SIGTERM ends it in order.
+"""A node that holds a book and appends rows under its epoch: python book_writer.py URL BOOK NAME.
 
-Says on stdout what happened to it: {"epoch": n}, {"refused": …}, {"lost": …}, {"ended": rows}.
+SIGTERM ends it in order. What happened to it stands on stdout: {"epoch": n}, {"refused": …}, {"lost": …}.
 """
 
 from __future__ import annotations

@@ -15,34 +15,28 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 LINES = pytest.StashKey[list[str]]()
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest, tell: Callable[[str], None]) -> int:
-    """Printed before anything happens: a proof that fails can be repeated."""
-    value = int(os.environ.get("SEED") or secrets.randbits(32))
-    print(f"SEED={value}", flush=True)
-    request.addfinalizer(lambda: _tell_of_failure(request, tell, value))
-    return value
-
-
-def _tell_of_failure(request: pytest.FixtureRequest, tell: Callable[[str], None], seed: int) -> None:
-    if request.node.stash.get(FAILED, False):
-        tell(f"FAILED {request.node.name} seed={seed}")
-
-
 FAILED = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item):
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     if report.when == "call":
         item.stash[FAILED] = report.failed
     return report
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest, tell: Callable[[str], None]) -> Iterator[int]:
+    """Printed before anything happens: a proof that fails can be repeated."""
+    value = int(os.environ.get("SEED") or secrets.randbits(32))
+    print(f"SEED={value}", flush=True)
+    yield value
+    if request.node.stash.get(FAILED, True):
+        tell(f"FAILED {request.node.name} seed={value}")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Hands mutated configs to `check`, one after the other, in one process: python tests/prove/fuzz_child.py SEED FIRST END.
+"""Hands mutated configs to `check`, one after the other, in one process: python fuzz_child.py SEED FIRST END.
 
 Each mutation is named on stdout before it is tried, so that an abort of the process has a name. It depends on seed and
 number alone.
@@ -25,20 +25,21 @@ DEPTHS = (3, 30, 200, 330, 480, 900, 3_000, 100_000)
 DIGITS = (20, 400, 4_299, 5_000)
 NUMBERS = (0, -1, 1, 2**31, 2**63, 2**64, -(2**63) - 1, 10**30, 0.1, -0.0, 1e308, -1e308, 5e-324, 1e22)
 SPECIALS = (None, True, False, [], {}, "", float("nan"), float("inf"), float("-inf"), HUGE, DEEP)
-NAMES = (
-    " ", "-", ".", "--", "A-", "-A", "A.B", "A-B", "A-B-", "A-B.C", "A..B", ".A", "A.", "a b", "A\tB", "A\n", "\x00", "A\x00-1",
-    "Ä-1", "Ä.Ö", "名-1", "名.場", "\u202e-1", "\ud800", "\ud800-1", "A\ud800.B", "🚀.🚀", "\u00a0", "\ufeffA-1", "A" * 300, "A-" + "1" * 70_000,
-    "EXTERNAL", "None", "null", "true", "nan", "inf", "-1", "1e9999", "0x10", "1_000", "٣", "1 USDT", "1 usdt", "-1 USDT", "1e400 USDT",
-    "1  USDT", "NaN USDT", "1 ÄÄÄ", "99999999999999999999 BTC", "0.0000000000000000001 BTC", "${", "${}", "${A", "${A:-}", "${A:-${B}}",
-    "$${A}", "${HOME}", "${ODD}", "${ODD}-1", "BTCUSDT", "BTCUSDT.SIM1", "BTCUSDT.SIM1-1-MINUTE-MID-INTERNAL",
-    "BTCUSDT.SIM1-0-MINUTE-MID-INTERNAL", "BTCUSDT.SIM1-1-YEAR-MID-EXTERNAL", "BTCUSDT.SIM1-1-TICK-NONE-INTERNAL@1-MINUTE-EXTERNAL",
-    "ETHUSDT-PERP.SIM2-99999999999999999999-TICK-MID-INTERNAL", "-5-TICK-MID-INTERNAL", "ETHUSDT-PERP.SIM2--5-TICK-MID-INTERNAL",
-    "os:abort", "os:path", ":", "a:", ":b", "a:b:c", "nautilus_ext.strategies", "nautilus_ext.strategies:", "nautilus_ext..x:Y",
-    "nautilus_ext.strategies:TrendFollower.__init__", "builtins:object", "nautilus_trader.trading.strategy:Strategy",
-    "nautilus_trader.common.actor:Actor", "../../etc/passwd", "/dev/null", "2026-01-05", "2026-13-45T99:99:99Z", "0000-00-00",
-    "9999-12-31T23:59:59.999999999Z", "postgresql://", "postgresql://u:p@[::1", "postgresql://h:99999/x", "embedded", "LIVE", "live",
-    "sandbox", "backtest", "INFO", "10/00:00:01", "-1/00:00:01", "1/99:99:99", "NETTING", "MARGIN", "CASH", "BID_ASK", "GTC",
-)  # fmt: skip
+TEXTS = """
+- . -- A- -A A.B A-B A-B- A-B.C A..B .A A. Ä-1 Ä.Ö 名-1 名.場 🚀.🚀 EXTERNAL None null true nan inf -1 1e9999 0x10 1_000
+${ ${} ${A ${A:-} ${A:-${B}} $${A} ${HOME} ${ODD} ${ODD}-1 BTCUSDT BTCUSDT.SIM1 BTCUSDT.SIM1-1-MINUTE-MID-INTERNAL
+BTCUSDT.SIM1-0-MINUTE-MID-INTERNAL BTCUSDT.SIM1-1-YEAR-MID-EXTERNAL BTCUSDT.SIM1-1-TICK-NONE-INTERNAL@1-MINUTE-EXTERNAL
+ETHUSDT-PERP.SIM2-99999999999999999999-TICK-MID-INTERNAL -5-TICK-MID-INTERNAL ETHUSDT-PERP.SIM2--5-TICK-MID-INTERNAL
+os:abort os:path : a: :b a:b:c nautilus_ext.strategies nautilus_ext.strategies: nautilus_ext..x:Y builtins:object
+nautilus_ext.strategies:TrendFollower.__init__ nautilus_trader.trading.strategy:Strategy
+nautilus_trader.common.actor:Actor ../../etc/passwd /dev/null 2026-01-05 2026-13-45T99:99:99Z 0000-00-00
+9999-12-31T23:59:59.999999999Z postgresql:// postgresql://u:p@[::1 postgresql://h:99999/x embedded LIVE live sandbox
+backtest INFO 10/00:00:01 -1/00:00:01 1/99:99:99 NETTING MARGIN CASH BID_ASK GTC
+""".split()  # noqa: SIM905 - as a list it would be a page long
+SPACED = ("", " ", "a b", "1 USDT", "1 usdt", "-1 USDT", "1e400 USDT", "1  USDT", "NaN USDT", "1 ÄÄÄ")
+UNPRINTABLE = ("A\tB", "A\n", "\x00", "A\x00-1", "\u202e-1", "\u00a0", "\ufeffA-1", "\ud800", "\ud800-1", "A\ud800.B")
+LONG = ("A" * 300, "A-" + "1" * 70_000, "99999999999999999999 BTC", "0.0000000000000000001 BTC")
+NAMES = (*TEXTS, *SPACED, *UNPRINTABLE, *LONG)
 
 
 def main(seed: int, first: int, end: int) -> None:
@@ -97,9 +98,7 @@ def _pool() -> list[str]:
 def mutated(rnd: random.Random, pool: list[str]) -> tuple[bytes, list[str]]:
     base = rnd.choice(BASES)
     document = json.loads((ROOT / "node_configs" / base).read_text())
-    what = [base]
-    for _ in range(rnd.randint(1, MUTATIONS_MAX)):
-        what.append(_mutate(document, rnd, pool))
+    what = [base, *(_mutate(document, rnd, pool) for _ in range(rnd.randint(1, MUTATIONS_MAX)))]
     text = json.dumps(document, indent=rnd.choice((None, 2)))
     text = text.replace(json.dumps(HUGE), "9" * rnd.choice(DIGITS))
     if json.dumps(DEEP) in text:
@@ -135,7 +134,9 @@ def _mutate(document: dict[str, Any], rnd: random.Random, pool: list[str]) -> st
         parent[key] = copy.deepcopy(source[other])
     elif isinstance(parent, list):
         parent.append(copy.deepcopy(parent[key]))
-    shown = json.dumps(parent[key])[:60] if (key in parent if isinstance(parent, dict) else key < len(parent)) else "–"
+    shown = (
+        json.dumps(parent[key])[:60] if (key in parent if isinstance(parent, dict) else key < len(parent)) else "gone"
+    )
     return f"{kind} {at}: {shown}"
 
 

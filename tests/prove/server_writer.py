@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-import time
 from pathlib import Path
 
 import asyncpg
@@ -47,7 +46,7 @@ async def _append(url: str, name: str, number: int, asked_to_end: threading.Even
             print(number, flush=True)
             await asyncio.sleep(PAUSE_S)
     except CONNECTION_ERRORS:
-        time.sleep(PAUSE_S)
+        await asyncio.sleep(PAUSE_S)
     finally:
         if connection is not None:
             connection.terminate()

@@ -51,6 +51,14 @@ def test_the_picture_shows_what_a_trader_asks_for():
     assert 4 == text.count("! careful")
 
 
+def test_no_text_steers_the_terminal():
+    """A venue's reason for a rejection is shown, not obeyed."""
+    text = "\n".join(picture(View(book="B", run=1, world="paper", recent=["a\x1b[2Jb\nc\x9bd"]), 100, 40, color=False))
+    assert "\x1b" not in text
+    assert "\x9b" not in text
+    assert "a [2Jb c d" in text
+
+
 def test_the_picture_keeps_its_shape_when_nothing_has_happened_yet():
     """No part of it may need an order or a position to exist."""
     text = "\n".join(picture(View(book="B", run=1, world="paper"), 100, 40, color=False))

@@ -155,6 +155,13 @@ CASES = [
         "backtest.synthetic.listings[0].kind",
         "sport",
     ),
+    (lambda d: d["backtest"].update(end="nonsense"), "backtest.end", "ISO 8601"),
+    (lambda d: d["backtest"]["synthetic"].update(start="garbage"), "backtest.synthetic.start", "ISO 8601"),
+    (
+        lambda d: d["backtest"]["synthetic"].update(minutes=10_080, interval_ms=1),
+        "backtest.synthetic.minutes",
+        "quotes",
+    ),
     (
         lambda d: d["backtest"].update(data=[{"catalog_path": "x", "data_cls": "nautilus_trader.model.data:QuoteTik"}]),
         "backtest.data[0].data_cls",

@@ -270,15 +270,3 @@ def test_a_paused_terminal_costs_its_lines_only(path):
         assert time.monotonic() - start_s < 2.0
     os.close(read_fd)
     assert len(records(path)) == 3000
-
-
-def test_lines_can_be_kept_off_the_terminal(session, terminal):
-    """While a live view draws, warnings are in `alerts` only."""
-    session.show_lines = False
-    LOGGER.warning("quiet")
-    until(lambda: session.alerts)
-    assert session.alerts[0].message == "nautilus_ext.test: quiet"
-    session.show_lines = True
-    LOGGER.info("loud")
-    until(lambda: "loud" in terminal.getvalue())
-    assert "quiet" not in terminal.getvalue()

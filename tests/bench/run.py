@@ -1,0 +1,96 @@
+"""All benchmarks: one JSON document on stdout and in docs/benchmarks, a table in its README; exit 1 on a miss."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import bench_backtest
+import bench_live
+import bench_logs
+import bench_paper
+import bench_postgres
+import psutil
+
+from nautilus_ext.embedded.binaries import bin_folder
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
+BENCHES = (bench_paper, bench_postgres, bench_logs, bench_backtest, bench_live)
+BEGIN, END = "<!-- figures: make bench writes what is between these lines -->", "<!-- end of the figures -->"
+
+
+def main() -> int:
+    report: dict[str, Any] = {"machine": _machine(), "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "results": []}
+    for bench in BENCHES:
+        began_s = time.monotonic()
+        sys.stderr.write(f"{bench.__name__} … ")
+        report["results"] += [figure.to_dict() for figure in bench.figures()]
+        sys.stderr.write(f"{time.monotonic() - began_s:.0f} s\n")
+    text = json.dumps(report, indent=2)
+    sys.stdout.write(f"{text}\n")
+    (DOCS / "latest.json").write_text(f"{text}\n", encoding="utf-8")
+    _write_table(DOCS / "README.md", report)
+    return 0 if all(result["pass"] for result in report["results"]) else 1
+
+
+def _machine() -> dict[str, Any]:
+    postgres = subprocess.run([bin_folder() / "postgres", "--version"], capture_output=True, text=True, check=True)
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "nautilus": version("nautilus_trader"),
+        "postgres": postgres.stdout.split()[-1],
+        "load_before": round(os.getloadavg()[0], 1),
+    }
+
+
+def _cpu() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _write_table(path: Path, report: dict[str, Any]) -> None:
+    head, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    path.write_text(f"{head}{BEGIN}\n{_table(report)}\n{END}{tail}", encoding="utf-8")
+
+
+def _table(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    where = (
+        f"{report['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
+        f"Linux {machine['kernel']}, Python {machine['python']}, NautilusTrader {machine['nautilus']}, "
+        f"PostgreSQL {machine['postgres']}; load before: {machine['load_before']}"
+    )
+    rows = [_row(one) for one in report["results"]]
+    notes: dict[str, list[str]] = {}
+    for one in report["results"]:
+        notes.setdefault(one["note"], []).append(one["what"])
+    notes.pop("", None)
+    explained = [f"- {'; '.join(whats)}: {note}." for note, whats in notes.items()]
+    head = ["| What | Median | Max | Runs | Budget | |", "|---|---:|---:|---:|---:|---|"]
+    return "\n".join(["", where, "", *head, *rows, "", *explained, ""])
+
+
+def _row(one: dict[str, Any]) -> str:
+    unit, budget, verdict = one["unit"], "none", ""
+    if one["budget"] is not None:
+        budget, verdict = f"{one['budget']:g} {unit}", "met" if one["pass"] else "**missed**"
+    figures = f"{one['median']:,.4g} {unit} | {one['max']:,.4g} {unit} | {one['runs']} | {budget} | {verdict}"
+    return f"| {one['what']} | {figures} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
