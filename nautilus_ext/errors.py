@@ -10,6 +10,8 @@ SuiteError                  exit 1   report it: a defect of ours, or something n
 │   └── BookLost            exit 5   nothing: the other node trades the book now
 └── VenueError              exit 6   look at the venue: its state, its keys, the way to it
 
+Exit 0: ended as asked. Exit 130: stopped before it ran.
+
 A message names the place, the value and the cure. It never holds a secret.
 """
 

@@ -1,8 +1,6 @@
 """python -m nautilus_ext.run CONFIG [--backtest] [--seconds N] [--book NAME].
 
-Exit codes: 0 ended as asked · 1 a defect or a crash · 2 change the file, the command or the environment ·
-3 cure this machine · 4 cure the database · 5 another node has the book ·
-6 a venue did not connect · 130 stopped before it ran.
+Exit codes stand in errors.py and in --help.
 """
 
 import sys

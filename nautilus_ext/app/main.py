@@ -43,7 +43,7 @@ def _start(command: Command, options: argparse.Namespace) -> int:
 
 
 def _run(config: Config, screen: Screen, options: argparse.Namespace) -> int:
-    # Each world imports its own half of the engine: neither start pays for the other.
+    # Only a backtest may import the simulation: live code gets it by a string in the config, or not at all.
     if config.world == "backtest":
         from nautilus_ext.app.backtest import run_backtest  # noqa: PLC0415 - see above
 
@@ -71,9 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m nautilus_ext.run",
         description="Run one config: live or paper as its environment says, or as a backtest.",
-        epilog="exit codes: 0 ended as asked, 1 a defect or a crash, 2 change the file or the command, "
-        "3 cure this machine, 4 cure the database, 5 another node has the book, 6 a venue did not connect, "
-        "130 stopped before it ran",
+        epilog="exit codes: 0 ended as asked, 1 a defect or a crash, 2 change the file, the command or the "
+        "environment, 3 cure this machine, 4 cure the database, 5 another node has the book, "
+        "6 a venue did not connect, 130 stopped before it ran",
     )
     parser.add_argument("config", metavar="CONFIG", help="a JSON file, for example node_configs/paper.json")
     parser.add_argument("--backtest", action="store_true", help="run the same file as a backtest")

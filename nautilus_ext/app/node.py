@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
 from contextlib import suppress
@@ -17,8 +18,7 @@ from nautilus_ext.app.clients import add_account, late_factory, split_accounts
 from nautilus_ext.app.snapshot import take_view
 from nautilus_ext.app.view import Part, View
 from nautilus_ext.config.shape import decode
-from nautilus_ext.config.suite import MAX_STOP_S
-from nautilus_ext.errors import ConfigError, Problem, VenueError
+from nautilus_ext.errors import ConfigError, Problem, SuiteError, VenueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,8 @@ SHUTDOWN_TOPIC = "commands.system.shutdown"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_EVERY_S = 0.5
 CANCEL_TIMEOUT_S = 1.0
-POLL_S = 0.02
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Node:
 
     def __init__(self, config: Config, frame: View, on_stopping: Callable[[str], None]) -> None:
         self._timeout_connection_s = config.tree.get("timeout_connection", TradingNodeConfig().timeout_connection)
+        self._timeout_post_stop_s: float = config.tree["timeout_post_stop"]
         self._frame = frame  # what the view repeats unchanged
         self._on_stopping = on_stopping
         self._loop = asyncio.new_event_loop()
@@ -88,16 +90,23 @@ class Node:
     async def _start(self) -> None:
         for number in STOP_SIGNALS:
             self._loop.add_signal_handler(number, self._stop, f"received {number.name}")
-        self._node.kernel.msgbus.subscribe(SHUTDOWN_TOPIC, self._on_shutdown)
+        self._take_shutdown_over()
         self._watch_start()
         self._running = self._loop.create_task(self._node.run_async())
         await _first(self._started.wait(), self._wake.wait())
         if self._node.trader.is_running:
             self._began_s = time.monotonic()
         elif not self._wake.is_set():
-            self._fail(self._why_not_started())
+            error = self._why_not_started()
+            self._fail(str(error))
             await self._end()
-            raise VenueError(self._reason)
+            raise error
+
+    def _take_shutdown_over(self) -> None:
+        """An engine that fails asks for a shutdown: there is one way to stop, ours, which no failure cuts short."""
+        bus = self._node.kernel.msgbus
+        bus.unsubscribe(SHUTDOWN_TOPIC, self._node.kernel._on_shutdown_system)  # noqa: SLF001 - its handler has no other name
+        bus.subscribe(SHUTDOWN_TOPIC, self._on_shutdown)
 
     def _watch_start(self) -> None:
         """Nautilus goes on idling when its start fails: learn of the end of the start, good or bad."""
@@ -128,22 +137,42 @@ class Node:
 
     async def _end(self) -> None:
         """Stop in an order that no state of the node can turn into a hang; the caller's watchdog bounds the whole."""
-        kernel, running = self._node.kernel, self._running
+        running = self._running
         assert running is not None, "start comes before the end"
         if not self._started.is_set():
             running.cancel()  # a start that finished during the stop would start the strategies again
             await asyncio.wait({running}, timeout=CANCEL_TIMEOUT_S)
-        if not kernel._is_stopping and kernel.is_running():  # noqa: SLF001 - an engine's own shutdown may be under way
+        if not self._node.trader.is_running:
+            await self._stop_the_rest()  # a start that failed half-way has strategies that run, and maybe orders
+        try:
             await self._node.stop_async()
-        deadline_s = time.monotonic() + MAX_STOP_S
-        while kernel.is_running() and time.monotonic() < deadline_s:  # noqa: ASYNC110 - Nautilus has no event for it
-            await asyncio.sleep(POLL_S)
+        except Exception as error:
+            _logger.exception("the stop failed")
+            self._failure = self._failure or f"the stop failed: {type(error).__name__}: {error}"
+            await self._stop_the_rest()
+            await self._node.stop_async()
         await asyncio.wait({running}, timeout=CANCEL_TIMEOUT_S)
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
         if rest:
             await asyncio.wait(rest, timeout=CANCEL_TIMEOUT_S)
+
+    async def _stop_the_rest(self) -> None:
+        """Nautilus's trader gives up at the first component that raises: the others still have orders to cancel."""
+        trader = self._node.trader
+        running = [
+            component
+            for component in (*trader.actors(), *trader.strategies(), *trader.exec_algorithms())
+            if component.is_running
+        ]
+        for component in running:
+            try:
+                component.stop()
+            except Exception:
+                _logger.exception("%s failed at the stop", component.id)
+        if running:
+            await asyncio.sleep(self._timeout_post_stop_s)
 
     def _stop(self, reason: str) -> None:
         if self._wake.is_set():
@@ -157,17 +186,18 @@ class Node:
         self._stop(failure)
 
     def _on_shutdown(self, command: Any) -> None:
-        self._fail(f"Nautilus shut down: {command.reason}")
+        # Maybe on the thread of a timer.
+        self._loop.call_soon_threadsafe(self._fail, f"Nautilus shut down: {command.reason}")
 
-    def _why_not_started(self) -> str:
+    def _why_not_started(self) -> SuiteError:
         if self._running is not None and self._running.done() and not self._running.cancelled():
             error = self._running.exception()
             if error is not None:
-                return f"the start failed: {type(error).__name__}: {error}"
+                return SuiteError(f"the start failed: {type(error).__name__}: {error}")
         away = sorted({client.id.value for client in self._clients if not client.is_connected})
         if away:
-            return f"not connected within {self._timeout_connection_s:g} s: {', '.join(away)}"
-        return "reconciliation with the venues, or the portfolio, was not ready in time: see the log"
+            return VenueError(f"not connected within {self._timeout_connection_s:g} s: {', '.join(away)}")
+        return VenueError("reconciliation with the venues, or the portfolio, was not ready in time: see the log")
 
 
 def _build(config: Config, loop: asyncio.AbstractEventLoop, clients: list[Any]) -> TradingNode:

@@ -114,11 +114,3 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backtest: Annotated[
         Backtest | None, Meta(description="The other world: what `--backtest` replays, on which venues.")
     ] = None
-
-
-SECTIONS: dict[str, type[msgspec.Struct]] = {
-    "database": Database,
-    "logging_ext": LoggingExt,
-    "backtest": Backtest,
-    "backtest.synthetic": Synthetic,
-}

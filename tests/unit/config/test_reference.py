@@ -2,14 +2,16 @@
 
 import json
 import re
+import typing
 from pathlib import Path
 
+import msgspec
 import pytest
 from nautilus_trader.live.config import TradingNodeConfig
 
 from nautilus_ext.config.keys import NAUTILUS_KEYS
 from nautilus_ext.config.schema import json_schema
-from nautilus_ext.config.suite import SECTIONS, Suite
+from nautilus_ext.config.suite import Suite
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = sorted((ROOT / "node_configs").glob("*.json"))
@@ -28,12 +30,22 @@ def test_every_top_level_key_of_nautilus_has_its_line():
 
 
 def test_the_reference_explains_every_key_that_the_suite_has():
-    """One line each, in backticks."""
-    keys = [f"{name}.{field}" for name, cls in SECTIONS.items() for field in cls.__struct_fields__]
-    keys = [key for key in keys if key not in SECTIONS]
-    keys += [key for key in Suite.__struct_fields__ if key not in SECTIONS] + list(NAUTILUS_KEYS)
-    assert len(keys) > 50
-    assert [] == [key for key in keys if f"| `{key}` |" not in REFERENCE]
+    """One line each, in the words of the schema."""
+    lines = dict(described(Suite, "")) | NAUTILUS_KEYS
+    assert len(lines) > 50
+    assert [] == [key for key, line in lines.items() if f"| `{key}` | {line} |" not in REFERENCE]
+
+
+def described(cls, prefix):
+    """Each field of a section and of the sections in it, with the description that its type carries."""
+    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+        inner = [part for part in (hint, *typing.get_args(hint)) if isinstance(part, type)]
+        inner += [part for member in typing.get_args(hint) for part in typing.get_args(member)]
+        section = next((part for part in inner if isinstance(part, type) and issubclass(part, msgspec.Struct)), None)
+        if section is not None:
+            yield from described(section, f"{prefix}{name}.")
+        else:
+            yield prefix + name, next(meta.description for meta in hint.__metadata__ if meta.description)
 
 
 def keys_in(value, names):
