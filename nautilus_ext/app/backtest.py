@@ -8,25 +8,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nautilus_trader.backtest.node import BacktestNode
+from nautilus_trader.common.component import set_backtest_force_stop
 
 from nautilus_ext.app.book import BacktestBook
 from nautilus_ext.app.command import EXIT_DEFECT
 from nautilus_ext.app.ground import attach_log_file, instance_id, open_log, prepared_tables
 from nautilus_ext.app.snapshot import take_view
+from nautilus_ext.app.stop import Interrupted
 from nautilus_ext.app.summary import show_account
 from nautilus_ext.app.view import View
 from nautilus_ext.config.backtest import market_config, parity_report, run_config
-from nautilus_ext.errors import ConfigError, Problem
+from nautilus_ext.errors import ConfigError, Problem, SuiteError
 from nautilus_ext.simulation import ensure_catalog
 
 if TYPE_CHECKING:
     from nautilus_trader.backtest.results import BacktestResult
 
     from nautilus_ext.app.screen import Screen
+    from nautilus_ext.app.stop import StopSignals
     from nautilus_ext.config import Config
 
 
-def run_backtest(config: Config, screen: Screen, *, book: str | None) -> int:
+Data = tuple[str | None, tuple[str, ...]]  # the synthetic catalog, if the file asks for one, and what is in it
+
+
+def run_backtest(config: Config, screen: Screen, signals: StopSignals, *, book: str | None) -> int:
     """Replay the data of the config; return the exit code."""
     book_id = book or _fresh_book(config.trader_id)
     parity = parity_report(config)
@@ -34,8 +40,8 @@ def run_backtest(config: Config, screen: Screen, *, book: str | None) -> int:
         screen.say(f"  note: {len(parity)} settings are not the same in a backtest: `check --backtest` names them")
     with prepared_tables(config, screen) as tables, open_log(config, tables, screen) as log:
         with screen.step("data") as step:
-            catalog, instrument_ids = _catalog(config)
-            step.detail = catalog or "the catalogs of backtest.data"
+            data = _catalog(config)
+            step.detail = data[0] or "the catalogs of backtest.data"
         with screen.step("book") as step:
             record = BacktestBook.record(
                 tables.app_url,
@@ -49,23 +55,29 @@ def run_backtest(config: Config, screen: Screen, *, book: str | None) -> int:
         try:
             log_file = attach_log_file(log, config, book_id)
             screen.move_to(log.capture_output())
-            _replay(config, screen, catalog, instrument_ids, View(book=book_id, run=record.run, world=config.world))
+            frame = View(book=book_id, run=record.run, world=config.world)
+            _replay(config, screen, signals, data, frame)
             if Path(log_file).exists():  # nothing to tell at this level, no file
                 screen.say(f"  log        {log_file}")
             exit_code = 0
+        except (SuiteError, Interrupted) as error:
+            exit_code = error.exit_code
+            raise
         finally:
             record.release(clean=exit_code == 0, exit_code=exit_code)
     return exit_code
 
 
-def _replay(config: Config, screen: Screen, catalog: str | None, instrument_ids: tuple[str, ...], frame: View) -> None:
-    node = BacktestNode([run_config(config, catalog, instrument_ids)])
+def _replay(config: Config, screen: Screen, signals: StopSignals, data: Data, frame: View) -> None:
+    with screen.step("engine") as step:
+        node = _built(config, *data)
+        step.detail = f"{len(config.tree.get('strategies', []))} strategies"
     try:
-        with screen.step("engine") as step:
-            _build(node, config)
-            step.detail = f"{len(config.tree.get('strategies', []))} strategies"
         with screen.step("replay") as step:
+            # Compiled code swallows what a handler raises: the replay is told to stop instead.
+            signals.hand_to(lambda _reason: set_backtest_force_stop(True))
             (result,) = node.run()
+            signals.check()
             if not result.iterations:
                 empty = "no data: is the catalog's path right, and does the range hold any?"
                 raise ConfigError(str(config.source), [Problem("backtest.data", empty)])
@@ -81,12 +93,14 @@ def _replay(config: Config, screen: Screen, catalog: str | None, instrument_ids:
         node.dispose()
 
 
-def _build(node: BacktestNode, config: Config) -> None:
+def _built(config: Config, catalog: str | None, instrument_ids: tuple[str, ...]) -> BacktestNode:
     try:
+        node = BacktestNode([run_config(config, catalog, instrument_ids)])
         node.build()
     except Exception as error:
         refusal = f"Nautilus refuses this backtest: {type(error).__name__}: {error}"
         raise ConfigError(str(config.source), [Problem("backtest", refusal)]) from error
+    return node
 
 
 def _range(result: BacktestResult) -> str:
@@ -100,7 +114,7 @@ def _fresh_book(trader_id: str) -> str:
     return f"{trader_id}.backtest.{datetime.now(UTC):%Y%m%dT%H%M%S}.{secrets.token_hex(3)}"
 
 
-def _catalog(config: Config) -> tuple[str | None, tuple[str, ...]]:
+def _catalog(config: Config) -> Data:
     settings = config.suite.backtest
     if settings is None or settings.synthetic is None:
         return None, ()

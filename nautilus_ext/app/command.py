@@ -7,6 +7,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from nautilus_ext import config as configs
+from nautilus_ext.app.stop import Interrupted
 from nautilus_ext.errors import SuiteError
 from nautilus_ext.logs import Masker
 
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from nautilus_ext.config import Config
 
 EXIT_DEFECT = 1
-EXIT_INTERRUPTED = 130
-
-
-class Interrupted(BaseException):
-    """A signal came before the node took the signals over."""
 
 
 class Command:
@@ -41,14 +37,17 @@ class Command:
     def run(self, work: Callable[[Command], int]) -> int:
         try:
             return work(self)
-        except SuiteError as error:
-            return self._tell(str(error), error.exit_code)
-        except (KeyboardInterrupt, Interrupted):
-            return self._tell("stopped before it ran", EXIT_INTERRUPTED)
+        except (SuiteError, Interrupted) as error:
+            message, exit_code = str(error), error.exit_code
+        except KeyboardInterrupt:
+            message, exit_code = "received SIGINT", Interrupted.exit_code
+        except SystemExit as error:  # a strategy's own idea
+            message, exit_code = f"something called sys.exit({error.code!r}) and ended the process", EXIT_DEFECT
         except BrokenPipeError:
             return EXIT_DEFECT  # whoever read our output has gone
         except Exception:  # noqa: BLE001 - a defect of ours: with its traceback, for the report
-            return self._tell(f"unexpected, please report it:\n{traceback.format_exc()}", EXIT_DEFECT)
+            message, exit_code = f"unexpected, please report it:\n{traceback.format_exc()}", EXIT_DEFECT
+        return self._tell(message, exit_code)
 
     def _tell(self, message: str, exit_code: int) -> int:
         sys.stderr.write(f"{self.mask(message.rstrip())}\n")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def prepared_tables(config: Config, screen: Screen) -> Iterator[Tables]:
     """A machine that is fit and tables that are current, told step by step."""
     with screen.step("machine") as step:
-        check_machine(config.data_dir)
+        check_machine(config.data_dir, config.log_folder)
         step.detail = str(config.data_dir)
     with screen.step("database") as step:
         tables = open_tables(config)

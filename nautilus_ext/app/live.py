@@ -5,59 +5,66 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nautilus_ext.app.book import BookHold
 from nautilus_ext.app.command import EXIT_DEFECT
 from nautilus_ext.app.ground import attach_log_file, instance_id, open_log, prepared_tables
+from nautilus_ext.app.stop import Interrupted
 from nautilus_ext.app.summary import show_summary
 from nautilus_ext.app.view import Part, View
 from nautilus_ext.config.suite import MAX_STOP_S
-from nautilus_ext.errors import BookLost, SuiteError
+from nautilus_ext.errors import BookLost, SuiteError, VenueError
 
 if TYPE_CHECKING:
     from nautilus_ext.app.database import Tables
     from nautilus_ext.app.node import Node
     from nautilus_ext.app.screen import Screen
+    from nautilus_ext.app.stop import StopSignals
     from nautilus_ext.config import Config
     from nautilus_ext.logs import LogSession
 
 LOG_CLOSE_S = 1.0
+ABANDON_S = 2.0  # for the log, the screen and the watchdog itself
+WATCH_S = 0.2
 _logger = logging.getLogger(__name__)
 
 
-def run_live(config: Config, screen: Screen, *, seconds: float | None, book: str | None) -> int:
+def run_live(config: Config, screen: Screen, signals: StopSignals, *, seconds: float | None, book: str | None) -> int:
     """Trade until asked to stop; return the exit code."""
     book_id = book or config.book_id
     with prepared_tables(config, screen) as tables, open_log(config, tables, screen) as log:
-        return _LiveRun(config, screen, log).run(tables, book_id, seconds)
+        return _LiveRun(config, screen, signals, log).run(tables, book_id, seconds)
 
 
 class _LiveRun:
     """What the callbacks of one run share."""
 
-    def __init__(self, config: Config, screen: Screen, log: LogSession) -> None:
+    def __init__(self, config: Config, screen: Screen, signals: StopSignals, log: LogSession) -> None:
         self._config = config
         self._screen = screen
+        self._signals = signals
         self._log = log
         self._hold: BookHold | None = None
-        self._watchdog = threading.Timer(MAX_STOP_S - LOG_CLOSE_S, self._overdue)
-        self._watchdog.daemon = True
+        self._asked_s: float | None = None
+        self._ended = False
 
     def run(self, tables: Tables, book_id: str, seconds: float | None) -> int:
         with self._screen.step("book") as step:
             hold = self._hold = self._acquire(tables, book_id)
             step.detail = f"{book_id}, run {hold.run}"
+        threading.Thread(target=self._watch_stop, name="stop-watchdog", daemon=True).start()
         exit_code = EXIT_DEFECT
         try:
             exit_code = self._trade(hold, seconds, attach_log_file(self._log, self._config, book_id))
-        except SuiteError as error:
+        except (SuiteError, Interrupted) as error:
             exit_code = error.exit_code
             raise
         finally:
             hold.release(clean=exit_code == 0, exit_code=exit_code)
-            self._watchdog.cancel()
+            self._ended = True
         return exit_code
 
     def _acquire(self, tables: Tables, book_id: str) -> BookHold:
@@ -78,17 +85,19 @@ class _LiveRun:
 
             screen.move_to(self._log.capture_output())
             frame = View(book=hold.book_id, run=hold.run, world=config.world)
-            node = Node(config, frame, on_stopping=self._stopping)
+            node = Node(config, frame, on_asked=self._asked, on_stopping=self._stopping)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
         try:
             with screen.step("venues") as step:
-                node.start()
+                node.start(self._signals)
                 step.detail = "connected and reconciled"
             self._show(hold, node)
             ended = node.trade(seconds)
             view = node.look()
+        except VenueError as error:
+            raise VenueError(f"{error}\n  log: {log_file}") from None
         finally:
-            screen.close()
+            screen.unwatch()
             node.dispose()
         show_summary(screen, view, ended, log_file)
         return EXIT_DEFECT if ended.failure else 0
@@ -112,17 +121,23 @@ class _LiveRun:
     def _stopping(self, reason: str) -> None:
         """The end is asked for: from here on the clock runs, and a part that hangs is left behind."""
         assert self._hold is not None, "a run that stops has its book"
-        self._watchdog.start()
         _logger.info("stopping: %s", reason)
         self._hold.set_status("stopping")
-        self._screen.close()
+        self._screen.unwatch()
         if self._screen.tty:
             self._screen.say(f"  stopping: {reason}")
 
-    def _overdue(self) -> None:
-        self._abandon(
-            f"the stop took longer than {MAX_STOP_S:g} s and was cut short: venues keep what is working", EXIT_DEFECT
-        )
+    def _asked(self) -> None:
+        """From here on the clock runs. Called by signal handlers too, so it takes no lock."""
+        self._asked_s = self._asked_s or time.monotonic()
+
+    def _watch_stop(self) -> None:
+        """Whatever hangs, a loop that stands still included, is left behind in time."""
+        while not self._ended:
+            time.sleep(WATCH_S)
+            if self._asked_s is not None and time.monotonic() - self._asked_s > MAX_STOP_S - ABANDON_S:
+                overdue = f"the stop took longer than {MAX_STOP_S:g} s and was cut short: venues keep what is working"
+                self._abandon(overdue, EXIT_DEFECT)
 
     def _lost(self, reason: str) -> None:
         """Another node owns the book: not one more order, not even the strategies' own clean-up."""
@@ -130,7 +145,8 @@ class _LiveRun:
 
     def _abandon(self, message: str, exit_code: int) -> None:
         _logger.critical(message)
-        self._screen.close()
-        self._screen.say(f"  ✗ {message}")
         self._log.close(LOG_CLOSE_S)
+        self._screen.unwatch()
+        self._screen.say(f"  ✗ {message}")
+        self._screen.close()
         os._exit(exit_code)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import os
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
-from nautilus_ext.app.command import Command, Interrupted
+from nautilus_ext.app.command import Command
 from nautilus_ext.app.screen import Screen
+from nautilus_ext.app.stop import StopSignals
 from nautilus_ext.config import book_name_problem
 from nautilus_ext.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from nautilus_ext.config import Config
 
 
@@ -27,30 +27,30 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _start(command: Command, options: argparse.Namespace) -> int:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    signals = StopSignals()
+    signals.install()
     _check_options(options)
-    screen = Screen(sys.stdout)
-    screen.say(f"exec-suite-nt  {options.config}{'  as a backtest' if options.backtest else ''}")
-    screen.done("python and engine", time.time() - psutil.Process().create_time())
-    with screen.step("configuration") as step:
-        config = command.load(options.config, backtest=options.backtest)
-        screen.mask = command.mask
-        step.detail = f"{config.trader_id}, {config.world}"
-    for note in config.notes:
-        screen.say(f"  note: {note}")
-    return _run(config, screen, options)
+    with Screen(sys.stdout or Path(os.devnull).open("w", encoding="utf-8")) as screen:
+        screen.say(f"exec-suite-nt  {options.config}{'  as a backtest' if options.backtest else ''}")
+        screen.done("python and engine", time.time() - psutil.Process().create_time())
+        with screen.step("configuration") as step:
+            config = command.load(options.config, backtest=options.backtest)
+            screen.mask = command.mask
+            step.detail = f"{config.trader_id}, {config.world}"
+        for note in config.notes:
+            screen.say(f"  note: {note}")
+        return _run(config, screen, signals, options)
 
 
-def _run(config: Config, screen: Screen, options: argparse.Namespace) -> int:
+def _run(config: Config, screen: Screen, signals: StopSignals, options: argparse.Namespace) -> int:
     # Only a backtest may import the simulation: live code gets it by a string in the config, or not at all.
     if config.world == "backtest":
         from nautilus_ext.app.backtest import run_backtest  # noqa: PLC0415 - see above
 
-        return run_backtest(config, screen, book=options.book)
+        return run_backtest(config, screen, signals, book=options.book)
     from nautilus_ext.app.live import run_live  # noqa: PLC0415 - see above
 
-    return run_live(config, screen, seconds=options.seconds, book=options.book)
+    return run_live(config, screen, signals, seconds=options.seconds, book=options.book)
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -61,10 +61,6 @@ def _check_options(options: argparse.Namespace) -> None:
         problems.append(Problem("--seconds", "goes with a live or paper run; a backtest ends with its data"))
     if problems:
         raise ConfigError("command line", problems)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Interrupted
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,12 +23,14 @@ from nautilus_ext.errors import ConfigError, Problem, SuiteError, VenueError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nautilus_ext.app.stop import StopSignals
     from nautilus_ext.config.load import Config
 
 SHUTDOWN_TOPIC = "commands.system.shutdown"
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NAUTILUS_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGABRT)  # which its kernel takes over
 LOOK_EVERY_S = 0.5
 CANCEL_TIMEOUT_S = 1.0
+DRAIN_TIMEOUT_S = 1.0
 
 _logger = logging.getLogger(__name__)
 
@@ -45,10 +47,13 @@ class Ended:
 class Node:
     """Owns the loop and the TradingNode on it; `trade` returns when it has stopped, `dispose` frees both."""
 
-    def __init__(self, config: Config, frame: View, on_stopping: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: Config, frame: View, *, on_asked: Callable[[], None], on_stopping: Callable[[str], None]
+    ) -> None:
         self._timeout_connection_s = config.tree.get("timeout_connection", TradingNodeConfig().timeout_connection)
         self._timeout_post_stop_s: float = config.tree["timeout_post_stop"]
         self._frame = frame  # what the view repeats unchanged
+        self._on_asked = on_asked
         self._on_stopping = on_stopping
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
@@ -62,8 +67,12 @@ class Node:
         self._began_s = 0.0
         self.view: View | None = None
 
-    def start(self) -> None:
+    def start(self, signals: StopSignals) -> None:
         """Connect, reconcile and start the strategies; raise VenueError when that fails. A signal ends it early."""
+        for number in NAUTILUS_SIGNALS:
+            self._loop.remove_signal_handler(number)
+        signals.install()
+        signals.hand_to(self._ask)
         self._loop.run_until_complete(self._start())
 
     def trade(self, seconds: float | None) -> Ended:
@@ -88,8 +97,6 @@ class Node:
         return time.monotonic() - self._began_s if self._began_s else 0.0
 
     async def _start(self) -> None:
-        for number in STOP_SIGNALS:
-            self._loop.add_signal_handler(number, self._stop, f"received {number.name}")
         self._take_shutdown_over()
         self._watch_start()
         self._running = self._loop.create_task(self._node.run_async())
@@ -144,6 +151,7 @@ class Node:
             await asyncio.wait({running}, timeout=CANCEL_TIMEOUT_S)
         if not self._node.trader.is_running:
             await self._stop_the_rest()  # a start that failed half-way has strategies that run, and maybe orders
+        await self._drain_commands()
         try:
             await self._node.stop_async()
         except Exception as error:
@@ -157,6 +165,15 @@ class Node:
             task.cancel()
         if rest:
             await asyncio.wait(rest, timeout=CANCEL_TIMEOUT_S)
+
+    async def _drain_commands(self) -> None:
+        """An order still on its way to the engine is not in the cache: a strategy that cancels all would miss it."""
+        engines = (self._node.kernel.risk_engine, self._node.kernel.exec_engine)
+        deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            if not any(engine.cmd_qsize() or engine.evt_qsize() for engine in engines):
+                return
+            await asyncio.sleep(0)
 
     async def _stop_the_rest(self) -> None:
         """Nautilus's trader gives up at the first component that raises: the others still have orders to cancel."""
@@ -174,9 +191,16 @@ class Node:
         if running:
             await asyncio.sleep(self._timeout_post_stop_s)
 
+    def _ask(self, reason: str) -> None:
+        """In a signal handler: nothing here may take a lock or wait for the loop."""
+        self._on_asked()
+        with suppress(RuntimeError):  # the loop is closed: the end is near anyway
+            self._loop.call_soon_threadsafe(self._stop, reason)
+
     def _stop(self, reason: str) -> None:
         if self._wake.is_set():
             return
+        self._on_asked()
         self._reason = reason
         self._wake.set()
         self._on_stopping(reason)

@@ -17,11 +17,13 @@ PANDAS_BELOW = 3
 _OURS = 'DISTRIBUTION = "exec-suite-nt"'
 
 
-def check_machine(data_dir: Path) -> None:
+def check_machine(data_dir: Path, log_folder: Path | None = None) -> None:
     """Raise MachineError with everything that must be cured first."""
     faults = [*_package_faults(), *_foreign_packages()]
     if not faults:
-        faults += _folder_faults(data_dir)
+        faults += _folder_faults(data_dir, "data", 'set "data_dir" in the config, or NAUTILUS_EXT_DATA,')
+    if not faults and log_folder is not None:
+        faults += _folder_faults(log_folder, "log", 'set "logging_ext.directory"')
     if faults:
         raise MachineError("\n".join(["this machine is not ready:", *(f"  {fault}" for fault in faults)]))
 
@@ -51,12 +53,11 @@ def _foreign_packages() -> Iterator[str]:
             )
 
 
-def _folder_faults(data_dir: Path) -> Iterator[str]:
-    cure = 'set "data_dir" in the config, or NAUTILUS_EXT_DATA, to a folder that you may write'
+def _folder_faults(folder: Path, name: str, cure: str) -> Iterator[str]:
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        yield f"the data folder {data_dir} cannot be made ({error.strerror}): {cure}"
+        yield f"the {name} folder {folder} cannot be made ({error.strerror}): {cure} to a folder that you may write"
         return
-    if not os.access(data_dir, os.W_OK | os.X_OK):
-        yield f"the data folder {data_dir} is not writable for this user: {cure}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield f"the {name} folder {folder} is not writable for this user: {cure} to one that is"

@@ -1,7 +1,8 @@
 """What the operator sees: start-up steps with their times, then a calm live view or plain lines, then a summary.
 
-The view is drawn by hand: a layout library took 12 ms a picture, and for that long the trading thread had to share the
-interpreter twice a second. This takes a fraction of a millisecond.
+All of it is written by one thread behind a bounded queue: a terminal that is stopped or gone may hold that thread,
+never the node. The view is drawn by hand: a layout library took 12 ms a picture, and for that long the trading thread
+had to share the interpreter twice a second. This takes a fraction of a millisecond.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from nautilus_ext.app.picture import picture, status_line
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 REFRESH_S = 0.5
 PLAIN_STATUS_S = 10.0
-CLOSE_TIMEOUT_S = 1.0
+FLUSH_TIMEOUT_S = 0.5
+LINES_WAITING_MAX = 1000
 SIZE_UNKNOWN = os.terminal_size((100, 30))
 
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -37,17 +40,22 @@ class Step:
 
 
 class Screen:
-    """Draws on one stream. Opened and closed by the command that runs; its drawing thread is its own."""
+    """Writes to one stream, from a thread of its own. The command that opens it closes it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.mask: Callable[[str], str] = str  # what hides secrets, as soon as there are any
         self.tty = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._color = self.tty and not os.environ.get("NO_COLOR")
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._waiting: deque[str] = deque(maxlen=LINES_WAITING_MAX)
+        self._wake = threading.Event()
+        self._idle = threading.Event()
+        self._closing = False
+        self._look: Callable[[], View | None] | None = None
         self._drawn = 0
         self._size = SIZE_UNKNOWN
+        self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
+        self._thread.start()
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
@@ -65,41 +73,77 @@ class Screen:
     def _tell_step(self, mark: str, name: str, took_s: float, detail: str = "") -> None:
         self.say(f"  {mark} {name:<20} {took_s:6.2f} s  {detail}".rstrip())
 
+    def say(self, text: str) -> None:
+        self._idle.clear()
+        self._waiting.append(f"{text}\n")
+        self._wake.set()
+
     def move_to(self, stream: TextIO) -> None:
-        """Draw on another stream from now on: the log has taken the first one over."""
+        """Write to another stream from now on: the log has taken the first one over."""
+        self.flush()
         self.stream = stream
 
-    def say(self, text: str) -> None:
-        self._write(f"{text}\n")
-
     def watch(self, look: Callable[[], View | None]) -> None:
-        """Draw what `look` returns until `close`: in place on a terminal, as an occasional line elsewhere."""
-        target = self._draw_on if self.tty else self._report_on
-        self._thread = threading.Thread(target=target, args=(look,), name="screen", daemon=True)
-        self._thread.start()
+        """Show what `look` returns, in place on a terminal, as an occasional line elsewhere."""
+        self._look = look
+        self._wake.set()
+
+    def unwatch(self) -> None:
+        """End the view; what is said afterwards stands where it was."""
+        self._look = None
+        self.flush()
+
+    def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
+        """Wait until all is written, but not longer than this."""
+        self._idle.clear()
+        self._wake.set()
+        self._idle.wait(timeout_s)
 
     def close(self) -> None:
-        """End the view; what is said afterwards stands where it was."""
-        self._stop.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(CLOSE_TIMEOUT_S)
-            self._thread = None
+        self._look = None
+        self._closing = True
+        self._wake.set()
+        self._thread.join(FLUSH_TIMEOUT_S)
 
-    def _draw_on(self, look: Callable[[], View | None]) -> None:
-        self._size = self._terminal_size()
-        self._write(_HIDE_CURSOR)
-        while not self._stop.wait(REFRESH_S):
-            view = look()
-            if view is not None:
-                self._draw(view)
-        self._write(self._back() + _SHOW_CURSOR)
+    def __enter__(self) -> Self:
+        return self
 
-    def _draw(self, view: View) -> None:
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        next_look_s = 0.0
+        while not self._closing or self._waiting:
+            self._wake.wait(REFRESH_S)
+            self._wake.clear()
+            if self._waiting or self._look is None:
+                self._write_lines()
+            if self._look is not None and time.monotonic() >= next_look_s:
+                next_look_s = time.monotonic() + (REFRESH_S if self.tty else PLAIN_STATUS_S)
+                self._show(self._look())
+            if not self._waiting:
+                self._idle.set()
+
+    def _write_lines(self) -> None:
+        """Lines push the picture aside; the next look draws it anew below them."""
+        text = self._back() + _SHOW_CURSOR if self._drawn else ""
+        self._drawn = 0
+        while self._waiting:
+            text += self._waiting.popleft()
+        self._write(text)
+
+    def _show(self, view: View | None) -> None:
+        if view is None:
+            return
+        if not self.tty:
+            self._write(f"{status_line(view)}\n")
+            return
         size = self._terminal_size()
-        start = self._back() if size == self._size else _CLEAR_ALL
+        resized = bool(self._drawn) and size != self._size
         lines = picture(view, size.columns, size.lines - 1, color=self._color)
+        start = _CLEAR_ALL if resized else self._back()
         self._drawn, self._size = len(lines), size
-        self._write(start + "".join(f"{line}\n" for line in lines))
+        self._write(_HIDE_CURSOR + start + "".join(f"{line}\n" for line in lines))
 
     def _back(self) -> str:
         return (_UP.format(self._drawn) if self._drawn else "") + _CLEAR_BELOW
@@ -110,12 +154,6 @@ class Screen:
         except OSError:
             return SIZE_UNKNOWN
         return size if size.columns and size.lines else SIZE_UNKNOWN
-
-    def _report_on(self, look: Callable[[], View | None]) -> None:
-        while not self._stop.wait(PLAIN_STATUS_S):
-            view = look()
-            if view is not None:
-                self.say(status_line(view))
 
     def _write(self, text: str) -> None:
         """A terminal that has gone away must not end a node that trades."""

@@ -67,7 +67,7 @@ def _report(config: Config, parity: list[Any], *, expand: bool) -> dict[str, Any
 
 def _expanded(config: Config) -> dict[str, Any]:
     """Plain Nautilus configuration, with the placeholders of secrets: it can be saved and shared."""
-    return json.loads(Masker(config.secrets.masked).text(json.dumps(config.tree)))
+    return Masker(config.secrets.masked).fields(config.tree)
 
 
 def migrate(command: Command, options: argparse.Namespace) -> int:

@@ -92,7 +92,22 @@ def client_specs(entries: Any, section: str, problems: list[Problem]) -> list[Cl
         "exec_clients": (LiveExecClientConfig, LiveExecClientFactory),
     }
     specs = (_client(name, entry, section, kinds[section], problems) for name, entry in entries.items())
-    return [spec for spec in specs if spec is not None]
+    found = [spec for spec in specs if spec is not None]
+    problems += _doubled_venues(found, section)
+    return found
+
+
+def _doubled_venues(specs: list[ClientSpec], section: str) -> list[Problem]:
+    """A second account needs a name of its own at the venue, which Nautilus's sandbox does not have."""
+    first: dict[Any, str] = {}
+    problems: list[Problem] = []
+    for spec in specs:
+        venue = spec.config.get("venue")
+        if spec.factory.__name__ == "SandboxLiveExecClientFactory" and venue in first:
+            cure = f"the venue {venue} has the client {first[venue]!r} already: a sandbox has one account per venue"
+            problems.append(Problem(f"{section}.{spec.name}.config.venue", cure))
+        first.setdefault(venue if isinstance(venue, str) else None, spec.name)
+    return problems
 
 
 def _clashes(entries: dict[str, Any], section: str, problems: list[Problem]) -> None:
@@ -124,6 +139,8 @@ def _client(
     if config_class is None or factory is None:
         return None
     problems += shape_problems(config, config_class, join(at, "config"))
+    if not isinstance(config, dict):
+        config = {}  # a whole config from a variable of the other world
     return ClientSpec(name=name, config_class=config_class, factory=factory, config=config)
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE_BYTES_MAX = 5_000_000
+DEPTH_MAX = 50
+_TOO_DEEP = f"nested more than {DEPTH_MAX} levels deep: no config needs that"
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -32,19 +34,43 @@ def read_document(path: Path) -> dict[str, Any]:
         place = f"line {error.lineno}, column {error.colno}"
         raise ConfigError(str(path), [Problem(place, f"this is not JSON: {error.msg}")]) from None
     except RecursionError:
-        raise ConfigError(str(path), [Problem("", "nested too deeply to be a config")]) from None
+        raise ConfigError(str(path), [Problem("", _TOO_DEEP)]) from None
+    except ValueError as error:
+        raise ConfigError(str(path), [Problem("", f"a number in it is too long: {error}")]) from None
     if twice:
         raise ConfigError(str(path), twice)
     if not isinstance(document, dict):
         raise ConfigError(str(path), [Problem("", "expected a JSON object { … } at the top")])
+    if fault := _unfit(document):
+        raise ConfigError(str(path), [Problem("", fault)])
     return document
+
+
+def _unfit(document: dict[str, Any]) -> str | None:
+    """What JSON allows and no config needs: it would end deep inside something with a riddle of an error."""
+    if _depth(document, 0) > DEPTH_MAX:
+        return _TOO_DEEP
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"holds half a character ({error.object[error.start]!r}): write the whole one"
+    return None
+
+
+def _depth(value: Any, above: int) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if above > DEPTH_MAX:
+        return above
+    return max((_depth(item, above + 1) for item in inner), default=above)
 
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > SIZE_BYTES_MAX:
+        with path.open("rb") as file:
+            content = file.read(SIZE_BYTES_MAX + 1)
+        if len(content) > SIZE_BYTES_MAX:
             raise ConfigError(str(path), [Problem("", f"larger than {SIZE_BYTES_MAX:,} bytes: is this a config?")])
-        return path.read_text(encoding="utf-8")
+        return content.decode("utf-8-sig")  # some editors put a mark in front
     except FileNotFoundError:
         cure = "no such file: give the path of a config, for example node_configs/paper.json"
         raise ConfigError(str(path), [Problem("", cure)]) from None

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")
-SECRET_NAME = re.compile(r"secret|passw|passphrase|private_key|api_?key|token|credential", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"secret|passw|passphrase|private_key|api_?key|app_?key|token|credential|mnemonic|seed_phrase", re.IGNORECASE
+)
 
 
 class FromEnv(str):

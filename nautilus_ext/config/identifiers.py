@@ -20,6 +20,8 @@ _RULES: dict[str, tuple[re.Pattern[str], str]] = {
         re.compile(rf"{_NAME}\.[\x21-\x2d\x2f-\x7e]+"),
         'a symbol, a dot and a venue, like "BTCUSDT.BINANCE_SPOT"',
     ),
+    "VenueName": (re.compile(rf"{_NO_HYPHEN}+"), 'plain ASCII without spaces and hyphens, like "BINANCE_SPOT"'),
+    "OrderIdTag": (re.compile(rf"{_NO_HYPHEN}+"), 'plain ASCII without spaces and hyphens, like "001"'),
 }
 _ANY_NAME = (_PLAIN, "plain ASCII without spaces, at least one character")
 _NAMED_LIKE_IDENTIFIER = ("ClientId", "Venue", "ComponentId", "ExecAlgorithmId", "Symbol", "ActorId")

@@ -18,6 +18,7 @@ from nautilus_ext.config.env import Unresolved, holds, join, plain, walk
 from nautilus_ext.config.expand import expand
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.config.locate import locate
+from nautilus_ext.config.masking import Masker
 from nautilus_ext.config.renamed import take_renamed
 from nautilus_ext.config.secret import Secrets
 from nautilus_ext.config.shape import decode, shape_problems, unknown_key
@@ -89,10 +90,14 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
     exec_clients = client_specs(tree.get("exec_clients", {}), "exec_clients", problems)
     for kind in KINDS:
         problems += component_problems(tree.get(kind.section, []), kind)
-    problems += _rules(tree, backtest=backtest)
+    problems += _rules(tree, secrets, backtest=backtest)
     if problems:
-        raise ConfigError(str(source), _in_file_order(problems, document))
+        masker = Masker(secrets.masked)  # a strategy may have put its key into what it raised
+        masked = [Problem(problem.path, masker.text(problem.message)) for problem in problems]
+        raise ConfigError(str(source), _in_file_order(masked, document))
     world: World = "backtest" if backtest else _WORLD_OF_ENVIRONMENT[tree.get("environment", "live")]
+    if not backtest:
+        tree.pop("backtest", None)  # its variables may be unset
     suite = decode({key: tree[key] for key in _suite_keys() if key in tree}, Suite)
     return Config(
         source=source,
@@ -157,7 +162,7 @@ def _backtest_shapes(backtest: dict[str, Any]) -> list[Problem]:
     if isinstance(synthetic, dict) and not shape_problems(synthetic, Synthetic, ""):
         problems += _synthetic_problems(synthetic)
     for index, venue in enumerate(venues if isinstance(venues, list) else []):
-        fault = identifier_fault("Venue", venue.get("name", "?")) if isinstance(venue, dict) else None
+        fault = identifier_fault("VenueName", venue.get("name", "?")) if isinstance(venue, dict) else None
         if fault:
             problems.append(Problem(f"backtest.venues[{index}].name", fault))
     return problems
@@ -189,7 +194,7 @@ def _time_fault(text: Any) -> str | None:
     return None
 
 
-def _rules(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:
+def _rules(tree: dict[str, Any], secrets: Secrets, *, backtest: bool) -> list[Problem]:
     """What no single field can tell."""
     problems: list[Problem] = []
     if "trader_id" not in tree:
@@ -206,10 +211,12 @@ def _rules(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:
         if isinstance(section, dict) and section.get("graceful_shutdown_on_exception") is False:
             cure = "must stay true: without it an exception ends the process at once, with no line in the log"
             problems.append(Problem(join(engine, "graceful_shutdown_on_exception"), cure))
+    if isinstance(folder := tree.get("data_dir"), str) and (fault := _folder_fault(folder)):
+        problems.append(Problem("data_dir", fault))
     problems += _stop_time(tree)
     problems += _order_id_tags(tree.get("strategies"))
     if tree.get("streaming"):
-        problems += _streaming(tree, backtest=backtest)
+        problems += _streaming(tree, secrets, backtest=backtest)
     return problems
 
 
@@ -229,10 +236,11 @@ def _order_id_tags(strategies: Any) -> list[Problem]:
     return problems
 
 
-def _streaming(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:
+def _streaming(tree: dict[str, Any], secrets: Secrets, *, backtest: bool) -> list[Problem]:
     problems: list[Problem] = []
-    if any(_password(tree.get(key)) for key in ("cache", "message_bus")):
-        cure = "would write the password of cache.database or message_bus.database to config.json in clear: remove one"
+    exposed = [at for at in secrets.in_tree if not at.startswith("database.")]
+    if exposed:
+        cure = f"would write {', '.join(exposed)} to its files in clear: leave streaming out, or the secret"
         problems.append(Problem("streaming", cure))
     engine = tree.get("exec_engine")
     reconciles = engine.get("reconciliation", True) if isinstance(engine, dict) else True
@@ -242,9 +250,14 @@ def _streaming(tree: dict[str, Any], *, backtest: bool) -> list[Problem]:
     return problems
 
 
-def _password(section: Any) -> Any:
-    database = section.get("database") if isinstance(section, dict) else None
-    return database.get("password") if isinstance(database, dict) else None
+def _folder_fault(folder: str) -> str | None:
+    if not folder.strip() or "\x00" in folder or "\n" in folder:
+        return f"{folder!r} is no folder"
+    try:
+        Path(folder).expanduser()
+    except RuntimeError as error:
+        return f"{folder!r}: {error}"
+    return None
 
 
 def _stop_time(tree: dict[str, Any]) -> list[Problem]:
@@ -261,6 +274,8 @@ def _notes(tree: dict[str, Any], world: World) -> list[Problem]:
     """Worth a second look, but no error."""
     engine = tree.get("exec_engine") if isinstance(tree.get("exec_engine"), dict) else {}
     notes: list[Problem] = []
+    if world != "backtest" and not (tree.get("data_clients") and tree.get("exec_clients")):
+        notes.append(Problem("data_clients", "without a data client and an execution client nothing will trade"))
     if world != "live" or engine is None:
         return notes
     if engine.get("open_check_open_only", True):

@@ -23,6 +23,7 @@ class Secrets:
 
     by_placeholder: dict[str, str] = field(default_factory=dict)
     masked: set[str] = field(default_factory=set)
+    in_tree: list[str] = field(default_factory=list)  # paths of secrets that Nautilus must be given in clear
 
     def __repr__(self) -> str:
         return f"Secrets({len(self.masked)} hidden)"
@@ -45,6 +46,7 @@ class Secrets:
             self.masked |= {str(filled)} | {value for name in names if (value := environ.get(name))}
         if not at.startswith(_CLIENT_SECTIONS):
             self.masked.add(str(filled))
+            self.in_tree.append(at)
             return filled
         if not names:
             cure = f"a secret stands in the file: move it to an environment variable and write ${{{_variable(at)}}}"

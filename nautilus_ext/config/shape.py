@@ -10,15 +10,11 @@ from typing import Any
 
 import msgspec
 from nautilus_trader.common.config import msgspec_decoding_hook
-from nautilus_trader.model.enums import AccountType, BookType, OmsType
-from nautilus_trader.model.objects import Currency, Money
 
 from nautilus_ext.config.env import SECRET_NAME, FromEnv, Unresolved, holds, join, plain
+from nautilus_ext.config.fields import enum_faults, field_faults
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.errors import Problem
-
-_ENUMS = {"oms_type": OmsType, "account_type": AccountType, "book_type": BookType}
-_NAMES = {"venue": "Venue", "venues": "Venue", "order_id_tag": "ComponentId", "client_id": "ClientId"}
 
 
 def decode_hook(kind: type, value: Any) -> Any:
@@ -134,7 +130,7 @@ def _check_union(value: Any, hint: Any, at: str, problems: list[Problem]) -> Non
 def _check_leaf(value: Any, hint: Any, at: str, problems: list[Problem]) -> None:
     if isinstance(hint, type) and issubclass(hint, enum.Enum) and isinstance(value, str):
         by_value = {member.value for member in hint if isinstance(member.value, str)}
-        problems.extend(Problem(at, fault) for fault in _enum_faults(hint, value, by_value))
+        problems.extend(Problem(at, fault) for fault in enum_faults(hint, value, by_value))
         return
     try:
         msgspec.convert(
@@ -150,50 +146,6 @@ def _check_leaf(value: Any, hint: Any, at: str, problems: list[Problem]) -> None
     except TypeError:
         # msgspec does not know this annotation; Nautilus itself decides when it is built.
         return
-
-
-def field_faults(name: str, hint: Any, value: Any) -> list[str]:
-    """Faults of fields that Nautilus types as plain text although it makes an enum, a name or money of them."""
-    if isinstance(value, Unresolved) or value is None:
-        return []
-    if hint is str and name in _ENUMS and isinstance(value, str):
-        return _enum_faults(_ENUMS[name], value)
-    if name in _NAMES:
-        values = value if isinstance(value, list) else [value]
-        faults = (identifier_fault(_NAMES[name], item) for item in values if isinstance(item, str))
-        return [fault for fault in faults if fault]
-    if name == "starting_balances" and isinstance(value, list):
-        return [fault for item in value if (fault := _money_fault(item))]
-    if name == "base_currency" and isinstance(value, str):
-        return [] if _is_currency(value) else [f"{value!r} is no currency code"]
-    return []
-
-
-def _enum_faults(kind: Any, value: Any, by_value: set[str] | None = None) -> list[str]:
-    """Nautilus's own enums are written by name, those whose values are text by value."""
-    names = sorted(by_value or {member.name for member in kind})
-    if value in names:
-        return []
-    spellings = (str(value), str(value).upper())
-    near = [match for text in spellings for match in difflib.get_close_matches(text, names, n=1)]
-    hint = f'did you mean "{near[0]}"?' if near else "one of " + ", ".join(names)
-    return [f"{value!r} is no {kind.__name__}; {hint}"]
-
-
-def _money_fault(text: Any) -> str | None:
-    fault = f'{text!r} is no amount of money: write a number, a space and a currency, like "100000 USDT"'
-    amount, _, currency = text.partition(" ") if isinstance(text, str) else ("", "", "")
-    if not amount or not _is_currency(currency):
-        return fault
-    try:
-        Money.from_str(text)
-    except Exception:  # noqa: BLE001 - decimal, value and overflow errors all mean the same here
-        return fault
-    return None
-
-
-def _is_currency(code: str) -> bool:
-    return code.isascii() and code.isalnum() and Currency.from_str(code) is not None
 
 
 def _short(value: Any) -> str:

@@ -38,7 +38,7 @@ PID_FILE = "postmaster.pid"
 SERVER_LOG = "server.log"
 
 POLL_S = 0.01
-STOP_FAST_S = 30.0
+STOP_FAST_S = 10.0  # then the immediate stop, which costs the next start a recovery and no data
 STOP_IMMEDIATE_S = 10.0
 ORPHAN_GRACE_S = 3.0
 LOG_BYTES_MAX = 8 * 1024 * 1024

@@ -8,11 +8,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self, TextIO
 
+from nautilus_ext.config.masking import Masker
 from nautilus_ext.logs.capture import Capture
 from nautilus_ext.logs.files import RotatingFile
 from nautilus_ext.logs.hooks import Hooks
 from nautilus_ext.logs.intake import OURS, Entry, Intake
-from nautilus_ext.logs.masking import Masker
 from nautilus_ext.logs.records import captured_record
 from nautilus_ext.logs.writer import Alert, Writer
 

@@ -17,9 +17,9 @@ from nautilus_ext.logs.intake import Entry, EventRecord
 from nautilus_ext.logs.records import iso_ns, summary, terminal_line
 
 if TYPE_CHECKING:
+    from nautilus_ext.config.masking import Masker
     from nautilus_ext.logs.files import RotatingFile
     from nautilus_ext.logs.intake import Intake
-    from nautilus_ext.logs.masking import Masker
 
 POLL_S = 0.05  # waking up per record would take the interpreter from the trading thread each time
 RETRY_S = 1.0

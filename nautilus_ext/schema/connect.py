@@ -5,8 +5,10 @@ Every error is raised `from None`: the driver quotes the address in its messages
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
+import time
 from typing import Any
 
 import asyncpg
@@ -25,6 +27,13 @@ _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_k
 CONNECTION_ERRORS = (OSError, pg.PostgresError, pg.InterfaceError, pg.InternalClientError, DatabaseError)
 
 
+STARTING_POLL_S = 0.1
+
+
+class _NotYet(Exception):
+    """The server answers that it is starting up, shutting down or recovering."""
+
+
 async def connect(
     url: str,
     *,
@@ -33,24 +42,41 @@ async def connect(
     application_name: str = "exec-suite",
     **options: Any,
 ) -> asyncpg.Connection:
-    """Open one connection; `answer_timeout_s` bounds each statement on it. The caller closes it."""
+    """Open one connection; `answer_timeout_s` bounds each statement on it. The caller closes it.
+
+    A server that is starting up or recovering is waited for, within `timeout_s`.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return await _connect_once(url, timeout_s, answer_timeout_s, application_name, options)
+        except _NotYet as error:
+            if time.monotonic() + STARTING_POLL_S > deadline_s:
+                raise DatabaseError(str(error)) from None
+            await asyncio.sleep(STARTING_POLL_S)
+
+
+async def _connect_once(
+    url: str, timeout_s: float, answer_timeout_s: float | None, application_name: str, options: dict[str, Any]
+) -> asyncpg.Connection:
     wrong = problem(url)
     if wrong is not None:
         raise DatabaseError(f"the database address {redact(url)} cannot be used: {wrong}")
-    settings = {**_KEEPALIVE, "application_name": application_name, **options.pop("server_settings", {})}
+    settings = {**_KEEPALIVE, "application_name": application_name, **options.get("server_settings", {})}
     try:
         return await asyncpg.connect(
             url,
             timeout=timeout_s,  # pyright: ignore[reportArgumentType] - fractions of a second are fine with it
             command_timeout=answer_timeout_s,
-            server_settings=settings,
-            **options,
+            **{**options, "server_settings": settings},
         )
     except TimeoutError:
         raise DatabaseError(
             f"no answer within {timeout_s:g} s from the database at {describe(url)}: "
             "is the host right, does a firewall drop packets, is the server overloaded?"
         ) from None
+    except pg.CannotConnectNowError as error:
+        raise _NotYet(str(database_error(error, url))) from None
     except Exception as error:  # noqa: BLE001 - whatever the driver raises here may quote the address
         closed = isinstance(error, _CLOSED) and not isinstance(error, ValueError)
         raise DatabaseError(f"{database_error(error, url)}{_NEVER_OPEN if closed else ''}") from None

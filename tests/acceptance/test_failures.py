@@ -35,6 +35,9 @@ class Faulty(Strategy):
 
     def on_quote_tick(self, tick):
         self.boom("on_quote_tick")
+        if self.config.where == "stands still":
+            print("standing still", flush=True)
+            time.sleep(120)
 
     def on_stop(self):
         if self.config.where == "blocks":
@@ -115,6 +118,17 @@ def test_a_strategy_that_blocks_the_stop_is_left_behind_after_ten_seconds(shell,
     assert took_s < 11
     assert "longer than 10 s" in running.output
     wait_until(lambda: not shell.postmasters(), 10)
+
+
+def test_a_loop_that_stands_still_is_left_behind_as_well(shell, faulty, tmp_path):
+    """The signal is heard although the loop hears nothing."""
+    running = shell.start(faulty("stands still"), PYTHONPATH=str(tmp_path))
+    running.until("standing still")
+    running.process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert running.end(20) == 1
+    assert time.monotonic() - began < 11
+    assert "longer than 10 s" in running.output
 
 
 def test_a_venue_that_does_not_connect_is_named(shell, config, tmp_path):

@@ -59,3 +59,55 @@ def test_output_that_nobody_reads_any_more_does_not_end_the_node(shell):
     assert process.wait(40) == 0
     events = [record.get("event") for record in shell.records("PAPER-001.paper")]
     assert "OrderFilled" in events
+
+
+def test_a_terminal_that_nobody_reads_does_not_keep_the_node_from_stopping(shell):
+    """Ctrl-S, a frozen ssh: the picture waits, the node does not."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nautilus_ext.run", "node_configs/paper.json"],
+        env=shell.environment(TERM="xterm"),
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    seen, deadline_s = b"", time.monotonic() + 40
+    while b"Ctrl-C stops" not in seen and time.monotonic() < deadline_s:
+        seen += os.read(master, 65536)
+    log = shell.data / "logs" / "PAPER-001.paper.jsonl"
+    size = log.stat().st_size
+    while log.stat().st_size < size + 60_000 and time.monotonic() < deadline_s:
+        time.sleep(0.1)  # the node goes on while its pictures pile up
+    process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert process.wait(15) == 0
+    print(f"ended {time.monotonic() - began:.2f} s after SIGTERM, unread")
+    assert time.monotonic() - began < 10
+    os.close(master)
+    assert "OrderCanceled" in [record.get("event") for record in shell.records("PAPER-001.paper")]
+
+
+def test_nohup_is_respected(shell):
+    """Whoever ignores SIGHUP before the start means it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nautilus_ext.run", "node_configs/paper.json", "--seconds", "5"],
+        env=shell.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # noqa: PLW1509 - what nohup does
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "order submitted" in line:
+            process.send_signal(signal.SIGHUP)
+            break
+    rest = process.stdout.read()
+    assert process.wait(20) == 0
+    assert "5 seconds are over" in rest
+
+
+def test_no_output_at_all_is_no_fault(shell):
+    """A service manager may give no stdout."""
+    command = f"exec {sys.executable} -m nautilus_ext.run node_configs/paper.json --seconds 1 >&-"
+    assert subprocess.run(["sh", "-c", command], env=shell.environment(), timeout=40).returncode == 0

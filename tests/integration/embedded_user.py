@@ -106,8 +106,12 @@ def _is_watcher(process: psutil.Process, folder: Path) -> bool:
 def postmasters_in(folder: Path) -> list[int]:
     """Every process that was started as the server of the folder, whatever its pid file says."""
     data = str(folder.resolve() / postmaster.DATA_FOLDER)
-    found = psutil.process_iter(["cmdline"])
-    return [process.pid for process in found if (process.info["cmdline"] or [])[-2:] == ["-D", data]]
+    found = psutil.process_iter(["cmdline", "ppid"])
+    servers = {
+        process.pid: process.info["ppid"] for process in found if (process.info["cmdline"] or [])[-2:] == ["-D", data]
+    }
+    # A child that was forked a moment ago still has its parent's command line.
+    return [pid for pid, parent in servers.items() if parent not in servers]
 
 
 def is_stopped(folder: Path) -> bool:

@@ -19,7 +19,8 @@ class Probe(Actor):
     threads = []
     states = []
     def on_start(self):
-        self.clock.set_timer("t", timedelta(milliseconds=20), callback=lambda event: self.threads.append(threading.get_ident()))
+        seen = self.threads.append
+        self.clock.set_timer("t", timedelta(milliseconds=20), callback=lambda event: seen(threading.get_ident()))
 
 loop = asyncio.new_event_loop()
 asyncio.set_event_loop(loop)

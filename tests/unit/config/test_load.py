@@ -85,7 +85,34 @@ def test_every_engine_shuts_down_in_good_order(write):
     assert all(tree[name]["graceful_shutdown_on_exception"] for name in ("data_engine", "risk_engine", "exec_engine"))
 
 
+def other_venue(document):
+    client = copy.deepcopy(document["exec_clients"]["SIM1"])
+    client["config"]["venue"] = "SIM9"
+    return client
+
+
+def exec_config(document):
+    return document["exec_clients"]["SIM1"]["config"]
+
+
+def strategy_config(document):
+    return document["strategies"][0]["config"]
+
+
 CASES = [
+    (lambda d: strategy_config(d).update(order_id_tag="A-"), "strategies[0].config.order_id_tag", "hyphens"),
+    (lambda d: strategy_config(d).update(oms_type="-"), "strategies[0].config.oms_type", "OmsType"),
+    (lambda d: d.update(logging={"log_level": "VERBOSE"}), "logging.log_level", "no log level"),
+    (lambda d: d.update(logging={"log_component_levels": {"a": "b"}}), "logging.log_component_levels", "no log level"),
+    (lambda d: d.update(risk_engine={"max_order_submit_rate": "-1"}), "risk_engine.max_order_submit_rate", "no rate"),
+    (
+        lambda d: d["exec_clients"]["SIM1"]["config"].update(venue="-SIM1"),
+        "exec_clients.SIM1.config.venue",
+        "VenueName",
+    ),
+    (lambda d: d["exec_clients"].update(B=d["exec_clients"]["SIM1"]), "exec_clients.B.config.venue", "one account"),
+    (lambda d: d.update(data_dir="~nobody-has-this-name/x"), "data_dir", "home"),
+    (lambda d: strategy_config(d).update(tolerance="\ud800"), "", "half a character"),
     (lambda d: d.pop("trader_id"), "trader_id", "is missing"),
     (lambda d: d.update(trader_id="A"), "trader_id", "no TraderId"),
     (lambda d: d.update(trader_id=7), "trader_id", "expected"),
@@ -103,7 +130,7 @@ CASES = [
         "must stay true",
     ),
     (lambda d: d["data_clients"].update({"SIM-A": {}, "SIM-B": {}}), "data_clients.SIM-B", "clashes"),
-    (lambda d: d["exec_clients"].update({"S M": d["exec_clients"]["SIM1"]}), "exec_clients.S M", "ClientId"),
+    (lambda d: d["exec_clients"].update({"S M": other_venue(d)}), "exec_clients.S M", "ClientId"),
     (lambda d: d["exec_clients"]["SIM1"].pop("factory"), "exec_clients.SIM1.factory.path", "is missing"),
     (
         lambda d: d["exec_clients"]["SIM1"].update(path="nautilus_trader.nowhere:X"),
@@ -299,3 +326,46 @@ def test_a_clients_secret_stays_a_placeholder_until_the_client_is_built(write):
     assert "planted" not in shown
     assert {"planted-key", "planted-secret", "planted-db"} <= config.secrets.masked
     assert "planted-secret" == config.secrets.reveal("${SECRET}")
+
+
+def test_what_json_allows_and_no_config_needs_is_refused(write):
+    """A number of thousands of digits, a nesting without end: one line each."""
+    assert "too long" in problems_of(write('{"timeout_connection": ' + "9" * 5000 + "}"))[""]
+    assert "levels deep" in problems_of(write('{"actors": ' + "[" * 200 + "]" * 200 + "}"))[""]
+    assert "levels deep" in problems_of(write('{"actors": ' + "[" * 200_000 + "]" * 200_000 + "}"))[""]
+
+
+def test_a_mark_in_front_of_the_file_is_no_fault(tmp_path):
+    """Some editors put one there."""
+    path = tmp_path / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(base()).encode())
+    assert "TEST-001" == load(path, environ={}).trader_id
+
+
+def test_variables_stand_for_numbers_and_objects_of_the_other_world(write):
+    """Not filled in there, and no reason to fail."""
+    document = base()
+    document["backtest"]["synthetic"]["minutes"] = "${BT_MINUTES:-10}"
+    document["exec_clients"]["SIM1"]["config"] = "${WHOLE}"
+    path = write(document)
+    assert 10 == load(path, backtest=True, environ={}).suite.backtest.synthetic.minutes
+    assert "exec_clients.SIM1.config" in problems_of(path)
+    document["exec_clients"] = base()["exec_clients"]
+    assert load(write(document), environ={}).suite.backtest is None
+
+
+def test_a_strategy_that_raises_its_secret_shows_it_in_no_problem(write):
+    """What a constructor says is masked like everything else."""
+    document = base()
+    document["strategies"][0]["config"]["tolerance"] = "${DESK_TOKEN}"
+    problems = problems_of(write(document), environ={"DESK_TOKEN": "planted-1.5"})
+    assert "strategies[0].config.tolerance" in problems
+    assert "planted" not in str(problems)
+
+
+def test_streaming_is_refused_when_it_would_write_a_secret(write):
+    """Nautilus writes its config to a file in clear."""
+    document = base() | {"streaming": {"catalog_path": "x"}, "exec_engine": {"reconciliation": False}}
+    document["strategies"][0]["config"]["order_id_tag"] = "${DESK_TOKEN}"
+    problems = problems_of(write(document), environ={"DESK_TOKEN": "planted"})
+    assert "strategies[0].config.order_id_tag" in problems["streaming"]

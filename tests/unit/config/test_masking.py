@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nautilus_ext.logs.masking import MASK, SECRET_CHARS_MIN, Masker
+from nautilus_ext.config.masking import MASK, SECRET_CHARS_MIN, Masker
 
 PEM = """-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIHxQ0ZkR0hYb1J3uJq9m2n8w

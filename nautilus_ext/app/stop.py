@@ -1,0 +1,55 @@
+"""The signals that end a command, heard from its first moment to its last."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal ended the command before its end: before there was a node to stop, or in the middle of a replay."""
+
+    exit_code = 130
+
+    def __str__(self) -> str:
+        return f"stopped before its end: {super().__str__()}"
+
+
+class StopSignals:
+    """Installed for the whole command: the first signal ends a start, or is handed to whoever runs.
+
+    The handlers are Python's own, not the loop's: a loop that stands still would not hear them.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self._taker: Callable[[str], None] | None = None
+
+    def install(self) -> None:
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has decided about SIGHUP already
+                signal.signal(number, self._hear)
+
+    def hand_to(self, taker: Callable[[str], None]) -> None:
+        """From now on `taker` is told, on the main thread, between two of its instructions."""
+        self.check()
+        self._taker = taker
+
+    def check(self) -> None:
+        """Compiled code may swallow what a handler raises: ask again where it matters."""
+        if self.reason is not None:
+            raise Interrupted(self.reason)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        first = self.reason is None
+        self.reason = self.reason or f"received {signal.Signals(number).name}"
+        if self._taker is not None:
+            self._taker(self.reason)
+        elif first:
+            raise Interrupted(self.reason)
