@@ -99,14 +99,16 @@ def client_specs(entries: Any, section: str, problems: list[Problem]) -> list[Cl
 
 def _doubled_venues(specs: list[ClientSpec], section: str) -> list[Problem]:
     """A second account needs a name of its own at the venue, which Nautilus's sandbox does not have."""
-    first: dict[Any, str] = {}
+    first: dict[str, str] = {}
     problems: list[Problem] = []
     for spec in specs:
-        venue = spec.config.get("venue")
-        if spec.factory.__name__ == "SandboxLiveExecClientFactory" and venue in first:
+        if spec.factory.__name__ != "SandboxLiveExecClientFactory":
+            continue
+        venue = str(spec.config.get("venue"))
+        if venue in first:
             cure = f"the venue {venue} has the client {first[venue]!r} already: a sandbox has one account per venue"
             problems.append(Problem(f"{section}.{spec.name}.config.venue", cure))
-        first.setdefault(venue if isinstance(venue, str) else None, spec.name)
+        first.setdefault(venue, spec.name)
     return problems
 
 
