@@ -64,25 +64,32 @@ class Shell:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self._running: list[Running] = []
+        self._processes: list[subprocess.Popen[Any]] = []
 
     def environment(self, **more: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(NOT_INHERITED)}
         return {**kept, "NAUTILUS_EXT_DATA": str(self.data), "PYTHONUNBUFFERED": "1", **more}
 
     def start(self, *arguments: str, module: str = "nautilus_ext.run", cwd: Path = ROOT, **more: str) -> Running:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=cwd,
-            env=self.environment(**more),
-            text=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+        return Running(
+            self.spawn(
+                *arguments,
+                module=module,
+                cwd=cwd,
+                env=self.environment(**more),
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
         )
-        running = Running(process)
-        self._running.append(running)
-        return running
+
+    def spawn(self, *arguments: str, module: str = "nautilus_ext.run", **options: Any) -> subprocess.Popen[Any]:
+        """A command with streams of the test's own choice."""
+        options = {"cwd": ROOT, "env": self.environment()} | options
+        process = subprocess.Popen([sys.executable, "-m", module, *arguments], **options)
+        self._processes.append(process)
+        return process
 
     def run(self, *arguments: str, **more: Any) -> tuple[int, str]:
         running = self.start(*arguments, **more)
@@ -107,10 +114,10 @@ class Shell:
         return found
 
     def close(self) -> None:
-        for running in self._running:
-            if running.process.poll() is None:
-                running.process.send_signal(signal.SIGKILL)
-                running.process.wait(10)
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.wait(10)
 
 
 @pytest.fixture
