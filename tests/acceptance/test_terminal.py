@@ -19,7 +19,7 @@ def test_the_live_view_stays_in_its_place_and_the_terminal_is_left_as_it_was(she
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),  # noqa: PLW1509 - Ctrl-C needs a controlling terminal
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
     )
     os.close(slave)
     seen, pictures_at_stop, deadline_s = b"", 0, time.monotonic() + 40
@@ -97,7 +97,7 @@ def test_nohup_is_respected(shell):
         env=shell.environment(),
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # noqa: PLW1509 - what nohup does
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
     assert process.stdout is not None
     for line in process.stdout:
