@@ -31,6 +31,7 @@ NAUTILUS_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGABRT)  # which its 
 LOOK_EVERY_S = 0.5
 CANCEL_TIMEOUT_S = 1.0
 DRAIN_TIMEOUT_S = 1.0
+IDLE_TURNS = 10  # a command takes a turn of the loop into each queue and one out of it, and is in neither meanwhile
 
 _logger = logging.getLogger(__name__)
 
@@ -170,9 +171,10 @@ class Node:
         """An order still on its way to the engine is not in the cache: a strategy that cancels all would miss it."""
         engines = (self._node.kernel.risk_engine, self._node.kernel.exec_engine)
         deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
-        while time.monotonic() < deadline_s:
-            if not any(engine.cmd_qsize() or engine.evt_qsize() for engine in engines):
-                return
+        idle_turns = 0
+        while idle_turns < IDLE_TURNS and time.monotonic() < deadline_s:
+            busy = any(engine.cmd_qsize() or engine.evt_qsize() for engine in engines)
+            idle_turns = 0 if busy else idle_turns + 1
             await asyncio.sleep(0)
 
     async def _stop_the_rest(self) -> None:

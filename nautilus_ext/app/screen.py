@@ -52,6 +52,7 @@ class Screen:
         self._idle = threading.Event()
         self._closing = False
         self._look: Callable[[], View | None] | None = None
+        self._next_look_s = 0.0
         self._drawn = 0
         self._size = SIZE_UNKNOWN
         self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
@@ -85,6 +86,7 @@ class Screen:
 
     def watch(self, look: Callable[[], View | None]) -> None:
         """Show what `look` returns, in place on a terminal, as an occasional line elsewhere."""
+        self._plan_look()
         self._look = look
         self._wake.set()
 
@@ -112,17 +114,19 @@ class Screen:
         self.close()
 
     def _run(self) -> None:
-        next_look_s = 0.0
         while not self._closing or self._waiting:
             self._wake.wait(REFRESH_S)
             self._wake.clear()
             if self._waiting or self._look is None:
                 self._write_lines()
-            if self._look is not None and time.monotonic() >= next_look_s:
-                next_look_s = time.monotonic() + (REFRESH_S if self.tty else PLAIN_STATUS_S)
+            if self._look is not None and time.monotonic() >= self._next_look_s:
+                self._plan_look()
                 self._show(self._look())
             if not self._waiting:
                 self._idle.set()
+
+    def _plan_look(self) -> None:
+        self._next_look_s = time.monotonic() + (REFRESH_S if self.tty else PLAIN_STATUS_S)
 
     def _write_lines(self) -> None:
         """Lines push the picture aside; the next look draws it anew below them."""
