@@ -65,6 +65,7 @@ def run_backtest(config: Config, screen: Screen, signals: StopSignals, *, book: 
             raise
         finally:
             record.release(clean=exit_code == 0, exit_code=exit_code)
+            screen.flush()  # the log closes the terminal that it lent
     return exit_code
 
 

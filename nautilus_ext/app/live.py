@@ -64,6 +64,7 @@ class _LiveRun:
             raise
         finally:
             hold.release(clean=exit_code == 0, exit_code=exit_code)
+            self._screen.flush()  # the log closes the terminal that it lent
             self._ended = True
         return exit_code
 

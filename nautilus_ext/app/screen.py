@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 REFRESH_S = 0.5
 PLAIN_STATUS_S = 10.0
 FLUSH_TIMEOUT_S = 0.5
+FLUSH_POLL_S = 0.005
 LINES_WAITING_MAX = 1000
 SIZE_UNKNOWN = os.terminal_size((100, 30))
 
@@ -49,7 +50,9 @@ class Screen:
         self._color = self.tty and not os.environ.get("NO_COLOR")
         self._waiting: deque[str] = deque(maxlen=LINES_WAITING_MAX)
         self._wake = threading.Event()
-        self._idle = threading.Event()
+        self._said = 0  # pieces of text asked for, and of these the ones that are written
+        self._written = 0
+        self._saying = threading.Lock()
         self._closing = False
         self._look: Callable[[], View | None] | None = None
         self._next_look_s = 0.0
@@ -75,8 +78,12 @@ class Screen:
         self.say(f"  {mark} {name:<20} {took_s:6.2f} s  {detail}".rstrip())
 
     def say(self, text: str) -> None:
-        self._idle.clear()
-        self._waiting.append(f"{text}\n")
+        self._put(f"{text}\n")
+
+    def _put(self, text: str) -> None:
+        with self._saying:
+            self._waiting.append(text)
+            self._said += 1
         self._wake.set()
 
     def move_to(self, stream: TextIO) -> None:
@@ -93,13 +100,14 @@ class Screen:
     def unwatch(self) -> None:
         """End the view; what is said afterwards stands where it was."""
         self._look = None
+        self._put("")  # what wipes the picture
         self.flush()
 
     def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
         """Wait until all is written, but not longer than this."""
-        self._idle.clear()
-        self._wake.set()
-        self._idle.wait(timeout_s)
+        said, deadline_s = self._said, time.monotonic() + timeout_s
+        while self._written < said and time.monotonic() < deadline_s:
+            time.sleep(FLUSH_POLL_S)
 
     def close(self) -> None:
         self._look = None
@@ -117,13 +125,11 @@ class Screen:
         while not self._closing or self._waiting:
             self._wake.wait(REFRESH_S)
             self._wake.clear()
-            if self._waiting or self._look is None:
+            if self._waiting:
                 self._write_lines()
             if self._look is not None and time.monotonic() >= self._next_look_s:
                 self._plan_look()
                 self._show(self._look())
-            if not self._waiting:
-                self._idle.set()
 
     def _plan_look(self) -> None:
         self._next_look_s = time.monotonic() + (REFRESH_S if self.tty else PLAIN_STATUS_S)
@@ -132,9 +138,11 @@ class Screen:
         """Lines push the picture aside; the next look draws it anew below them."""
         text = self._back() + _SHOW_CURSOR if self._drawn else ""
         self._drawn = 0
+        said = self._said
         while self._waiting:
             text += self._waiting.popleft()
         self._write(text)
+        self._written = said
 
     def _show(self, view: View | None) -> None:
         if view is None:
