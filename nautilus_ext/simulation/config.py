@@ -79,4 +79,4 @@ class SimulatedDataClientConfig(LiveDataClientConfig, frozen=True, kw_only=True)
 
     def to_market(self) -> Market:
         given = None if self.listings is None else [each.to_listing() for each in self.listings]
-        return defaults.market(given, seed=self.seed, interval_ms=self.interval_ms)
+        return defaults.default_market(given, seed=self.seed, interval_ms=self.interval_ms)

@@ -78,7 +78,9 @@ def currencies(instrument_id: str) -> tuple[str | None, str | None]:
     return base, next((name for name in QUOTES if rest.startswith(name)), None)
 
 
-def market(listings: Sequence[Listing] | None = None, *, seed: int = SEED, interval_ms: int = INTERVAL_MS) -> Market:
+def default_market(
+    listings: Sequence[Listing] | None = None, *, seed: int = SEED, interval_ms: int = INTERVAL_MS
+) -> Market:
     """A market of the known assets on these listings."""
     chosen = default_listings() if listings is None else tuple(listings)
     return Market(seed=seed, interval_ms=interval_ms, listings=chosen, assets=ASSETS)

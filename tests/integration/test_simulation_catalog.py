@@ -14,7 +14,7 @@ import pytest
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
 from nautilus_ext.errors import ConfigError, MachineError
-from nautilus_ext.simulation import ensure_catalog, market
+from nautilus_ext.simulation import default_market, ensure_catalog
 
 START = "2026-01-05T00:00:00Z"
 WAIT_S = 30.0
@@ -23,13 +23,13 @@ WAIT_S = 30.0
 CHILD = """
 import sys, time
 from pathlib import Path
-from nautilus_ext.simulation import catalog, market
+from nautilus_ext.simulation import catalog, default_market
 if "slow" in sys.argv:
     def stay(*arguments):
         (Path(sys.argv[1]) / "in-the-middle").touch()
         time.sleep(600)
     catalog._ticks = stay
-made = catalog.ensure_catalog(Path(sys.argv[1]), market(interval_ms=1_000), "2026-01-05T00:00:00Z", 2)
+made = catalog.ensure_catalog(Path(sys.argv[1]), default_market(interval_ms=1_000), "2026-01-05T00:00:00Z", 2)
 print(made.path)
 """
 
@@ -46,7 +46,7 @@ def content(path: Path) -> dict[str, str]:
 
 def test_it_holds_what_the_market_quotes(tmp_path):
     """Every instrument, a quote of each per second, trades, all within the range that it reports."""
-    made = ensure_catalog(tmp_path, market(interval_ms=1_000), START, 2)
+    made = ensure_catalog(tmp_path, default_market(interval_ms=1_000), START, 2)
     stored = ParquetDataCatalog(str(made.path))
     assert {each.id.value for each in stored.instruments()} == set(made.instrument_ids)
     assert len(stored.quote_ticks()) == 120 * len(made.instrument_ids)
@@ -59,29 +59,31 @@ def test_it_holds_what_the_market_quotes(tmp_path):
 
 def test_it_is_the_same_to_the_byte_every_time(tmp_path):
     """Made twice in two folders, nothing differs: a backtest can be repeated anywhere."""
-    first, second = (ensure_catalog(tmp_path / name, market(interval_ms=1_000), START, 2) for name in ("one", "two"))
+    first, second = (
+        ensure_catalog(tmp_path / name, default_market(interval_ms=1_000), START, 2) for name in ("one", "two")
+    )
     assert content(first.path) == content(second.path)
 
 
 def test_it_is_made_once_and_another_market_gets_its_own(tmp_path):
     """The folder's name holds a digest of everything that changes the content."""
-    first = ensure_catalog(tmp_path, market(interval_ms=1_000), START, 1)
+    first = ensure_catalog(tmp_path, default_market(interval_ms=1_000), START, 1)
     untouched = {each: each.stat().st_mtime_ns for each in first.path.rglob("*")}
-    assert ensure_catalog(tmp_path, market(interval_ms=1_000), START, 1) == first
+    assert ensure_catalog(tmp_path, default_market(interval_ms=1_000), START, 1) == first
     assert {each: each.stat().st_mtime_ns for each in first.path.rglob("*")} == untouched
     others = {
-        ensure_catalog(tmp_path, market(seed=8, interval_ms=1_000), START, 1).path,
-        ensure_catalog(tmp_path, market(interval_ms=500), START, 1).path,
-        ensure_catalog(tmp_path, market(interval_ms=1_000), START, 2).path,
-        ensure_catalog(tmp_path, market(interval_ms=1_000), "2026-01-06", 1).path,
+        ensure_catalog(tmp_path, default_market(seed=8, interval_ms=1_000), START, 1).path,
+        ensure_catalog(tmp_path, default_market(interval_ms=500), START, 1).path,
+        ensure_catalog(tmp_path, default_market(interval_ms=1_000), START, 2).path,
+        ensure_catalog(tmp_path, default_market(interval_ms=1_000), "2026-01-06", 1).path,
     }
     assert len(others | {first.path}) == 5
 
 
 def test_an_iso_time_and_nanoseconds_name_the_same_range(tmp_path):
     """A time without a zone is UTC."""
-    by_text = ensure_catalog(tmp_path, market(interval_ms=1_000), "2026-01-05T00:00:00", 1)
-    assert ensure_catalog(tmp_path, market(interval_ms=1_000), by_text.start_ns, 1) == by_text
+    by_text = ensure_catalog(tmp_path, default_market(interval_ms=1_000), "2026-01-05T00:00:00", 1)
+    assert ensure_catalog(tmp_path, default_market(interval_ms=1_000), by_text.start_ns, 1) == by_text
 
 
 def test_a_kill_in_the_middle_leaves_no_half_catalog(tmp_path):
@@ -95,7 +97,7 @@ def test_a_kill_in_the_middle_leaves_no_half_catalog(tmp_path):
     maker.communicate(timeout=WAIT_S)
     assert list(tmp_path.glob("synthetic-*")) == []
     assert len(list(tmp_path.glob(".making-*"))) == 1
-    made = ensure_catalog(tmp_path, market(interval_ms=1_000), START, 2)
+    made = ensure_catalog(tmp_path, default_market(interval_ms=1_000), START, 2)
     assert len(ParquetDataCatalog(str(made.path)).quote_ticks()) == 120 * len(made.instrument_ids)
     assert list(tmp_path.glob(".making-*")) == []
 
@@ -105,14 +107,16 @@ def test_two_processes_at_once_get_one_catalog(tmp_path):
     answers = [maker.communicate(timeout=WAIT_S) for maker in [child(tmp_path), child(tmp_path)]]
     assert len({out for out, _ in answers}) == 1, answers
     path = Path(answers[0][0].strip())
-    assert content(path) == content(ensure_catalog(tmp_path / "alone", market(interval_ms=1_000), START, 2).path)
+    assert content(path) == content(
+        ensure_catalog(tmp_path / "alone", default_market(interval_ms=1_000), START, 2).path
+    )
     assert list(tmp_path.glob(".making-*")) == []
 
 
 def test_an_hour_of_the_default_market_takes_little_time(tmp_path):
     """Nobody waits for data before the first backtest: 8 instruments, 3600 quotes each."""
     began = time.perf_counter()
-    ensure_catalog(tmp_path, market(interval_ms=1_000), START, 60)
+    ensure_catalog(tmp_path, default_market(interval_ms=1_000), START, 60)
     assert time.perf_counter() - began < 5.0  # 0.3 s on an idle machine
 
 
@@ -123,7 +127,7 @@ def test_an_hour_of_the_default_market_takes_little_time(tmp_path):
 def test_a_wrong_range_is_refused_with_its_cure(tmp_path, start, minutes, expected):
     """The operator's mistake is named before anything is written."""
     with pytest.raises(ConfigError, match=expected):
-        ensure_catalog(tmp_path, market(interval_ms=1_000), start, minutes)
+        ensure_catalog(tmp_path, default_market(interval_ms=1_000), start, minutes)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -131,4 +135,4 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     """Where a file stands in the way of the folder, the message says which path."""
     (tmp_path / "taken").touch()
     with pytest.raises(MachineError, match=f"{tmp_path}{os.sep}taken"):
-        ensure_catalog(tmp_path / "taken", market(interval_ms=1_000), START, 1)
+        ensure_catalog(tmp_path / "taken", default_market(interval_ms=1_000), START, 1)

@@ -20,7 +20,7 @@ from nautilus_trader.model.data import BarType
 from nautilus_trader.model.identifiers import InstrumentId, Venue
 from nautilus_trader.trading.strategy import Strategy
 
-from nautilus_ext.simulation import market
+from nautilus_ext.simulation import default_market
 from nautilus_ext.simulation.data import BEHIND_STEPS_MAX
 from nautilus_ext.simulation.instruments import to_instrument
 from nautilus_ext.simulation.market import tape
@@ -295,7 +295,7 @@ def curious() -> tuple[dict, str]:
 def test_a_live_node_plays_the_tape_of_its_seed(curious):
     """What the strategy saw is a gapless part of what the model says, to the last digit."""
     report, _ = curious
-    of = market(seed=42, interval_ms=INTERVAL_MS)
+    of = default_market(seed=42, interval_ms=INTERVAL_MS)
     instrument = to_instrument(of.listings[0])
     told = [str(instrument.make_price(step.quotes[0].bid_ticks * 0.01)) for step in islice(tape(of), 300)]
     first = told.index(report["bids"][0])

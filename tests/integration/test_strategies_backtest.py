@@ -14,7 +14,7 @@ from nautilus_trader.model.identifiers import InstrumentId, Venue
 from nautilus_trader.model.objects import Money
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
-from nautilus_ext.simulation import ensure_catalog, listing, market
+from nautilus_ext.simulation import default_market, ensure_catalog, listing
 from nautilus_ext.strategies import (
     Rebalancer,
     RebalancerConfig,
@@ -49,7 +49,7 @@ def backtest(tmp_path):
     engines = []
 
     def run(strategies, *, seed=1, minutes=5, names=tuple(LISTINGS), balances=BALANCES, listen=None, interval_ms=500):
-        of = market([LISTINGS[name] for name in names], seed=seed, interval_ms=interval_ms)
+        of = default_market([LISTINGS[name] for name in names], seed=seed, interval_ms=interval_ms)
         made = ensure_catalog(tmp_path, of, START, minutes)
         engine = BacktestEngine(BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True)))
         engines.append(engine)

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nautilus_trader.model.instruments import CryptoPerpetual, CurrencyPair
 
-from nautilus_ext.simulation import Asset, Listing, Market, SimulatedDataClientConfig, default_listings, listing, market
+from nautilus_ext.simulation import (
+    Asset,
+    Listing,
+    Market,
+    SimulatedDataClientConfig,
+    default_listings,
+    default_market,
+    listing,
+)
 from nautilus_ext.simulation.instruments import TickMaker, to_instrument
 from nautilus_ext.simulation.market import tape
 
@@ -24,24 +32,24 @@ def steps(of: Market, count: int = STEPS) -> list:
 
 def test_the_same_seed_gives_the_same_tape():
     """Two readers of one market see the same quotes and trades, number for number."""
-    assert steps(market(seed=11)) == steps(market(seed=11))
+    assert steps(default_market(seed=11)) == steps(default_market(seed=11))
 
 
 def test_another_seed_gives_another_tape():
     """A seed that did nothing would make every test of a strategy the same test."""
-    assert steps(market(seed=11)) != steps(market(seed=12))
+    assert steps(default_market(seed=11)) != steps(default_market(seed=12))
 
 
 def test_an_asset_moves_the_same_whoever_lists_it():
     """Adding an instrument must not change what the others saw."""
-    alone = steps(market([listing("BTCUSDT.SIM1", "spot")]))
-    among = steps(market())
+    alone = steps(default_market([listing("BTCUSDT.SIM1", "spot")]))
+    among = steps(default_market())
     assert [step.quotes[0] for step in alone] == [step.quotes[0] for step in among]
 
 
 def test_venues_quote_one_true_price():
     """Prices of one asset at several venues stay within the sum of their spreads of each other."""
-    for step in steps(market()):
+    for step in steps(default_market()):
         middles = [
             (quote.bid_ticks + quote.ask_ticks) / 2 * float(each.tick)
             for each, quote in zip(default_listings(), step.quotes, strict=True)
@@ -54,7 +62,7 @@ def test_a_longer_time_moves_the_price_further():
     """The volatility is per year: a step of a minute is a larger one than a step of 100 ms."""
 
     def mean_move(interval_ms: int) -> float:
-        bids = [step.quotes[0].bid_ticks for step in steps(market(interval_ms=interval_ms), 500)]
+        bids = [step.quotes[0].bid_ticks for step in steps(default_market(interval_ms=interval_ms), 500)]
         return sum(abs(after - before) for before, after in pairwise(bids)) / len(bids)
 
     assert 15 < mean_move(60_000) / mean_move(100) < 40  # the root of 600 is 24.5
