@@ -86,7 +86,7 @@ class _LiveRun:
 
             screen.move_to(self._log.capture_output())
             frame = View(book=hold.book_id, run=hold.run, world=config.world)
-            node = Node(config, frame, on_asked=self._asked, on_stopping=self._stopping)
+            node = Node(config.for_book(hold.book_id), frame, on_asked=self._asked, on_stopping=self._stopping)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
         try:
             with screen.step("venues") as step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -48,6 +48,12 @@ class ClientSpec:
 
     def decode(self, config: dict[str, Any]) -> Any:
         return decode(config, self.config_class)
+
+    def filled(self, **known: str) -> ClientSpec:
+        """With what the run knows, where the config class has a field of that name and the file leaves it out."""
+        fields = self.config_class.__struct_fields__
+        missing = {name: value for name, value in known.items() if name in fields and not self.config.get(name)}
+        return replace(self, config={**self.config, **missing})
 
 
 def component_problems(entries: Any, kind: Kind) -> list[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -64,6 +64,15 @@ class Config:
     @property
     def book_id(self) -> str:
         return f"{self.trader_id}.{self.world}"
+
+    def for_book(self, book_id: str) -> Config:
+        """Clients that keep something of their own keep it in the data folder, book by book."""
+        known = {"data_dir": str(self.data_dir), "book": book_id}
+        return replace(
+            self,
+            data_clients=[spec.filled(**known) for spec in self.data_clients],
+            exec_clients=[spec.filled(**known) for spec in self.exec_clients],
+        )
 
     @property
     def data_dir(self) -> Path:

@@ -2,12 +2,20 @@ import copy
 import json
 
 import pytest
+from nautilus_trader.adapters.sandbox.config import SandboxExecutionClientConfig
 
 from nautilus_ext.config import load
 from nautilus_ext.errors import ConfigError
 
 SANDBOX = "nautilus_trader.adapters.sandbox"
 BYBIT = "nautilus_trader.adapters.bybit"
+
+
+class KeepingConfig(SandboxExecutionClientConfig, frozen=True, kw_only=True):
+    """Of a client that keeps files."""
+
+    data_dir: str | None = None
+    book: str | None = None
 
 
 def base():
@@ -369,3 +377,17 @@ def test_streaming_is_refused_when_it_would_write_a_secret(write):
     document["strategies"][0]["config"]["order_id_tag"] = "${DESK_TOKEN}"
     problems = problems_of(write(document), environ={"DESK_TOKEN": "planted"})
     assert "strategies[0].config.order_id_tag" in problems["streaming"]
+
+
+def test_what_a_client_leaves_out_comes_from_the_run(tmp_path, write):
+    """A client that keeps files keeps them in the data folder, book by book; what the file says stays."""
+    document = base()
+    document["data_dir"] = str(tmp_path)
+    document["exec_clients"]["SIM2"] = copy.deepcopy(document["exec_clients"]["SIM1"])
+    for name, given in (("SIM1", {}), ("SIM2", {"book": "MINE"})):
+        client = document["exec_clients"][name]
+        client["path"] = f"{__name__}:KeepingConfig"
+        client["config"] = {"venue": name, "starting_balances": ["1000 USDT"], **given}
+    config = load(write(document)).for_book("TEST-001.paper")
+    found = {spec.name: (spec.config.get("data_dir"), spec.config["book"]) for spec in config.exec_clients}
+    assert {"SIM1": (str(tmp_path), "TEST-001.paper"), "SIM2": (str(tmp_path), "MINE")} == found
