@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SHUTDOWN_TOPIC = "commands.system.shutdown"
 NAUTILUS_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGABRT)  # which its kernel takes over
+ENGINES = ("DataEngine", "RiskEngine", "ExecEngine")
 LOOK_EVERY_S = 0.5
 CANCEL_TIMEOUT_S = 1.0
 DRAIN_TIMEOUT_S = 1.0
@@ -212,8 +213,10 @@ class Node:
         self._stop(failure)
 
     def _on_shutdown(self, command: Any) -> None:
-        # Maybe on the thread of a timer.
-        self._loop.call_soon_threadsafe(self._fail, f"Nautilus shut down: {command.reason}")
+        """An engine asks for it when a handler raised; a strategy or a client, when its work is done."""
+        sender = command.component_id.value
+        end = self._fail if sender in ENGINES else self._stop
+        self._loop.call_soon_threadsafe(end, f"{sender}: {command.reason}")  # maybe on the thread of a timer
 
     def _why_not_started(self) -> SuiteError:
         if self._running is not None and self._running.done() and not self._running.cancelled():

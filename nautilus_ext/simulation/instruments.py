@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from nautilus_trader.model.data import QuoteTick, TradeTick
@@ -11,15 +10,14 @@ from nautilus_trader.model.identifiers import InstrumentId, TradeId
 from nautilus_trader.model.instruments import CryptoPerpetual, CurrencyPair
 from nautilus_trader.model.objects import Currency, Price, Quantity
 
+from nautilus_ext.simulation.exchange.grid import MARGIN_INIT, MARGIN_MAINT
 from nautilus_ext.simulation.market import decimal_places
 
 if TYPE_CHECKING:
     from nautilus_trader.model.instruments import Instrument
 
     from nautilus_ext.simulation.market import Listing, Quote, Trade
-
-MARGIN_INIT = Decimal("0.05")
-MARGIN_MAINT = Decimal("0.025")
+    from nautilus_ext.simulation.wire import QuoteMessage, TradeMessage
 
 
 def to_instrument(listing: Listing) -> Instrument:
@@ -65,7 +63,7 @@ class TickMaker:
         self._price_precision = instrument.price_precision
         self._size_precision = instrument.size_precision
 
-    def quote(self, quote: Quote, ts_ns: int) -> QuoteTick:
+    def quote(self, quote: Quote | QuoteMessage, ts_ns: int, ts_init_ns: int | None = None) -> QuoteTick:
         return QuoteTick.from_raw(
             self.instrument_id,
             quote.bid_ticks * self._tick_raw,
@@ -77,10 +75,12 @@ class TickMaker:
             self._size_precision,
             self._size_precision,
             ts_ns,
-            ts_ns,
+            ts_ns if ts_init_ns is None else ts_init_ns,
         )
 
-    def trade(self, trade: Trade, number: int, ts_ns: int) -> TradeTick:
+    def trade(
+        self, trade: Trade | TradeMessage, number: int | str, ts_ns: int, ts_init_ns: int | None = None
+    ) -> TradeTick:
         return TradeTick(
             self.instrument_id,
             Price.from_raw(trade.price_ticks * self._tick_raw, self._price_precision),
@@ -88,5 +88,5 @@ class TickMaker:
             AggressorSide.BUYER if trade.buyer_is_aggressor else AggressorSide.SELLER,
             TradeId(str(number)),
             ts_ns,
-            ts_ns,
+            ts_ns if ts_init_ns is None else ts_init_ns,
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nautilus_ext.simulation.market import Kind
+    from nautilus_ext.simulation.regimes import Regime
 
 SEED = 7
 INTERVAL_MS = 100
@@ -31,6 +32,7 @@ FEES = {  # maker, taker: fractions of the notional
     "linear": (Decimal("0.0002"), Decimal("0.0005")),
     "inverse": (Decimal("0.0002"), Decimal("0.0005")),
 }
+BASIS_BPS = {"spot": 0.5, "linear": 1.0, "inverse": 1.5}
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -66,7 +68,7 @@ def listing(instrument_id: str, kind: Kind, **given: Any) -> Listing:
         )
     maker_fee, taker_fee = FEES[kind]
     shape = msgspec.structs.asdict(SHAPES[base, kind])
-    values = {"maker_fee": maker_fee, "taker_fee": taker_fee, **shape, **given}
+    values = {"maker_fee": maker_fee, "taker_fee": taker_fee, "basis_bps": BASIS_BPS[kind], **shape, **given}
     return Listing(instrument_id=instrument_id, kind=kind, base=base, quote=quote, **values)
 
 
@@ -79,11 +81,15 @@ def currencies(instrument_id: str) -> tuple[str | None, str | None]:
 
 
 def default_market(
-    listings: Sequence[Listing] | None = None, *, seed: int = SEED, interval_ms: int = INTERVAL_MS
+    listings: Sequence[Listing] | None = None,
+    *,
+    seed: int = SEED,
+    interval_ms: int = INTERVAL_MS,
+    regimes: Sequence[Regime] = (),
 ) -> Market:
     """A market of the known assets on these listings."""
     chosen = default_listings() if listings is None else tuple(listings)
-    return Market(seed=seed, interval_ms=interval_ms, listings=chosen, assets=ASSETS)
+    return Market(seed=seed, interval_ms=interval_ms, listings=chosen, assets=ASSETS, regimes=tuple(regimes))
 
 
 def default_listings() -> tuple[Listing, ...]:

@@ -13,19 +13,23 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from nautilus_ext.simulation.regimes import Regime, Weather, problems, venues_at
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 type Kind = Literal["spot", "linear", "inverse"]
 KINDS = ("spot", "linear", "inverse")
 
-MODEL_VERSION = 1  # raise it when the same market would give another tape: recorded catalogs are then made anew
+MODEL_VERSION = 2  # raise it when the same market would give another tape: recorded catalogs are then made anew
 INTERVAL_MS_MAX = 60_000
 GRID_DIGITS_MAX = 9  # decimal places that every build of the engine can hold
 SIZE_MAX = Decimal(10**9)  # of a depth or a multiplier: what every build of the engine can hold, with room
 MS_PER_YEAR = 365 * 24 * 3_600 * 1_000
 TRADE_PROBABILITY = 0.3  # per listing and step
 TRADE_DEPTH_FRACTION = 0.2  # the largest trade, as a part of what the best level shows
+BASIS_BPS_MAX = 100.0
+BASIS_HALF_LIFE_MS = 60_000  # after so long, half of the distance to the true price is gone
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +55,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     multiplier: Decimal = Decimal(1)  # what one unit of size stands for: base asset, or quote currency if inverse
     maker_fee: Decimal
     taker_fee: Decimal
+    basis_bps: float = 0.0  # how far its price strays from the true one, to and fro: standard deviation, in 1/10,000
 
     def __post_init__(self) -> None:
         numbers = (self.tick, self.lot, self.depth, self.multiplier, self.maker_fee, self.taker_fee)
@@ -66,6 +71,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
                 ("spread_ticks must be at least 1", self.spread_ticks >= 1),
                 (f"depth must be between one lot and {SIZE_MAX}", self.lot <= self.depth <= SIZE_MAX),
                 (f"multiplier must be above 0 with at most {GRID_DIGITS_MAX} decimals", _is_grid(self.multiplier)),
+                (f"basis_bps must be between 0 and {BASIS_BPS_MAX:g}", 0 <= self.basis_bps <= BASIS_BPS_MAX),
                 ("base and quote must be currency codes", _is_code(self.base) and _is_code(self.quote)),
                 ("a fee is a fraction of the notional, between -0.1 and 0.1", self._fees_are_fractions()),
             )
@@ -78,13 +84,14 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         return all(abs(fee) <= Decimal("0.1") for fee in (self.maker_fee, self.taker_fee))
 
 
-class Market(msgspec.Struct, frozen=True, kw_only=True):
+class Market(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):  # so that it is encoded as ever
     """Everything that determines a tape."""
 
     seed: int
     interval_ms: int  # between two quotes of a listing
     listings: tuple[Listing, ...]
     assets: tuple[Asset, ...]
+    regimes: tuple[Regime, ...] = ()
 
     def __post_init__(self) -> None:
         ids = [listing.instrument_id for listing in self.listings]
@@ -102,6 +109,10 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"the spread is above half the price: {', '.join(wide)}; lower tick or spread_ticks")
         if not 1 <= self.interval_ms <= INTERVAL_MS_MAX:
             raise ValueError(f"interval_ms is {self.interval_ms}; it must be between 1 and {INTERVAL_MS_MAX} ms")
+        venues = {venue_of(name) for name in ids}
+        wrong = list(problems(self.regimes, prices.keys(), venues, self.interval_ms))
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
 
 class Quote(msgspec.Struct, frozen=True):
@@ -124,48 +135,96 @@ class Trade(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One moment of the market: `number` intervals after its start."""
+    """One moment of the market: `number` intervals after its start.
+
+    A listing whose venue is stale or halted has no quote and no trade in it: look quotes up by instrument id.
+    """
 
     number: int
     quotes: tuple[Quote, ...]
     trades: tuple[Trade, ...]
+    prices: dict[str, float]  # the true price of each asset: what a market is continued from
+    stale: tuple[str, ...] = ()  # venues
+    halted: tuple[str, ...] = ()
 
 
-def tape(market: Market) -> Iterator[Step]:
-    """Endless: the reader decides where to stop, and what time a step has."""
-    paths = {asset.base: _path(asset, market) for asset in market.assets}
-    quoters = [_Quoter(listing, market.seed) for listing in market.listings]
-    number = 0
+class Begin(msgspec.Struct, frozen=True):
+    """Where a market goes on that was left: the number of its next step, and the true prices it had."""
+
+    number: int
+    prices: dict[str, float]  # an asset that is not in it begins at its own price
+
+
+def tape(market: Market, begin: Begin | None = None) -> Iterator[Step]:
+    """Endless: the reader decides where to stop, and what time a step has.
+
+    A market that is continued takes the same time whatever the number: chance is seeded anew by the number, so that
+    it is another tape than the one left, and the same for everyone who continues there.
+    """
+    number = 0 if begin is None else begin.number
+    seed = f"{market.seed}" if begin is None else f"{market.seed}@{begin.number}"
+    paths = {asset.base: _path(asset, market, seed, begin) for asset in market.assets}
+    quoters = [_Quoter(listing, seed, market.interval_ms) for listing in market.listings]
     while True:
         prices = {base: next(path) for base, path in paths.items()}
         quotes = tuple(quoter.quote(prices[quoter.listing.base]) for quoter in quoters)
         trades = (quoter.trade(quote) for quoter, quote in zip(quoters, quotes, strict=True))
-        yield Step(number, quotes, tuple(trade for trade in trades if trade is not None))
+        step = Step(number, quotes, tuple(trade for trade in trades if trade is not None), prices)
+        yield _without_silent_venues(step, market) if market.regimes else step
         number += 1
 
 
-def _path(asset: Asset, market: Market) -> Iterator[float]:
+def _without_silent_venues(step: Step, market: Market) -> Step:
+    """Chance was asked for them all the same: afterwards every listing goes on as if nothing had been."""
+    at_ms = step.number * market.interval_ms
+    stale, halted = (venues_at(market.regimes, kind, at_ms) for kind in ("stale", "halted"))
+    silent = {*stale, *halted}
+    quotes = tuple(quote for quote in step.quotes if venue_of(quote.instrument_id) not in silent)
+    trades = tuple(trade for trade in step.trades if venue_of(trade.instrument_id) not in silent)
+    return Step(step.number, quotes, trades, step.prices, stale, halted)
+
+
+def _path(asset: Asset, market: Market, seed: str, begin: Begin | None) -> Iterator[float]:
     """The true price: a random walk of its logarithm, so it stays above zero."""
-    rng = random.Random(f"{market.seed}:{asset.base}")  # noqa: S311 - a reproducible price path, not a secret
+    rng = random.Random(f"{seed}:{asset.base}")  # noqa: S311 - a reproducible price path, not a secret
     years = market.interval_ms / MS_PER_YEAR
     drift, sigma = asset.drift * years, asset.volatility * math.sqrt(years)
-    log_price = math.log(asset.price)
+    weather = Weather(market.regimes, asset.base, market.interval_ms)
+    number, log_price = 0, math.log(asset.price)
+    if begin is not None:
+        number, log_price = begin.number, math.log(begin.prices.get(asset.base, asset.price))
     while True:
+        log_price += weather.gap(number)
         yield math.exp(log_price)
-        log_price += rng.gauss(drift, sigma)
+        factor, trend = weather.factor_and_drift(number)
+        log_price += rng.gauss(drift + trend, sigma * factor)
+        number += 1
+
+
+def _basis(listing: Listing, seed: str, interval_ms: int) -> Iterator[float]:
+    """What the true price is multiplied with at this listing: strays, and comes back."""
+    rng = random.Random(f"{seed}:{listing.instrument_id}:basis")  # noqa: S311 - a reproducible price, not a secret
+    sigma = listing.basis_bps / 10_000
+    kept = 0.5 ** (interval_ms / BASIS_HALF_LIFE_MS)
+    strays = sigma * math.sqrt(1 - kept * kept)
+    away = rng.gauss(0.0, sigma)
+    while True:
+        yield 1.0 + away
+        away = away * kept + rng.gauss(0.0, strays)
 
 
 class _Quoter:
     """Puts one listing's grid, spread and sizes around the true price."""
 
-    def __init__(self, listing: Listing, seed: int) -> None:
+    def __init__(self, listing: Listing, seed: str, interval_ms: int) -> None:
         self.listing = listing
+        self._basis = _basis(listing, seed, interval_ms)
         self._rng = random.Random(f"{seed}:{listing.instrument_id}")  # noqa: S311 - reproducible sizes, not a secret
         self._ticks_per_unit = 1.0 / float(listing.tick)
         self._depth_lots = float(listing.depth / listing.lot)
 
     def quote(self, price: float) -> Quote:
-        mid_ticks = price * self._ticks_per_unit
+        mid_ticks = price * next(self._basis) * self._ticks_per_unit
         bid = max(1, math.floor(mid_ticks - self.listing.spread_ticks / 2))
         return Quote(self.listing.instrument_id, bid, bid + self.listing.spread_ticks, self._size(), self._size())
 
@@ -178,6 +237,10 @@ class _Quoter:
 
     def _size(self) -> int:
         return max(1, int(self._depth_lots * self._rng.uniform(0.5, 1.5)))
+
+
+def venue_of(instrument_id: str) -> str:
+    return instrument_id.rpartition(".")[2]
 
 
 def _is_instrument_id(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -113,11 +114,25 @@ class Shell:
                 continue
         return found
 
+    def exchanges(self) -> list[psutil.Process]:
+        """Simulated exchanges that keep their ledger below our data folder."""
+        found = []
+        for address in self.data.glob("exchange/*/server.json"):
+            with contextlib.suppress(psutil.Error, OSError, ValueError):
+                process = psutil.Process(json.loads(address.read_text())["pid"])
+                if str(address.parent) in process.cmdline():
+                    found.append(process)
+        return found
+
     def close(self) -> None:
+        """An exchange outlives a node that was killed, so it is ended here."""
         for process in self._processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 process.wait(10)
+        for exchange in self.exchanges():
+            exchange.kill()
+            exchange.wait(10)
 
 
 @pytest.fixture

@@ -70,6 +70,8 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     triggered: bool = False  # a conditional order whose trigger was reached
     reason: str = ""  # why it was rejected, canceled or cut
     priority: int = 0  # its place in time: lower is earlier
+    ordered: Decimal | None = None  # legs: the most that it may become, as its owner sent it
+    shown: Decimal | None = None  # with a display quantity: what others see of it now
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):

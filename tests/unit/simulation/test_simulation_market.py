@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from decimal import Decimal
 from itertools import islice, pairwise
 
@@ -47,15 +48,39 @@ def test_an_asset_moves_the_same_whoever_lists_it():
     assert [step.quotes[0] for step in alone] == [step.quotes[0] for step in among]
 
 
-def test_venues_quote_one_true_price():
-    """Prices of one asset at several venues stay within the sum of their spreads of each other."""
-    for step in steps(default_market()):
-        middles = [
-            (quote.bid_ticks + quote.ask_ticks) / 2 * float(each.tick)
-            for each, quote in zip(default_listings(), step.quotes, strict=True)
-            if each.base == "BTC"
-        ]
-        assert max(middles) - min(middles) < 1.0
+def bitcoin(of, count):
+    """The middle of each Bitcoin listing and the true price, step by step."""
+    listed = {each.instrument_id: each for each in of.listings if each.base == "BTC"}
+    for step in steps(of, count):
+        middles = {
+            quote.instrument_id: (quote.bid_ticks + quote.ask_ticks) / 2 * float(listed[quote.instrument_id].tick)
+            for quote in step.quotes
+            if quote.instrument_id in listed
+        }
+        yield middles, step.prices["BTC"]
+
+
+def test_without_a_basis_venues_quote_the_one_true_price():
+    """Prices of one asset at several venues stay within half a spread of it."""
+    plain = [msgspec.structs.replace(each, basis_bps=0.0) for each in default_listings()]
+    for middles, true in bitcoin(default_market(plain), 200):
+        assert max(abs(middle - true) for middle in middles.values()) < 0.7
+
+
+def test_venues_drift_around_the_one_true_price():
+    """Each strays as far as its basis says, on its own, and comes back to both sides."""
+    of = default_market(interval_ms=10_000)
+    strayed = {each.instrument_id: [] for each in of.listings if each.base == "BTC"}
+    for middles, true in bitcoin(of, 3_000):
+        for name, middle in middles.items():
+            strayed[name].append((middle / true - 1) * 10_000)
+    for each in of.listings:
+        if each.base == "BTC":
+            away = strayed[each.instrument_id]
+            assert 0.8 * each.basis_bps < statistics.pstdev(away) < 1.2 * each.basis_bps
+            assert abs(statistics.fmean(away)) < 0.25 * each.basis_bps
+    one, other = strayed["BTCUSDT-PERP.SIM2"], strayed["BTCUSDT-PERP.SIM3"]
+    assert abs(statistics.correlation(one, other)) < 0.2
 
 
 def test_a_longer_time_moves_the_price_further():
