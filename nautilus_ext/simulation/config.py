@@ -1,12 +1,23 @@
-"""Config of the simulated market, as it stands in a JSON file."""
+"""Config of the simulated exchange and its clients, as it stands in a JSON file."""
 
-from decimal import Decimal
+import os
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Literal
 
 import msgspec
-from nautilus_trader.config import LiveDataClientConfig, RoutingConfig
+from nautilus_trader.config import LiveDataClientConfig, LiveExecClientConfig, RoutingConfig
 
 from nautilus_ext.simulation import listings as defaults
+from nautilus_ext.simulation.exchange.orders import AccountTerms
 from nautilus_ext.simulation.market import Kind, Listing, Market
+from nautilus_ext.simulation.regimes import Regime
+from nautilus_ext.simulation.world import LINGER_S, VenueTerms, World
+
+DATA_DIR_VARIABLE = "NAUTILUS_EXT_DATA"
+DATA_DIR = "~/.local/state/nautilus_ext"
+TIMEOUT_S_MAX = 600.0
+LEVERAGE_MAX = 1_000
 
 
 class ListingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +41,8 @@ class ListingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         What one unit of size stands for, in the base asset (0.01 for a contract of 0.01 BTC); inverse: in the quote.
     maker_fee, taker_fee : Decimal, optional
         Fractions of the notional.
+    basis_bps : float, optional
+        How far the listing's price strays from the asset's true price, in 1/10,000 (a standard deviation).
 
     """
 
@@ -44,6 +57,7 @@ class ListingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     multiplier: Decimal | None = None
     maker_fee: Decimal | None = None
     taker_fee: Decimal | None = None
+    basis_bps: float | None = None
 
     def __post_init__(self) -> None:
         self.to_listing()  # a ValueError here reaches the reader of the file with its JSON path
@@ -54,7 +68,7 @@ class ListingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class SimulatedDataClientConfig(LiveDataClientConfig, frozen=True, kw_only=True):
-    """Config of the data client that plays the synthetic market.
+    """Config of the data client of the simulated exchange, which also starts the exchange when it does not run.
 
     Parameters
     ----------
@@ -64,6 +78,20 @@ class SimulatedDataClientConfig(LiveDataClientConfig, frozen=True, kw_only=True)
         Milliseconds between two quotes of an instrument.
     listings : list[ListingConfig], optional
         The instruments; default: eight instruments at the venues SIM1, SIM2 and SIM3.
+    regimes : tuple[Regime, ...]
+        Times at which the market is calm, trends or jumps, or a venue is stale or halted.
+    venues : tuple[VenueTerms, ...]
+        How single venues behave: latency, depth, faults. A venue that is not named behaves well.
+    exchange : str
+        The exchange's name: nodes with the same name and `data_dir` share one, with its prices and its ledger.
+    data_dir : str, optional
+        Where the exchange keeps its ledger, below `exchange/`; default: the run's own data folder.
+    linger_s : float
+        How long the exchange stays when a node was lost, so that its orders are found again.
+    answer_timeout_s : float
+        After so long without an answer a request has failed.
+    connect_timeout_s : float
+        How long the first connection may take, the start of the exchange included.
     routing : RoutingConfig
         By default this client serves every venue that has no data client of its own.
 
@@ -72,11 +100,124 @@ class SimulatedDataClientConfig(LiveDataClientConfig, frozen=True, kw_only=True)
     seed: int = defaults.SEED
     interval_ms: int = defaults.INTERVAL_MS
     listings: list[ListingConfig] | None = None
+    regimes: tuple[Regime, ...] = ()
+    venues: tuple[VenueTerms, ...] = ()
+    exchange: str = "paper"
+    data_dir: str | None = None
+    linger_s: float = LINGER_S
+    answer_timeout_s: float = 2.0
+    connect_timeout_s: float = 10.0
     routing: RoutingConfig = RoutingConfig(default=True)
 
     def __post_init__(self) -> None:
-        self.to_market()
+        self.to_world()
+        _check_exchange(self.exchange)
+        _check_timeouts(self)
 
     def to_market(self) -> Market:
         given = None if self.listings is None else [each.to_listing() for each in self.listings]
-        return defaults.default_market(given, seed=self.seed, interval_ms=self.interval_ms)
+        return defaults.default_market(given, seed=self.seed, interval_ms=self.interval_ms, regimes=self.regimes)
+
+    def to_world(self) -> World:
+        return World(market=self.to_market(), venues=self.venues, linger_s=self.linger_s)
+
+    def folder(self) -> Path:
+        return exchange_folder(self.data_dir, self.exchange)
+
+
+class SimulatedExecClientConfig(LiveExecClientConfig, frozen=True, kw_only=True):
+    """Config of one account at one venue of the simulated exchange.
+
+    Parameters
+    ----------
+    venue : str
+        The venue; its instruments come from the exchange.
+    account : str, optional
+        The account's name there; default: the book's name, else the trader id. Two nodes cannot share one.
+    account_type : "CASH" | "MARGIN"
+        A cash account trades spot only.
+    starting_balances : list[str]
+        What the account is opened with, like "100000 USDT". An account that is open already keeps what it has.
+    leverage : Decimal
+        Of a margin account.
+    exchange : str
+        The exchange's name, as in the data client's config.
+    data_dir : str, optional
+        As in the data client's config.
+    book : str, optional
+        The book's name; the runner fills it in.
+    answer_timeout_s : float
+        After so long without an answer nobody knows what became of a command: the client then finds out.
+    connect_timeout_s : float
+        How long to wait for the exchange at the start.
+
+    """
+
+    venue: str
+    account: str | None = None
+    account_type: Literal["CASH", "MARGIN"] = "CASH"
+    starting_balances: list[str]
+    leverage: Decimal = Decimal(10)
+    exchange: str = "paper"
+    data_dir: str | None = None
+    book: str | None = None
+    answer_timeout_s: float = 2.0
+    connect_timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        _check_exchange(self.exchange)
+        _check_timeouts(self)
+        if not (self.leverage.is_finite() and 1 <= self.leverage <= LEVERAGE_MAX):
+            raise ValueError(f"leverage is {self.leverage}; it must be between 1 and {LEVERAGE_MAX}")
+        self.balances()
+
+    def balances(self) -> dict[str, Decimal]:
+        """By currency."""
+        found: dict[str, Decimal] = {}
+        for text in self.starting_balances:
+            amount, currency = _amount(text)
+            if currency in found:
+                raise ValueError(f"starting_balances names {currency} twice: add the amounts up")
+            found[currency] = amount
+        if not found:
+            raise ValueError('starting_balances is empty: give at least one amount, like "100000 USDT"')
+        return found
+
+    def terms(self, trader_id: str) -> AccountTerms:
+        return AccountTerms(
+            account=self.account or self.book or trader_id,
+            kind=self.account_type,
+            starting_balances=self.balances(),
+            leverage=self.leverage if self.account_type == "MARGIN" else Decimal(1),
+        )
+
+    def folder(self) -> Path:
+        return exchange_folder(self.data_dir, self.exchange)
+
+
+def exchange_folder(data_dir: str | None, exchange: str) -> Path:
+    base = data_dir or os.environ.get(DATA_DIR_VARIABLE) or DATA_DIR
+    return Path(base).expanduser().absolute() / "exchange" / exchange
+
+
+def _amount(text: str) -> tuple[Decimal, str]:
+    number, _, currency = text.replace("_", "").partition(" ")
+    try:
+        amount = Decimal(number)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and amount >= 0 and currency.isascii() and currency.isalnum()):
+        raise ValueError(f'starting_balances: {text!r} is no amount of money; write it like "100000 USDT"')
+    return amount, currency
+
+
+def _check_exchange(name: str) -> None:
+    if not (name and name.isascii() and name.replace("_", "").replace("-", "").isalnum()):
+        raise ValueError(f"exchange {name!r} names a folder: use letters, digits, - and _")
+
+
+def _check_timeouts(config: SimulatedDataClientConfig | SimulatedExecClientConfig) -> None:
+    for name in ("answer_timeout_s", "connect_timeout_s"):
+        seconds = getattr(config, name)
+        if not 0 < seconds <= TIMEOUT_S_MAX:
+            raise ValueError(f"{name} is {seconds}; it must be above 0 and at most {TIMEOUT_S_MAX:g} s")

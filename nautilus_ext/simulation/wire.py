@@ -169,9 +169,10 @@ class Welcome(Answer, kw_only=True):
 
 
 class Done(Answer, kw_only=True):
-    """Carried out; `refused` has one code per order of a CancelMany."""
+    """Carried out; `refused` has one code per order of a CancelMany, `faults` answers a Control."""
 
     refused: tuple[str, ...] = ()
+    faults: dict[str, int] = {}  # how often each kind happened at the venue since this server started
 
 
 class Refused(Answer, kw_only=True):
@@ -337,5 +338,12 @@ def server_framer() -> Framer:
 
 
 def frame(message: Message) -> bytes:
-    body = _encoder.encode(message)
+    return framed(encoded(message))
+
+
+def encoded(message: Message) -> bytes:
+    return _encoder.encode(message)
+
+
+def framed(body: bytes) -> bytes:
     return _LENGTH.pack(len(body)) + body

@@ -1,0 +1,40 @@
+"""What stands in an exchange's folder beside its ledger: who the server is, and where it listens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ADDRESS_FILE = "server.json"
+LOCK_FILE = "server.lock"  # flock, held by the server for its life: the kernel drops it with its holder
+LAUNCH_LOCK_FILE = "launch.lock"  # flock, held by whoever starts the server, until it listens
+LOG_FILE = "server.log"
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """A process is known by its pid and when it started: a pid alone may be somebody else's by now."""
+
+    host: str
+    port: int
+    pid: int
+    started: float
+    world: str  # digest
+
+
+def read_address(folder: Path) -> Address | None:
+    """Give what the file says; a killed server leaves it behind."""
+    try:
+        return msgspec.json.decode((folder / ADDRESS_FILE).read_bytes(), type=Address)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
+
+
+def write_address(folder: Path, address: Address) -> None:
+    """Whole or not at all."""
+    unfinished = folder / f"{ADDRESS_FILE}.unfinished"
+    unfinished.write_bytes(msgspec.json.encode(address))
+    unfinished.replace(folder / ADDRESS_FILE)

@@ -1,0 +1,88 @@
+"""Nautilus's sandboxes in a live node, made to work as the venues of a backtest.
+
+Left alone a sandbox hears of a quote together with the strategies, which then act on it before they know what it
+filled. And it reads an order's state from the node, which applies the sandbox's own events a moment later: the other
+leg of a bracket then stays open when one is filled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nautilus_trader.adapters.sandbox.execution import SandboxExecutionClient
+from nautilus_trader.model.data import Bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nautilus_trader.common.component import MessageBus
+    from nautilus_trader.model.identifiers import AccountId, Venue
+
+EVENTS_ENDPOINT = "ExecEngine.process"
+
+
+class BacktestVenues:
+    """Stands between the bus and the sandboxes that listen to it now. Other venues' clients are left as they are."""
+
+    def __init__(self, msgbus: MessageBus) -> None:
+        self._venues: dict[Venue, Callable[[Any], None]] = {}
+        self._accounts: set[AccountId] = set()
+        self._shown: Any = None
+        for subscription in msgbus.subscriptions():
+            sandbox = getattr(subscription.handler, "__self__", None)
+            if isinstance(sandbox, SandboxExecutionClient) and subscription.handler == sandbox.on_data:
+                self._venues[sandbox.venue] = sandbox.on_data
+                self._accounts.add(sandbox.account_id)
+                msgbus.unsubscribe(subscription.topic, subscription.handler)
+                msgbus.subscribe(subscription.topic, self._unless_shown(sandbox.on_data))
+        if self._venues:
+            self._queued = _take_over(msgbus, EVENTS_ENDPOINT, self._on_event)
+
+    def show(self, datum: Any) -> None:
+        """What the datum fills is known everywhere when this returns."""
+        self._shown = datum
+        instrument_id = datum.bar_type.instrument_id if isinstance(datum, Bar) else datum.instrument_id
+        on_data = self._venues.get(instrument_id.venue)
+        if on_data is not None:
+            on_data(datum)
+
+    def _unless_shown(self, on_data: Callable[[Any], None]) -> Callable[[Any], None]:
+        def hear(data: Any) -> None:
+            if data is not self._shown:
+                on_data(data)
+
+        return hear
+
+    def _on_event(self, event: Any) -> None:
+        if event.account_id not in self._accounts:
+            self._queued(event)
+            return
+        engine: Any = self._queued.__self__  # type: ignore[attr-defined] # a bound method
+        try:
+            engine._handle_event_with_tracking(event)  # noqa: SLF001 - what its queue hands an event to
+        except Exception as error:  # noqa: BLE001 - as in its queue: it logs, and shuts the node down
+            engine._handle_queue_exception(error, "event")  # noqa: SLF001 - as above
+
+
+def _take_over(msgbus: MessageBus, endpoint: str, handler: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Register a handler instead of the one that is there, and return that one."""
+    probe = _Probe()
+    msgbus.deregister(endpoint, probe)
+    msgbus.register(endpoint, handler)
+    assert probe.found is not None, "the bus compares what it deregisters with what is there"
+    return probe.found
+
+
+class _Probe:
+    """Equal to whatever handler is registered: the bus tells it to nobody otherwise."""
+
+    found: Callable[[Any], None] | None = None
+
+    def __call__(self, message: Any) -> None:
+        raise AssertionError("a probe is never called")
+
+    def __eq__(self, other: object) -> bool:
+        self.found = other  # type: ignore[assignment] # the registered handler
+        return True
+
+    __hash__ = None  # type: ignore[assignment] # equal to everything

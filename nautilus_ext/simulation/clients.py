@@ -1,0 +1,46 @@
+"""What the two clients have in common: how they connect, and what they say about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nautilus_trader.common.enums import LogColor
+
+from nautilus_ext.errors import SuiteError
+from nautilus_ext.simulation.connection import BACKOFF_MAX_S, LinkError
+
+if TYPE_CHECKING:
+    from nautilus_ext.simulation.connection import LinkState
+
+
+class ExchangeClient:
+    """Before one of the engine's client classes: its `connect` says in one line why it failed."""
+
+    _log: Any
+    create_task: Any
+    _connect: Any
+    _set_connected: Any
+    is_connected: bool
+
+    def connect(self) -> None:
+        self._log.info("Connecting...")
+        self.create_task(self._connect_or_say_why(), log_msg="connect")
+
+    async def _connect_or_say_why(self) -> None:
+        try:
+            await self._connect()
+        except (SuiteError, LinkError) as error:
+            self._log.error(f"cannot connect: {error}")
+            return
+        self._set_connected(True)
+        self._log.info("Connected", LogColor.GREEN)
+
+    def _say(self, name: str, state: LinkState, reason: str) -> None:
+        """One line per change."""
+        if state == "lost":
+            self._log.warning(f"{name}: connection lost: {reason}")
+        elif state == "away":
+            every = f"tried again every {BACKOFF_MAX_S:g} s"
+            self._log.error(f"{name}: still away, {every}; orders there are out of reach: {reason}")
+        elif state == "up":
+            self._log.info(f"{name}: connected again", LogColor.GREEN)

@@ -1,0 +1,380 @@
+"""Takes the requests of the sessions, one after the other, and answers each: carried out, or refused and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from nautilus_ext.simulation import requests, wire
+from nautilus_ext.simulation.exchange.orders import Refusal
+from nautilus_ext.simulation.faults import FaultPlan, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nautilus_ext.simulation.exchange.orders import AccountTerms
+    from nautilus_ext.simulation.exchange.venue import Venue
+    from nautilus_ext.simulation.faults import RequestFault
+    from nautilus_ext.simulation.floor import Floor
+    from nautilus_ext.simulation.ledger import OpenAccount
+    from nautilus_ext.simulation.sessions import Session
+
+EXCHANGE = "simulated"
+STEPS_MAX = 10_000  # of one Control
+LIMIT = wire.REPORTS_PER_ANSWER_MAX
+
+type Reply = wire.Answer | Refusal
+
+
+class Desk:
+    """Of one server. `clients` are the sessions that said Hello; `restart` ends the process, which then begins anew."""
+
+    def __init__(self, floor: Floor, *, step_aside: Callable[[], bool], restart: Callable[[], None]) -> None:
+        self._floor = floor
+        self._ledger = floor.ledger
+        self._step_aside = step_aside
+        self._restart = restart
+        self._handlers: dict[type, Callable[..., Reply]] = {
+            wire.Bye: self._bye,
+            wire.ListInstruments: self._list_instruments,
+            wire.Subscribe: self._subscribe,
+            wire.Unsubscribe: self._unsubscribe,
+            wire.GetBook: self._get_book,
+            wire.Control: self._control,
+        }
+        self._trading: dict[type, Callable[..., Reply]] = {
+            wire.Place: self._place,
+            wire.Modify: self._modify,
+            wire.Cancel: self._cancel,
+            wire.CancelMany: self._cancel_many,
+            wire.CancelAll: self._cancel_all,
+            wire.GetOrders: self._get_orders,
+            wire.GetFills: self._get_fills,
+            wire.GetAccount: self._get_account,
+            wire.Resume: self._resume,
+        }
+
+    def handle(self, session: Session, request: wire.AnyRequest) -> None:
+        """Answer one request, or do to it what the venue's faults want."""
+        if not session.is_greeted or isinstance(request, wire.Hello):
+            session.answer(_answer(request, self._greet(session, request)))
+            return
+        fault = self._fault(session, request)
+        if fault == "drop_before":
+            session.drop("by a fault, before it was carried out")
+            return
+        if fault in ("rejected", "rate_limited"):
+            session.answer(wire.Refused(request=request.request, code=fault.upper(), text="a fault of the venue"))
+            return
+        answer = _answer(request, self._carry_out(session, request))
+        if fault == "drop_after":
+            session.drop("by a fault, after it was carried out")
+        elif fault == "restart":
+            self._restart()
+        else:
+            session.answer(answer, fault, self._late_s(session))
+        self._follow_up(session, request, answer)
+
+    def _fault(self, session: Session, request: wire.AnyRequest) -> RequestFault | None:
+        plan = self._floor.plans.get(session.venue)
+        if plan is None or isinstance(request, wire.Bye | wire.Control):
+            return None
+        name = type(request).__name__
+        fault = plan.request(name)
+        if fault is not None:
+            what = f"{fault} for {session.name}: {name} {request.request}"
+            self._floor.log(f"fault {plan.number} at {session.venue}: {what}")
+        return fault
+
+    def _late_s(self, session: Session) -> float:
+        plan = self._floor.plans.get(session.venue)
+        return 0.0 if plan is None else plan.late_s
+
+    def _carry_out(self, session: Session, request: wire.AnyRequest) -> Reply:
+        kind = type(request)
+        if kind in self._handlers:
+            return self._handlers[kind](session, request)
+        if session.account is None:
+            return Refusal("NOT_TRADING", "this connection said Hello without a venue and terms")
+        return self._trading[kind](session.venue, session.account, request)
+
+    def _follow_up(self, session: Session, request: wire.AnyRequest, answer: wire.Answer) -> None:
+        """What comes after the answer: the stream, or a subscription's first datum."""
+        if isinstance(answer, wire.Refused):
+            return
+        if isinstance(request, wire.Resume):
+            self._floor.replay(session, request.after)
+        elif isinstance(request, wire.Subscribe):
+            self._floor.feed.subscribe(session, request.channel, request.instrument_id, self._floor.now_ns())
+        elif session.account is not None:
+            self._floor.drain(session.venue)
+
+    # -- Hello and Bye ------------------------------------------------------------------------------
+
+    def _greet(self, session: Session, request: wire.AnyRequest) -> Reply:
+        if not isinstance(request, wire.Hello):
+            return Refusal("HELLO_FIRST", "a connection begins with Hello")
+        refusal = self._hello_refused(session, request)
+        if refusal is not None:
+            return refusal
+        session.session = request.session
+        session.name = f"{request.session} ({session.name})"
+        if request.venue is not None:
+            session.venue = request.venue
+            session.delay_s = self._floor.delays_s[request.venue]
+        if request.terms is not None:
+            self._join(session, request.terms, request.resume_after)
+        session.is_greeted = True
+        seq = 0 if session.account is None else session.account.seq
+        return wire.Welcome(
+            request=request.request, exchange=EXCHANGE, run=self._ledger.run, seq=seq, world=self._floor.world.digest
+        )
+
+    def _hello_refused(self, session: Session, hello: wire.Hello) -> Refusal | None:
+        if session.is_greeted:
+            return Refusal("HELLO_TWICE", "this connection has said Hello; open another one")
+        if hello.protocol != wire.PROTOCOL:
+            return Refusal("OTHER_PROTOCOL", f"this server speaks {wire.PROTOCOL}, you speak {hello.protocol}")
+        return self._place_refused(hello) or self._terms_refused(hello)
+
+    def _place_refused(self, hello: wire.Hello) -> Refusal | None:
+        if hello.world not in (None, self._floor.world.digest):
+            return self._other_world()
+        if hello.venue is not None and hello.venue not in self._floor.venues:
+            return Refusal("UNKNOWN_VENUE", f"{hello.venue[:40]!r}; there are {', '.join(self._floor.venues)}")
+        if not requests.is_id(hello.session) or (hello.terms is not None and hello.venue is None):
+            return Refusal("BAD_REQUEST", "a Hello needs a session's name, and with terms a venue")
+        return None
+
+    def _terms_refused(self, hello: wire.Hello) -> Refusal | None:
+        if hello.venue is None or hello.terms is None:
+            return None
+        return requests.bad_terms(hello.terms) or self._account_refused(hello.venue, hello.terms.account, hello)
+
+    def _other_world(self) -> Refusal:
+        if self._step_aside():
+            return Refusal("WORLD_ENDS", "it has no client and ends: start the server again with your world")
+        cure = "stop the nodes that use it, make their market and venues alike, or choose another exchange name"
+        return Refusal("OTHER_WORLD", f"the server was started with another market or other venues: {cure}")
+
+    def _account_refused(self, venue: str, name: str, hello: wire.Hello) -> Refusal | None:
+        former = self._floor.trading.get((venue, name))
+        if former is not None and not former.is_closed and former.session != hello.session:
+            return Refusal("ACCOUNT_IN_USE", f"session {former.session} trades for it: stop that one first")
+        if hello.resume_after is None:
+            return None
+        account = self._ledger.accounts.get((venue, name))
+        if account is None:
+            return Refusal("STREAM_AHEAD", "the account has no stream yet: begin anew")
+        return self._not_kept(account, hello.resume_after)
+
+    def _join(self, session: Session, terms: AccountTerms, resume_after: int | None) -> None:
+        """Make it the one session that trades for the account; the same client's former connection can act no more."""
+        key = (session.venue, terms.account)
+        former = self._floor.trading.get(key)
+        if former is not None:
+            former.drop("the same client connected again")
+        if key not in self._ledger.accounts:
+            now_ns = self._floor.now_ns()
+            self._ledger.open_account(session.venue, terms, now_ns)
+            self._floor.venues[session.venue].open_account(terms, now_ns)
+            self._floor.drain(session.venue)
+        account = self._ledger.accounts[key]
+        session.account = account
+        self._floor.trading[key] = session
+        self._floor.replay(session, account.seq if resume_after is None else resume_after)
+
+    def _bye(self, session: Session, request: wire.Bye) -> Reply:
+        session.said_bye = True
+        return wire.Done(request=request.request)
+
+    # -- the market ---------------------------------------------------------------------------------
+
+    def _list_instruments(self, session: Session, request: wire.ListInstruments) -> Reply:
+        wanted = request.venue or session.venue
+        listings = self._floor.world.listings()
+        if wanted and wanted not in listings:
+            return Refusal("UNKNOWN_VENUE", f"{wanted[:40]!r}; there are {', '.join(listings)}")
+        names = (wanted,) if wanted else tuple(listings)
+        found = tuple(listing for name in names for listing in listings[name])
+        return wire.Instruments(request=request.request, listings=found)
+
+    def _subscribe(self, session: Session, request: wire.Subscribe) -> Reply:
+        return self._unlisted(session, request.instrument_id) or wire.Done(request=request.request)
+
+    def _unsubscribe(self, session: Session, request: wire.Unsubscribe) -> Reply:
+        self._floor.feed.unsubscribe(session, request.channel, request.instrument_id)
+        return wire.Done(request=request.request)
+
+    def _get_book(self, session: Session, request: wire.GetBook) -> Reply:
+        refusal = self._unlisted(session, request.instrument_id)
+        if refusal is not None:
+            return refusal
+        book = self._floor.feed.levels(request.instrument_id, max(0, request.depth), self._floor.now_ns())
+        return wire.BookSnapshot(request=request.request, book=book)
+
+    def _unlisted(self, session: Session, instrument_id: str) -> Refusal | None:
+        if self._floor.feed.lists(instrument_id, session.venue):
+            return None
+        return Refusal("UNKNOWN_INSTRUMENT", f"{instrument_id[:80]!r} is not listed here; see ListInstruments")
+
+    # -- orders -------------------------------------------------------------------------------------
+
+    def _place(self, venue: str, account: OpenAccount, request: wire.Place) -> Reply:
+        name = account.terms.account
+        refusal = requests.bad_list(request.orders)
+        if refusal is not None:
+            return refusal
+        for order in request.orders:
+            if self._ledger.is_known(venue, name, order.client_order_id):
+                return Refusal("DUPLICATE_ID", f"{order.client_order_id} was used before: ids are unique for ever")
+        refusal = self._floor.venues[venue].place(name, request.orders, self._floor.now_ns())
+        return refusal or wire.Done(request=request.request)
+
+    def _modify(self, venue: str, account: OpenAccount, request: wire.Modify) -> Reply:
+        quantity = requests.number_from(request.quantity)
+        price = requests.number_from(request.price)
+        trigger_price = requests.number_from(request.trigger_price)
+        for number in (quantity, price, trigger_price):
+            if isinstance(number, Refusal):
+                return number
+        refusal = _bad_ids(request) or self._floor.venues[venue].modify(
+            account.terms.account,
+            request.client_order_id,
+            request.venue_order_id,
+            quantity=quantity,  # type: ignore[arg-type]  # no refusal is left
+            price=price,  # type: ignore[arg-type]
+            trigger_price=trigger_price,  # type: ignore[arg-type]
+            ts_ns=self._floor.now_ns(),
+        )
+        return self._closed(venue, account, request, refusal) or wire.Done(request=request.request)
+
+    def _cancel(self, venue: str, account: OpenAccount, request: wire.Cancel) -> Reply:
+        refusal = _bad_ids(request) or self._floor.venues[venue].cancel(
+            account.terms.account, request.client_order_id, request.venue_order_id, self._floor.now_ns()
+        )
+        return self._closed(venue, account, request, refusal) or wire.Done(request=request.request)
+
+    def _closed(
+        self, venue: str, account: OpenAccount, request: wire.Modify | wire.Cancel, refusal: Refusal | None
+    ) -> Refusal | None:
+        """A venue forgets an order that is closed; the ledger does not."""
+        if refusal is None or refusal.code != "UNKNOWN_ORDER":
+            return refusal
+        ask = wire.GetOrders(
+            request=0,
+            client_order_id=None if request.venue_order_id else request.client_order_id,
+            venue_order_id=request.venue_order_id or None,
+        )
+        self._floor.drain(venue)
+        found = self._ledger.orders(venue, account.terms.account, ask, 1)
+        return Refusal("ORDER_CLOSED", f"it is {found[0].status}") if found else refusal
+
+    def _cancel_many(self, venue: str, account: OpenAccount, request: wire.CancelMany) -> Reply:
+        ids = request.client_order_ids
+        if not 1 <= len(ids) <= wire.ORDERS_PER_LIST_MAX:
+            return Refusal("BAD_REQUEST", f"{len(ids)} orders; 1 to {wire.ORDERS_PER_LIST_MAX} are taken")
+        answers = (self._cancel(venue, account, wire.Cancel(request=0, client_order_id=each)) for each in ids)
+        refused = tuple(each.code if isinstance(each, Refusal) else "" for each in answers)
+        return wire.Done(request=request.request, refused=refused)
+
+    def _cancel_all(self, venue: str, account: OpenAccount, request: wire.CancelAll) -> Reply:
+        if request.instrument_id is not None and not self._floor.feed.lists(request.instrument_id, venue):
+            return Refusal("UNKNOWN_INSTRUMENT", f"{request.instrument_id[:80]!r} is not listed here")
+        self._floor.venues[venue].cancel_all(
+            account.terms.account, request.instrument_id, request.side, self._floor.now_ns()
+        )
+        return wire.Done(request=request.request)
+
+    # -- what is known ------------------------------------------------------------------------------
+
+    def _get_orders(self, venue: str, account: OpenAccount, request: wire.GetOrders) -> Reply:
+        refusal = requests.bad_moments((request.since_ns, request.until_ns))
+        if refusal is not None:
+            return refusal
+        found = self._ledger.orders(venue, account.terms.account, request, LIMIT + 1)
+        return wire.Orders(
+            request=request.request, orders=tuple(found[:LIMIT]), seq=account.seq, more=len(found) > LIMIT
+        )
+
+    def _get_fills(self, venue: str, account: OpenAccount, request: wire.GetFills) -> Reply:
+        refusal = requests.bad_moments((request.since_ns, request.until_ns))
+        if refusal is not None:
+            return refusal
+        found = self._ledger.fills(venue, account.terms.account, request, LIMIT + 1)
+        return wire.Fills(request=request.request, fills=tuple(found[:LIMIT]), seq=account.seq, more=len(found) > LIMIT)
+
+    def _get_account(self, venue: str, account: OpenAccount, request: wire.GetAccount) -> Reply:
+        at: Venue = self._floor.venues[venue]
+        name = account.terms.account
+        state = at.account_state(name, self._floor.now_ns())
+        return wire.Account(request=request.request, state=state, positions=at.positions(name), seq=account.seq)
+
+    def _resume(self, _venue: str, account: OpenAccount, request: wire.Resume) -> Reply:
+        return self._not_kept(account, request.after) or wire.Done(request=request.request)
+
+    def _not_kept(self, account: OpenAccount, after: int) -> Refusal | None:
+        if not 0 <= after <= account.seq:
+            return Refusal("STREAM_AHEAD", f"{after} was never given: the last is {account.seq}; begin anew")
+        if after < account.seq and after + 1 < (first := self._ledger.first_kept(account)):
+            return Refusal(
+                "STREAM_GONE", f"{first} is the oldest that is kept: begin anew, and ask for orders and fills"
+            )
+        return None
+
+    # -- the exchange's own staff -------------------------------------------------------------------
+
+    def _control(self, _session: Session, request: wire.Control) -> Reply:
+        floor, name = self._floor, request.venue
+        if name not in floor.venues:
+            return Refusal("UNKNOWN_VENUE", f"{name[:40]!r}; there are {', '.join(floor.venues)}")
+        refusal = self._act(request)
+        if refusal is not None:
+            return refusal
+        floor.log(f"control: {request.action} {name}")
+        return wire.Done(request=request.request, faults=dict(floor.plans[name].counts))
+
+    def _act(self, request: wire.Control) -> Refusal | None:
+        floor, name = self._floor, request.venue
+        match request.action:
+            case "faults":
+                return None if request.faults is None else self._set_faults(name, request.faults)
+            case "halt" | "open":
+                floor.venues[name].set_halted(request.action == "halt", floor.now_ns())
+            case "stale":
+                floor.stale.add(name)
+            case "fresh":
+                floor.stale.discard(name)
+            case "pause" | "play":
+                floor.is_paused = request.action == "pause"
+            case "step":
+                if not (floor.is_paused and 1 <= request.steps <= STEPS_MAX):
+                    return Refusal("BAD_REQUEST", f"1 to {STEPS_MAX:,} steps, while the market is paused")
+                for _ in range(request.steps):
+                    floor.step()
+        return None
+
+    def _set_faults(self, venue: str, text: bytes) -> Refusal | None:
+        try:
+            faults = msgspec.json.decode(text, type=Faults)
+        except msgspec.MsgspecError as error:
+            return Refusal("BAD_REQUEST", f"{error}")
+        plan = FaultPlan(faults)
+        plan.counts += self._floor.plans[venue].counts  # they are counted since the server began
+        self._floor.plans[venue] = plan
+        return None
+
+
+def _answer(request: wire.AnyRequest, reply: Reply) -> wire.Answer:
+    if isinstance(reply, Refusal):
+        return wire.Refused(request=request.request, code=reply.code, text=reply.text)
+    return reply
+
+
+def _bad_ids(request: wire.Modify | wire.Cancel) -> Refusal | None:
+    """A venue may count on ids of a sane length."""
+    ids = [each for each in (request.client_order_id, request.venue_order_id) if each]
+    if all(map(requests.is_id, ids)) and ids:
+        return None
+    return Refusal("BAD_REQUEST", f"an id has 1 to {requests.ID_CHARS_MAX} printable characters")

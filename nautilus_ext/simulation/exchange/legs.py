@@ -1,0 +1,77 @@
+"""What one order's fills and end do to the orders that hang on it. Pure.
+
+A leg follows its parent: it begins to work when the parent fills, and is never larger than what the parent has filled.
+Linked orders follow each other: OCO cancels the others at the first fill, OUO makes them smaller by each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nautilus_ext.simulation.exchange.orders import Updated
+from nautilus_ext.simulation.exchange.working import Stage
+
+if TYPE_CHECKING:
+    from nautilus_ext.simulation.exchange.register import Register
+    from nautilus_ext.simulation.exchange.working import Order
+
+
+def after_fill(order: Order, lots: int, register: Register) -> None:
+    if order.legs:  # they begin when the match is over: a leg must not meet its own parent in the book
+        order.fresh += lots
+        register.fed.append(order)
+    if not order.linked:
+        return
+    for other in register.linked(order):
+        if other.stage == Stage.CLOSED:  # the one before took it along
+            continue
+        if order.new.contingency == "OCO":
+            other.matching.close(other, "CANCELED", f"OCO: {order.new.client_order_id} has filled", alone=True)
+        else:
+            _reduce(other, lots, order)
+
+
+def after_close(order: Order, register: Register, *, alone: bool = False) -> None:
+    """Canceled, expired or rejected. `alone`: a linked order ended it by filling, and that one goes on."""
+    own_id = order.new.client_order_id
+    if not order.filled:
+        for leg in order.legs:
+            if leg.stage == Stage.HELD:
+                leg.matching.close(leg, "CANCELED", f"PARENT: {own_id} ended unfilled")
+    for other in () if alone else register.linked(order):
+        if other.stage != Stage.CLOSED:
+            other.matching.close(other, "CANCELED", f"LINKED: {own_id} is {order.status.lower()}")
+
+
+def _reduce(other: Order, lots: int, by: Order) -> None:
+    """By what the other one has filled."""
+    if other.open <= lots:
+        other.matching.close(other, "CANCELED", f"OUO: {by.new.client_order_id} has filled", alone=True)
+        return
+    other.ordered -= lots
+    other.matching.shrink(other, other.lots - lots)
+
+
+def feed(parent: Order) -> None:
+    """Gives the legs what their parent has filled since the last time, then lets them work."""
+    lots, parent.fresh = parent.fresh, 0
+    if not lots:
+        return
+    grown = [leg for leg in parent.legs if leg.stage != Stage.CLOSED and _grow(leg, lots)]
+    for leg in grown:
+        if leg.stage != Stage.CLOSED:  # its sibling may have filled meanwhile
+            leg.matching.start(leg)
+
+
+def _grow(leg: Order, lots: int) -> bool:
+    """Whether it has something to do that it had not before."""
+    was_held = leg.stage == Stage.HELD
+    size = min(leg.ordered, lots if was_held else leg.lots + lots)
+    if size == leg.lots and not was_held:
+        return False
+    leg.matching.leave(leg)
+    leg.change(lots=size)
+    leg.begin_stage()
+    leg.queue_up(leg.matching.register.next_priority())
+    leg.matching.register.say(Updated, leg)
+    return True

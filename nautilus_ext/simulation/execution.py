@@ -1,0 +1,858 @@
+"""The execution client: one account at one venue of the simulated exchange.
+
+What happened to an order is told by the exchange's stream alone; an answer only refuses. A command that was not
+answered is neither taken for carried out nor for refused: the connection is made anew, which ends whatever was still
+on its way, and then the stream and the exchange's records say what became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled
+from nautilus_trader.execution.reports import ExecutionMassStatus
+from nautilus_trader.live.execution_client import LiveExecutionClient
+from nautilus_trader.live.factories import LiveExecClientFactory
+from nautilus_trader.model.enums import AccountType, OmsType, OrderSide, OrderStatus
+from nautilus_trader.model.identifiers import (
+    AccountId,
+    ClientId,
+    ClientOrderId,
+    InstrumentId,
+    TradeId,
+    Venue,
+    VenueOrderId,
+)
+
+from nautilus_ext.simulation import launch, parsing, wire
+from nautilus_ext.simulation.clients import ExchangeClient
+from nautilus_ext.simulation.connection import Link, LinkError, NotSent, Unanswered
+from nautilus_ext.simulation.exchange import orders as told
+from nautilus_ext.simulation.provider import SimulatedInstrumentProvider
+from nautilus_ext.simulation.stream import Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from nautilus_trader.cache.cache import Cache
+    from nautilus_trader.common.component import LiveClock, MessageBus
+    from nautilus_trader.execution.reports import FillReport, OrderStatusReport, PositionStatusReport
+    from nautilus_trader.model.instruments import Instrument
+    from nautilus_trader.model.orders import Order
+
+    from nautilus_ext.simulation.config import SimulatedExecClientConfig
+    from nautilus_ext.simulation.connection import LinkState
+    from nautilus_ext.simulation.market import Listing
+
+HELD_ITEMS_MAX = 100_000  # that wait for the end of a reconciliation
+ATTEMPTS_MAX = 20  # of one command or question, with a new connection in between
+PATIENCE_S = 10.0  # how long a question or a cancel waits for a connection
+RATE_LIMIT_WAIT_S = 0.05  # when the exchange does not say how long
+PAGES_MAX = 10_000
+SETTLE_TURNS = 6  # of the loop, until the engine has applied what it was sent
+SETTLE_ROUNDS_MAX = 20
+POST_ONLY = "POST_ONLY_WOULD_TAKE"
+GIVEN_UP = (OrderStatus.REJECTED, OrderStatus.DENIED)
+
+
+class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
+    """See docs/guides/write-an-adapter.md, which follows this file from top to bottom."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        client_id: ClientId,
+        msgbus: MessageBus,
+        cache: Cache,
+        clock: LiveClock,
+        config: SimulatedExecClientConfig,
+    ) -> None:
+        super().__init__(
+            loop=loop,
+            client_id=client_id,
+            venue=Venue(config.venue),
+            oms_type=OmsType.NETTING,
+            account_type=AccountType[config.account_type],
+            base_currency=None,
+            instrument_provider=SimulatedInstrumentProvider(self._listings, config.instrument_provider),
+            msgbus=msgbus,
+            cache=cache,
+            clock=clock,
+            config=config,
+        )
+        self._config = config
+        self._terms = config.terms(msgbus.trader_id.value)
+        self._set_account_id(AccountId(f"{client_id.value}-{self._terms.account}"))
+        self._link: Link = None  # type: ignore[assignment]  # there is one from `_connect` on
+        self._held: list[wire.StreamItem] | None = []  # items wait here until what was before them is known
+        self._recorders: list[list[wire.StreamItem]] = []
+        self._unspoken: set[str] = set()  # client order ids that were sent and of which the stream has not spoken yet
+        self._open: dict[str, told.OrderState] = {}  # open orders by venue order id, as the stream told last
+        self._handlers: dict[type, Callable[[Order, Any, Instrument], None]] = {
+            told.Accepted: self._on_accepted,
+            told.Rejected: self._on_rejected,
+            told.Updated: self._on_updated,
+            told.Triggered: self._on_triggered,
+            told.Filled: self._on_filled,
+            told.Canceled: self._on_canceled,
+            told.Expired: self._on_expired,
+        }
+
+    # -- connect and disconnect ---------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        """Instruments into the cache, the account's state, the account registered; orders come with the mass status."""
+        self._msgbus.subscribe(self._status_topic, self._on_mass_status)
+        self._msgbus.subscribe(self._trader_topic, self._on_trader)
+        self._link = Link(
+            self._find_server,
+            venue=self._config.venue,
+            terms=self._terms,
+            answer_timeout_s=self._config.answer_timeout_s,
+            on_item=self._on_item,
+            on_change=self._on_link,
+        )
+        await self._link.open(self._config.connect_timeout_s)
+        await self._instrument_provider.initialize()
+        for instrument in self._instrument_provider.list_all():
+            if self._cache.instrument(instrument.id) is None:
+                self._cache.add_instrument(instrument)
+        account = await self._read(wire.GetAccount)
+        self._send_state(account.state)
+        await self._await_account_registered(timeout_secs=self._config.connect_timeout_s)
+        if self._terms.kind == "MARGIN":
+            self._cache.account(self.account_id).set_default_leverage(self._terms.leverage)
+        self._open = {each.venue_order_id: each for each in await self._orders(open_only=True)}
+
+    async def _disconnect(self) -> None:
+        self._msgbus.unsubscribe(self._status_topic, self._on_mass_status)
+        self._msgbus.unsubscribe(self._trader_topic, self._on_trader)
+        if self._link is not None:
+            await self._link.close()
+
+    async def _find_server(self) -> tuple[str, int] | None:
+        """The data client starts it; here it is only looked for."""
+        address = await asyncio.to_thread(launch.find, self._config.folder())
+        if address is None:
+            raise LinkError(f"no exchange {self._config.exchange!r} runs in {self._config.folder()}")
+        return address.host, address.port
+
+    async def _listings(self) -> tuple[Listing, ...]:
+        return (await self._read(wire.ListInstruments, venue=self._config.venue)).listings
+
+    def _on_link(self, state: LinkState, reason: str) -> None:
+        if state == "up" and not self.is_connected and self.get_account() is None:
+            return  # the first time: `connect` tells when the rest is done
+        self._say(f"{self._config.venue}, account {self._terms.account}", state, reason)
+        self._set_connected(state == "up")
+        if state == "up" and reason:
+            self._log.warning(f"what happened meanwhile cannot be sent again ({reason}): reconciling")
+            self.create_task(self._reconcile(), log_msg="reconcile")
+
+    async def _reconcile(self) -> None:
+        status = await self.generate_mass_status()
+        if status is not None:
+            self._send_mass_status_report(status)
+            self._release()
+
+    # -- the stream ---------------------------------------------------------------------------------
+
+    def _on_item(self, item: wire.StreamItem) -> None:
+        """Each item once and in order: the link sees to that."""
+        for recorder in self._recorders:
+            recorder.append(item)
+        if self._held is None:
+            self._apply(item)
+        elif len(self._held) < HELD_ITEMS_MAX:
+            self._held.append(item)
+        else:
+            self._log.error(f"{HELD_ITEMS_MAX:,} events wait for a reconciliation that does not end: going on")
+            self._release()
+            self._apply(item)
+
+    def _apply(self, item: wire.StreamItem) -> None:
+        try:
+            event = item.event
+            if isinstance(event, told.AccountChanged):
+                self._send_state(event.state)
+            else:
+                self._apply_order_event(event)
+        except Exception as error:  # noqa: BLE001 - a defect in one event must not end the connection for all others
+            self._log.exception(f"stream item {item.seq} could not be applied", error)
+
+    def _apply_order_event(self, event: told.OrderEvent) -> None:
+        state = event.order
+        self._note(state)
+        instrument = self._cache.instrument(InstrumentId.from_str(state.instrument_id))
+        if instrument is None:
+            self._log.warning(f"an event of {state.instrument_id}, which is not in the cache")
+            return
+        order = self._order_of(state)
+        if order is None:
+            self._report_unknown(event, instrument)
+        else:
+            self._handlers[type(event)](order, event, instrument)
+
+    def _note(self, state: told.OrderState) -> None:
+        self._unspoken.discard(state.client_order_id)
+        if state.status in told.OPEN:
+            self._open[state.venue_order_id] = state
+        else:
+            self._open.pop(state.venue_order_id, None)
+
+    def _order_of(self, state: told.OrderState) -> Order | None:
+        """The cached order that this is about; None when the engine does not know it, or has given it up."""
+        known = self._cache.client_order_id(VenueOrderId(state.venue_order_id))
+        if known is not None:
+            return self._cache.order(known)
+        order = self._cache.order(ClientOrderId(state.client_order_id))
+        if order is not None and order.status in GIVEN_UP and state.status != "REJECTED":
+            return None
+        return order
+
+    def _is_foreign(self, state: told.OrderState) -> bool:
+        """The engine has given the order up, after many questions without an answer: it comes back as a new one."""
+        return self._order_of(state) is None and self._cache.order(ClientOrderId(state.client_order_id)) is not None
+
+    def _report_unknown(self, event: told.OrderEvent, instrument: Instrument) -> None:
+        """An order that is not from here: first as it was before the event, so that a fill is counted once."""
+        state, now_ns = event.order, self._clock.timestamp_ns()
+        if isinstance(event, told.Rejected):
+            return
+        foreign = self._is_foreign(state)
+        before = _before(state, event.fill) if isinstance(event, told.Filled) else state
+        self._send_order_status_report(
+            parsing.to_order_report(before, instrument, self.account_id, now_ns, foreign=foreign)
+        )
+        if isinstance(event, told.Filled):
+            self._send_fill_report(
+                parsing.to_fill_report(event.fill, instrument, self.account_id, now_ns, foreign=foreign)
+            )
+
+    def _send_state(self, state: told.AccountState) -> None:
+        balances, margins = parsing.to_balances(state)
+        self.generate_account_state(balances=balances, margins=margins, reported=True, ts_event=state.ts_ns)
+
+    def _on_accepted(self, order: Order, event: told.Accepted, instrument: Instrument) -> None:
+        state = event.order
+        venue_order_id = VenueOrderId(state.venue_order_id)
+        if order.venue_order_id is None:
+            self._cache.add_venue_order_id(order.client_order_id, venue_order_id)  # the event itself is queued
+            self.generate_order_accepted(
+                order.strategy_id, order.instrument_id, order.client_order_id, venue_order_id, state.ts_last_ns
+            )
+        if order.is_quote_quantity:
+            self._send_update(order, state, instrument)
+
+    def _on_rejected(self, order: Order, event: told.Rejected, _instrument: Instrument) -> None:
+        state = event.order
+        self._reject(order, state.reason, state.ts_last_ns)
+
+    def _on_updated(self, order: Order, event: told.Updated, instrument: Instrument) -> None:
+        self._send_update(order, event.order, instrument)
+
+    def _send_update(self, order: Order, state: told.OrderState, instrument: Instrument) -> None:
+        trigger = state.trigger_price
+        self.generate_order_updated(
+            order.strategy_id,
+            order.instrument_id,
+            order.client_order_id,
+            VenueOrderId(state.venue_order_id),
+            parsing.to_quantity(state.quantity, instrument),
+            parsing.to_price(state.price, instrument) if state.price is not None else None,
+            parsing.to_price(trigger, instrument) if trigger is not None else None,
+            state.ts_last_ns,
+            is_quote_quantity=False,  # the exchange counts in the instrument's own unit
+        )
+
+    def _on_triggered(self, order: Order, event: told.Triggered, _instrument: Instrument) -> None:
+        if event.order.type in parsing.TRIGGERED_STATE:
+            self.generate_order_triggered(*_key(order, event.order))
+
+    def _on_filled(self, order: Order, event: told.Filled, instrument: Instrument) -> None:
+        fill, trade_id = event.fill, TradeId(event.fill.trade_id)
+        if trade_id in order.trade_ids:
+            return
+        self.generate_order_filled(
+            order.strategy_id,
+            order.instrument_id,
+            order.client_order_id,
+            VenueOrderId(fill.venue_order_id),
+            None,
+            trade_id,
+            order.side,
+            order.order_type,
+            parsing.to_quantity(fill.quantity, instrument),
+            parsing.to_price(fill.price, instrument),
+            instrument.quote_currency,
+            parsing.to_money(fill.fee, fill.fee_currency),
+            parsing.liquidity(fill),
+            fill.ts_ns,
+        )
+
+    def _on_canceled(self, order: Order, event: told.Canceled, _instrument: Instrument) -> None:
+        if event.order.reason:
+            self._log.info(f"{order.client_order_id} is canceled by the exchange: {event.order.reason}")
+        self.generate_order_canceled(*_key(order, event.order))
+
+    def _on_expired(self, order: Order, event: told.Expired, _instrument: Instrument) -> None:
+        self.generate_order_expired(*_key(order, event.order))
+
+    # -- submit -------------------------------------------------------------------------------------
+
+    async def _submit_order(self, command: Any) -> None:
+        await self._submit((command.order,))
+
+    async def _submit_order_list(self, command: Any) -> None:
+        await self._submit(tuple(command.order_list.orders))
+
+    async def _submit(self, orders: Sequence[Order]) -> None:
+        """Nothing is awaited before it is sent, so that commands leave in the order in which they were given."""
+        refusal, new_orders = self._prepared(orders)
+        if refusal:
+            for order in orders:
+                if not order.is_closed:
+                    self._deny(order, refusal)
+            return
+        now_ns = self._clock.timestamp_ns()
+        for order in orders:
+            self._unspoken.add(order.client_order_id.value)
+            self.generate_order_submitted(order.strategy_id, order.instrument_id, order.client_order_id, now_ns)
+        try:
+            answer = await self._link.ask(wire.Place, orders=new_orders)
+        except NotSent as error:
+            self._reject_unspoken(orders, f"NOT_SENT: {error}")
+        except Unanswered as error:
+            await self._find_out_placed(orders, error)
+        else:
+            if isinstance(answer, wire.Refused):
+                self._reject_unspoken(orders, f"{answer.code}: {answer.text}")
+
+    def _prepared(self, orders: Sequence[Order]) -> tuple[str, tuple[told.NewOrder, ...]]:
+        """What speaks against sending them at all, or what to send."""
+        if any(order.is_closed for order in orders):
+            return "CLOSED: one of them was closed before it was sent", ()
+        if self._link is None or self._link.state != "up":
+            return f"NOT_CONNECTED: {self._config.venue} is out of reach, nothing was sent", ()
+        if len(orders) > wire.ORDERS_PER_LIST_MAX:
+            return f"UNSUPPORTED: a list of {len(orders)} orders; {wire.ORDERS_PER_LIST_MAX} are taken at most", ()
+        unlisted = [each.instrument_id for each in orders if self._instrument_provider.find(each.instrument_id) is None]
+        if unlisted:
+            return f"UNKNOWN_INSTRUMENT: {unlisted[0]} is not listed at {self._config.venue}", ()
+        try:
+            return "", tuple(map(parsing.to_new_order, orders))
+        except parsing.Unsupported as error:
+            return f"UNSUPPORTED: {error}", ()
+
+    async def _find_out_placed(self, orders: Sequence[Order], unanswered: Unanswered) -> None:
+        """Whether they arrived: the stream says it, and what it does not know the exchange's records deny."""
+        for _ in range(ATTEMPTS_MAX):
+            missing = [order for order in orders if order.client_order_id.value in self._unspoken]
+            if not missing:
+                return
+            self._link.renew(unanswered)
+            await self._link.up()
+            try:
+                for order in missing:
+                    await self._find_out_order(order)
+            except (NotSent, Unanswered) as error:
+                self._log.warning(f"{missing[0].client_order_id}: still unknown whether it was placed: {error}")
+
+    async def _find_out_order(self, order: Order) -> None:
+        own_id = order.client_order_id.value
+        answer = await self._read(wire.GetOrders, client_order_id=own_id)
+        await self._link.reached(answer.seq)
+        if own_id not in self._unspoken:
+            return
+        if answer.orders:
+            self._apply_state(answer.orders[0])
+        else:
+            evidence = f"the exchange has no such order up to its event {answer.seq}"
+            self._reject_unspoken((order,), f"UNANSWERED: it never arrived: {evidence}")
+
+    def _apply_state(self, state: told.OrderState) -> None:
+        """The exchange has an order of which the stream cannot tell any more."""
+        self._note(state)
+        instrument = self._cache.instrument(InstrumentId.from_str(state.instrument_id))
+        now_ns = self._clock.timestamp_ns()
+        self._send_order_status_report(parsing.to_order_report(state, instrument, self.account_id, now_ns))
+
+    def _deny(self, order: Order, reason: str) -> None:
+        self.generate_order_denied(
+            order.strategy_id, order.instrument_id, order.client_order_id, reason, self._clock.timestamp_ns()
+        )
+
+    def _reject_unspoken(self, orders: Sequence[Order], reason: str) -> None:
+        for order in orders:
+            if order.client_order_id.value in self._unspoken:
+                self._unspoken.discard(order.client_order_id.value)
+                self._reject(order, reason, self._clock.timestamp_ns())
+
+    def _reject(self, order: Order, reason: str, ts_ns: int) -> None:
+        self.generate_order_rejected(
+            order.strategy_id,
+            order.instrument_id,
+            order.client_order_id,
+            reason,
+            ts_ns,
+            due_post_only=reason.startswith(POST_ONLY),
+        )
+
+    # -- modify -------------------------------------------------------------------------------------
+
+    async def _modify_order(self, command: Any) -> None:
+        wanted = {"quantity": command.quantity, "price": command.price, "trigger_price": command.trigger_price}
+        given = {name: number.as_decimal() for name, number in wanted.items() if number is not None}
+        fields: dict[str, Any] = {name: f"{number:f}" for name, number in given.items()}
+        own_id, venue_id = self._ids_of(command)
+        with self._recording() as items:
+            try:
+                answer = await self._link.ask(wire.Modify, client_order_id=own_id, venue_order_id=venue_id, **fields)
+            except NotSent as error:
+                self._refuse_modify(command, f"NOT_SENT: {error}")
+            except Unanswered as error:
+                self._link.renew(error)
+                await self._link.up()
+                if not _has_changed(items, own_id, given):
+                    self._refuse_modify(command, "UNANSWERED: it never arrived: the exchange has not changed the order")
+            else:
+                if isinstance(answer, wire.Refused):
+                    self._refuse_modify(command, f"{answer.code}: {answer.text}")
+
+    def _refuse_modify(self, command: Any, reason: str) -> None:
+        self.generate_order_modify_rejected(
+            command.strategy_id,
+            command.instrument_id,
+            command.client_order_id,
+            self._cache.venue_order_id(command.client_order_id),
+            reason,
+            self._clock.timestamp_ns(),
+        )
+
+    # -- cancel -------------------------------------------------------------------------------------
+
+    async def _cancel_order(self, command: Any) -> None:
+        own_id, venue_id = self._ids_of(command)
+        answer = await self._insist(
+            wire.Cancel,
+            lambda: self._is_open(command.client_order_id),
+            client_order_id=own_id,
+            venue_order_id=venue_id,
+        )
+        if isinstance(answer, wire.Refused):
+            self._refuse_cancel(command, f"{answer.code}: {answer.text}")
+
+    async def _batch_cancel_orders(self, command: Any) -> None:
+        cancels = command.cancels
+        pages = [cancels[n : n + wire.ORDERS_PER_LIST_MAX] for n in range(0, len(cancels), wire.ORDERS_PER_LIST_MAX)]
+        await asyncio.gather(*(self._cancel_page(page) for page in pages))
+
+    async def _cancel_page(self, cancels: Sequence[Any]) -> None:
+        """The second time it names orders that the first one has canceled: refused as closed, which they are."""
+        answer = await self._insist(
+            wire.CancelMany,
+            lambda: any(self._is_open(each.client_order_id) for each in cancels),
+            client_order_ids=tuple(self._ids_of(each)[0] for each in cancels),
+        )
+        codes = [f"{answer.code}: {answer.text}"] * len(cancels) if isinstance(answer, wire.Refused) else answer.refused
+        for each, code in zip(cancels, codes, strict=False):
+            if code and (code != "ORDER_CLOSED" or self._is_open(each.client_order_id)):
+                self._refuse_cancel(each, code)
+
+    async def _cancel_all_orders(self, command: Any) -> None:
+        """Of this strategy: others may work the same instrument on the same account."""
+        side = command.order_side
+        filters = {"instrument_id": command.instrument_id, "side": side}
+        known = {*self._cache.orders_open(**filters), *self._cache.orders_inflight(**filters)}
+        working = [each for each in known if each.account_id in (None, self.account_id)]
+        own = [each for each in working if each.strategy_id == command.strategy_id]
+        if len(own) < len(working):
+            pages = [own[n : n + wire.ORDERS_PER_LIST_MAX] for n in range(0, len(own), wire.ORDERS_PER_LIST_MAX)]
+            await asyncio.gather(*(self._cancel_page(page) for page in pages))
+            return
+        answer = await self._insist(
+            wire.CancelAll,
+            lambda: any(self._is_open(each.client_order_id) for each in own),
+            instrument_id=command.instrument_id.value,
+            side=None if side == OrderSide.NO_ORDER_SIDE else OrderSide(side).name,
+        )
+        if isinstance(answer, wire.Refused):
+            for each in own:
+                self._refuse_cancel(each, f"{answer.code}: {answer.text}")
+
+    async def _insist(self, kind: type[wire.Request], needed: Callable[[], bool], **fields: Any) -> Any:
+        """A cancel may be sent again without harm, and must get through: until it is answered or of no more use."""
+        reason = ""
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                answer = await self._link.ask(kind, **fields)
+            except (NotSent, Unanswered) as error:
+                reason = str(error)
+                if isinstance(error, Unanswered):
+                    if not needed():
+                        return wire.Done(request=0)
+                    self._link.renew(error)
+                if not await self._is_up_in_time():
+                    break
+                if isinstance(error, Unanswered) and not needed():
+                    return wire.Done(request=0)
+                continue
+            if not (isinstance(answer, wire.Refused) and answer.code == "RATE_LIMITED"):
+                return answer
+            reason = f"{answer.code}: {answer.text}"
+            await asyncio.sleep(answer.retry_after_ms / 1_000 or RATE_LIMIT_WAIT_S)
+        return wire.Refused(request=0, code="UNANSWERED", text=f"the order may still be working: {reason}")
+
+    def _refuse_cancel(self, about: Any, reason: str) -> None:
+        """`about`: the command, or the order itself."""
+        self.generate_order_cancel_rejected(
+            about.strategy_id,
+            about.instrument_id,
+            about.client_order_id,
+            self._cache.venue_order_id(about.client_order_id),
+            reason,
+            self._clock.timestamp_ns(),
+        )
+
+    def _ids_of(self, about: Any) -> tuple[str, str | None]:
+        """The exchange's own names of an order: an order that came back as a new one has another name here."""
+        venue_id = self._cache.venue_order_id(about.client_order_id)
+        if venue_id is None:
+            return about.client_order_id.value, None
+        state = self._open.get(venue_id.value)
+        return (about.client_order_id.value if state is None else state.client_order_id), venue_id.value
+
+    def _is_open(self, client_order_id: ClientOrderId) -> bool:
+        """As far as the stream has told, which is ahead of the engine's queue."""
+        if client_order_id.value in self._unspoken:
+            return True
+        venue_id = self._cache.venue_order_id(client_order_id)
+        return venue_id is not None and venue_id.value in self._open
+
+    # -- questions ----------------------------------------------------------------------------------
+
+    async def _query_account(self, _command: Any) -> None:
+        with self._recording() as items:
+            answer = await self._read(wire.GetAccount)
+            picture = Picture(answer.state)
+            picture.follow(items[: await self._settled(items, answer.seq)])
+        self._send_state(picture.state)
+
+    async def _read(self, kind: type[wire.Request], **fields: Any) -> Any:
+        """Ask for something that changes nothing: again when the answer is lost, but not for ever."""
+        reason = ""
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                answer = await self._link.ask(kind, **fields)
+            except (NotSent, Unanswered) as error:
+                reason = str(error)
+                if not await self._is_up_in_time():
+                    break
+                continue
+            if not isinstance(answer, wire.Refused):
+                return answer
+            reason = f"{answer.code}: {answer.text}"
+            if answer.code != "RATE_LIMITED":
+                break
+            await asyncio.sleep(answer.retry_after_ms / 1_000 or RATE_LIMIT_WAIT_S)
+        raise Unanswered(f"{kind.__name__}: {reason}")
+
+    async def _is_up_in_time(self) -> bool:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._link.up()
+        except TimeoutError:
+            return False
+        return True
+
+    @contextmanager
+    def _recording(self) -> Iterator[list[wire.StreamItem]]:
+        """What the stream tells meanwhile: answers are older than it by the time they are used."""
+        items: list[wire.StreamItem] = []
+        self._recorders.append(items)
+        try:
+            yield items
+        finally:
+            self._recorders = [each for each in self._recorders if each is not items]
+
+    async def _settled(self, items: list[wire.StreamItem], seq: int) -> int:
+        """Wait until the engine knows all up to `seq`, so that no report overtakes an event; return how many items."""
+        await self._link.reached(seq)
+        number = len(items)
+        for _ in range(SETTLE_ROUNDS_MAX):
+            number = len(items)
+            for _ in range(SETTLE_TURNS):
+                await asyncio.sleep(0)
+            if len(items) == number:
+                break
+        return number
+
+    # -- reports ------------------------------------------------------------------------------------
+
+    async def generate_order_status_report(self, command: Any) -> OrderStatusReport | None:
+        """By the venue's id where it is known, else by ours."""
+        client_id, venue_id = command.client_order_id, command.venue_order_id
+        if venue_id is None and client_id is not None:
+            venue_id = self._cache.venue_order_id(client_id)
+        if venue_id is not None:
+            ask = {"venue_order_id": venue_id.value}
+        elif client_id is not None:
+            ask = {"client_order_id": client_id.value}
+        else:
+            raise ValueError("a report of an order needs one of its ids")
+        with self._recording() as items:
+            try:
+                states = await self._orders(**ask)
+            except Unanswered as error:
+                known = self._open.get(venue_id.value) if venue_id is not None else None
+                if known is None:
+                    self._log.warning(f"nobody can tell what became of {client_id}: {error}")
+                    return None
+                states = [known]  # as the stream told last: there is no newer truth
+            picture = Picture(_NO_ACCOUNT, {each.venue_order_id: each for each in states})
+            picture.follow(items[: await self._settled(items, self._link.position)])
+        found = [state for state in picture.orders.values() if _is_meant(state, ask)]
+        return self._order_report(found[0]) if found else None
+
+    async def generate_order_status_reports(self, command: Any) -> list[OrderStatusReport]:
+        filters = _filters(command)
+        with self._recording() as items:
+            try:
+                states = await self._orders(open_only=command.open_only, **filters)
+            except Unanswered:
+                self._log.warning("reporting orders as they were known last: the exchange is out of reach")
+                states = list(self._open.values())  # an empty list would say that there are none
+            picture = Picture(_NO_ACCOUNT, {each.venue_order_id: each for each in states})
+            picture.follow(items[: await self._settled(items, self._link.position)])
+        wanted = [
+            each for each in picture.orders.values() if filters.get("instrument_id") in (None, each.instrument_id)
+        ]
+        reports = self._order_reports(wanted)
+        self._log_report_receipt(len(reports), "OrderStatusReport", command.log_receipt_level)
+        return reports
+
+    async def generate_fill_reports(self, command: Any) -> list[FillReport]:
+        filters = _filters(command)
+        if command.venue_order_id is not None:
+            filters["venue_order_id"] = command.venue_order_id.value
+        with self._recording() as items:
+            fills = {each.trade_id: each for each in await self._fills(**filters)}
+            await self._settled(items, self._link.position)
+        return self._fill_reports(list(fills.values()))
+
+    async def generate_position_status_reports(self, command: Any) -> list[PositionStatusReport]:
+        with self._recording() as items:
+            answer = await self._read(wire.GetAccount)
+            picture = Picture(answer.state, positions={each.instrument_id: each for each in answer.positions})
+            picture.follow(items[: await self._settled(items, answer.seq)])
+        reports = self._position_reports(picture, command.instrument_id)
+        self._log_report_receipt(len(reports), "PositionStatusReport", command.log_receipt_level)
+        return reports
+
+    async def generate_mass_status(self, lookback_mins: int | None = None) -> ExecutionMassStatus | None:
+        """Orders, fills and positions of one moment; the stream waits until the engine has taken them over.
+
+        An order that fills meanwhile is either in the reports or in an event after them, never in both or neither.
+        """
+        self._log.info("Generating ExecutionMassStatus...")
+        self.reconciliation_active = True
+        self._held = self._held if self._held is not None else []
+        now_ns = self._clock.timestamp_ns()
+        since_ns = now_ns - lookback_mins * 60_000_000_000 if lookback_mins is not None else 0
+        try:
+            picture = await self._whole_picture(since_ns)
+        except Unanswered as error:
+            self._log.error(f"cannot reconcile: {error}")
+            self._release()
+            return None
+        finally:
+            self.reconciliation_active = False
+        self._held = []  # all of it is in the picture
+        self._open = {each.venue_order_id: each for each in picture.orders.values() if each.status in told.OPEN}
+        self._unspoken -= {each.client_order_id for each in picture.orders.values()}
+        self._send_state(picture.state)
+        return self._mass_status(picture, now_ns)
+
+    def _mass_status(self, picture: Picture, now_ns: int) -> ExecutionMassStatus:
+        status = ExecutionMassStatus(
+            client_id=self.id, account_id=self.account_id, venue=self.venue, report_id=UUID4(), ts_init=now_ns
+        )
+        status.add_order_reports(self._order_reports(list(picture.orders.values())))
+        status.add_fill_reports(self._fill_reports(sorted(picture.fills.values(), key=lambda each: each.ts_ns)))
+        status.add_position_reports(self._position_reports(picture, None))
+        return status
+
+    async def _whole_picture(self, since_ns: int) -> Picture:
+        with self._recording() as items:
+            orders = await self._orders(since_ns=since_ns)
+            fills = await self._fills(since_ns=since_ns)
+            account = await self._read(wire.GetAccount)
+            await self._link.reached(account.seq)
+            picture = Picture(
+                account.state,
+                {each.venue_order_id: each for each in orders},
+                {each.trade_id: each for each in fills},
+                {each.instrument_id: each for each in account.positions},
+            )
+            picture.follow(items)
+        return picture
+
+    async def _orders(self, **filters: Any) -> list[told.OrderState]:
+        """All pages, and the stream as far as they go."""
+        found: list[told.OrderState] = []
+        for _ in range(PAGES_MAX):
+            page = await self._read(wire.GetOrders, **filters)
+            await self._link.reached(page.seq)
+            found += page.orders
+            if not page.more:
+                break
+            filters["after"] = page.orders[-1].venue_order_id
+        return found
+
+    async def _fills(self, **filters: Any) -> list[told.Fill]:
+        found: list[told.Fill] = []
+        for _ in range(PAGES_MAX):
+            page = await self._read(wire.GetFills, **filters)
+            await self._link.reached(page.seq)
+            found += page.fills
+            if not page.more:
+                break
+            filters["after"] = page.fills[-1].trade_id
+        return found
+
+    def _order_reports(self, states: Sequence[told.OrderState]) -> list[OrderStatusReport]:
+        """Without orders that never were: what was rejected interests only those who sent it."""
+        reports = []
+        for state in states:
+            if state.status == "REJECTED" and self._order_of(state) is None:
+                continue
+            if (report := self._order_report(state)) is not None:
+                reports.append(report)
+        return reports
+
+    def _order_report(self, state: told.OrderState) -> OrderStatusReport | None:
+        instrument = self._cache.instrument(InstrumentId.from_str(state.instrument_id))
+        if instrument is None:
+            return None
+        report = parsing.to_order_report(
+            state, instrument, self.account_id, self._clock.timestamp_ns(), foreign=self._is_foreign(state)
+        )
+        known = self._cache.client_order_id(report.venue_order_id)
+        if known is not None:
+            report.client_order_id = known
+        return report
+
+    def _fill_reports(self, fills: Sequence[told.Fill]) -> list[FillReport]:
+        reports, now_ns = [], self._clock.timestamp_ns()
+        for fill in fills:
+            instrument = self._cache.instrument(InstrumentId.from_str(fill.instrument_id))
+            if instrument is not None:
+                own = self._cache.order(ClientOrderId(fill.client_order_id))
+                foreign = own is not None and own.status in GIVEN_UP
+                reports.append(parsing.to_fill_report(fill, instrument, self.account_id, now_ns, foreign=foreign))
+        return reports
+
+    def _position_reports(self, picture: Picture, instrument_id: InstrumentId | None) -> list[PositionStatusReport]:
+        """Of derivatives: what a spot account holds is its balances. Flat where only the engine has a position."""
+        now_ns, reports = self._clock.timestamp_ns(), []
+        for instrument in self._instrument_provider.list_all():
+            if instrument_id not in (None, instrument.id) or not hasattr(instrument, "settlement_currency"):
+                continue
+            position = picture.positions.get(instrument.id.value)
+            if position is not None and position.quantity:
+                reports.append(parsing.to_position_report(position, instrument, self.account_id, now_ns))
+            elif instrument_id is not None or self._has_position(instrument.id):
+                reports.append(parsing.to_flat_report(instrument, self.account_id, now_ns))
+        return reports
+
+    def _has_position(self, instrument_id: InstrumentId) -> bool:
+        return bool(self._cache.positions_open(instrument_id=instrument_id, account_id=self.account_id))
+
+    # -- the end of a reconciliation ----------------------------------------------------------------
+
+    @property
+    def _status_topic(self) -> str:
+        return f"reports.execution.{self.venue}"
+
+    @property
+    def _trader_topic(self) -> str:
+        return f"events.system.{self.trader_id}"
+
+    def _on_mass_status(self, message: Any) -> None:
+        """The engine publishes it when it has applied it."""
+        if isinstance(message, ExecutionMassStatus) and message.client_id == self.id:
+            self._release()
+
+    def _on_trader(self, _event: Any) -> None:
+        """The strategies start: with reconciliation switched off nobody asks for a mass status."""
+        if not self.reconciliation_active:
+            self._release()
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        for item in held or ():
+            self._apply(item)
+
+
+_NO_ACCOUNT = told.AccountState(account="", kind="CASH", balances=(), margins=(), ts_ns=0)
+
+
+def _key(order: Order, state: told.OrderState) -> tuple[Any, ...]:
+    """What most events need to know."""
+    venue_order_id = VenueOrderId(state.venue_order_id)
+    return order.strategy_id, order.instrument_id, order.client_order_id, venue_order_id, state.ts_last_ns
+
+
+def _before(state: told.OrderState, fill: told.Fill) -> told.OrderState:
+    """The order as it was before this fill."""
+    filled = state.filled - fill.quantity
+    if not filled:
+        return msgspec.structs.replace(state, filled=filled, status="ACCEPTED", average_price=None)
+    value = (state.average_price or fill.price) * state.filled - fill.price * fill.quantity
+    return msgspec.structs.replace(state, filled=filled, status="PARTIALLY_FILLED", average_price=value / filled)
+
+
+def _is_meant(state: told.OrderState, ids: dict[str, str]) -> bool:
+    return all(getattr(state, name) == value for name, value in ids.items())
+
+
+def _has_changed(items: Sequence[wire.StreamItem], own_id: str, given: dict[str, Any]) -> bool:
+    """Whether the order has become what was wanted, or has come to its end."""
+    states = [each.event.order for each in items if not isinstance(each.event, told.AccountChanged)]
+    return any(
+        state.status not in told.OPEN or all(getattr(state, name) == number for name, number in given.items())
+        for state in states
+        if state.client_order_id == own_id
+    )
+
+
+def _filters(command: Any) -> dict[str, Any]:
+    filters: dict[str, Any] = {}
+    if command.instrument_id is not None:
+        filters["instrument_id"] = command.instrument_id.value
+    if command.start is not None:
+        filters["since_ns"] = command.start.value
+    if command.end is not None:
+        filters["until_ns"] = command.end.value
+    return filters
+
+
+class SimulatedExecClientFactory(LiveExecClientFactory):
+    """Made by name from a config file."""
+
+    @staticmethod
+    def create(  # noqa: PLR0917 - the engine's own signature # pyright: ignore[reportIncompatibleMethodOverride] - its own config
+        loop: asyncio.AbstractEventLoop,
+        name: str,
+        config: SimulatedExecClientConfig,
+        msgbus: MessageBus,
+        cache: Cache,
+        clock: LiveClock,
+    ) -> SimulatedExecutionClient:
+        return SimulatedExecutionClient(
+            loop=loop, client_id=ClientId(name), msgbus=msgbus, cache=cache, clock=clock, config=config
+        )

@@ -1,0 +1,426 @@
+"""The cards TC-E01 to TC-E44: market, limit and conditional orders, modifying, canceling."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from exchange_card import (
+    CANCELED,
+    CANCELED_BY_VENUE,
+    NO_LIMITS,
+    ONLY_BUYS,
+    ONLY_SELLS,
+    OPENED,
+    QUANTITY,
+    RESTING,
+    UPDATED,
+    Card,
+)
+from exchange_node import BALANCES, LINEAR, VENUE
+from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.execution.messages import CancelOrder
+from nautilus_trader.model.currencies import USDT
+from nautilus_trader.model.enums import OrderSide, OrderType, PositionSide, TimeInForce
+from nautilus_trader.model.identifiers import InstrumentId, Venue
+
+if TYPE_CHECKING:
+    from exchange_node import Stage
+    from nautilus_trader.model.orders import Order
+
+TICK = Decimal("0.1")
+TOB_TICKS = 500  # the tester's own default
+STOP_TICKS = 100
+LIMIT_TICKS = 50
+EXPIRY_S = 0.4
+SIXTY_MINUTES_NS = 3_600_000_000_000
+CLOCK_ERROR_NS_MAX = 60_000_000_000
+
+
+# -- market -----------------------------------------------------------------------------------------
+
+
+def opening(**config) -> dict:
+    return NO_LIMITS | {"open_position_on_start_qty": QUANTITY} | config
+
+
+async def position_is_opened(stage: Stage, tif: TimeInForce = TimeInForce.GTC) -> None:
+    """Filled at the touch, the position has its size and side, the fee was paid."""
+    await stage.quoted()
+    (order,) = await stage.statuses("FILLED")
+    await stage.settled()
+    buying = order.side == OrderSide.BUY
+    quote = stage.quote()
+    (position,) = stage.cache.positions_open(venue=Venue(VENUE))
+    assert position.side == (PositionSide.LONG if buying else PositionSide.SHORT), position
+    assert position.quantity.as_decimal() == QUANTITY == order.filled_qty.as_decimal(), position
+    touch = quote.ask_price if buying else quote.bid_price
+    assert Decimal(str(order.avg_px)) == touch.as_decimal(), (order.avg_px, quote)
+    assert order.time_in_force == tif, order
+    fee = order.last_event.commission.as_decimal()
+    assert fee > 0, order.last_event
+    assert stage.cache.account_for_venue(Venue(VENUE)).balance_total(USDT).as_decimal() == BALANCES["USDT"] - fee
+
+
+async def position_is_opened_ioc(stage: Stage) -> None:
+    await position_is_opened(stage, TimeInForce.IOC)
+
+
+async def position_is_opened_fok(stage: Stage) -> None:
+    await position_is_opened(stage, TimeInForce.FOK)
+
+
+QUOTE_AMOUNT = Decimal(600)
+
+
+async def quote_amount_is_spent(stage: Stage) -> None:
+    """What was filled is the base asset, and worth at most the amount and at least that less one lot."""
+    await stage.quoted()
+    (order,) = await stage.statuses("FILLED")
+    assert order.init_event.quote_quantity, order
+    assert order.init_event.quantity.as_decimal() == QUOTE_AMOUNT, order
+    lot = stage.cache.instrument(order.instrument_id).size_increment.as_decimal()
+    price = Decimal(str(order.avg_px))
+    assert QUOTE_AMOUNT - lot * price < order.filled_qty.as_decimal() * price <= QUOTE_AMOUNT, order
+
+
+async def stop_closes_the_position(stage: Stage) -> None:
+    await stage.quoted()
+    await stage.statuses("FILLED")
+    stage.stop_strategy()
+    opening_order, closing = await stage.statuses("FILLED", "FILLED")
+    assert closing.side != opening_order.side, closing
+    assert stage.cache.positions_open(venue=Venue(VENUE)) == []
+    assert stage.cache.orders_open(venue=Venue(VENUE)) == []
+
+
+MARKET = (
+    Card("TC-E01", "a market buy opens a long position at the ask", position_is_opened, (OPENED,), opening()),
+    Card(
+        "TC-E02",
+        "a market sell opens a short position at the bid",
+        position_is_opened,
+        (OPENED,),
+        opening(open_position_on_start_qty=-QUANTITY),
+    ),
+    Card(
+        "TC-E03",
+        "a market order may say IOC",
+        position_is_opened_ioc,
+        (OPENED,),
+        opening(open_position_time_in_force=TimeInForce.IOC),
+    ),
+    Card(
+        "TC-E04",
+        "a market order may say FOK",
+        position_is_opened_fok,
+        (OPENED,),
+        opening(open_position_time_in_force=TimeInForce.FOK),
+    ),
+    Card(
+        "TC-E05",
+        "an amount of the quote currency becomes a quantity before the fill",
+        quote_amount_is_spent,
+        ((*RESTING, "Updated", "Filled"),),
+        opening(open_position_on_start_qty=QUOTE_AMOUNT, use_quote_quantity=True),
+    ),
+    Card("TC-E06", "stopping closes the position", stop_closes_the_position, (OPENED, OPENED), opening()),
+)
+
+
+# -- limit ------------------------------------------------------------------------------------------
+
+
+def expected_limit(stage: Stage, side: OrderSide) -> Decimal:
+    quote = stage.quote()
+    offset = TOB_TICKS * TICK
+    return quote.bid_price.as_decimal() - offset if side == OrderSide.BUY else quote.ask_price.as_decimal() + offset
+
+
+def check_resting(stage: Stage, order: Order, tif: TimeInForce = TimeInForce.GTC) -> None:
+    assert order.is_open, order
+    assert order.order_type == OrderType.LIMIT, order
+    assert order.time_in_force == tif, order
+    assert order.quantity.as_decimal() == QUANTITY, order
+    assert order.price.as_decimal() == expected_limit(stage, order.side), (order, stage.quote())
+
+
+async def limit_rests(stage: Stage) -> None:
+    (order,) = await stage.statuses("ACCEPTED")
+    check_resting(stage, order)
+
+
+async def pair_rests(stage: Stage) -> None:
+    buy, sell = await stage.statuses("ACCEPTED", "ACCEPTED")
+    assert (buy.side, sell.side) == (OrderSide.BUY, OrderSide.SELL)
+    check_resting(stage, buy)
+    check_resting(stage, sell)
+
+
+async def day_rests(stage: Stage) -> None:
+    (order,) = await stage.statuses("ACCEPTED")
+    check_resting(stage, order, TimeInForce.DAY)
+
+
+async def gtd_rests(stage: Stage) -> None:
+    (order,) = await stage.statuses("ACCEPTED")
+    check_resting(stage, order, TimeInForce.GTD)
+    rest_ns = order.expire_time_ns - order.ts_init
+    assert abs(rest_ns - SIXTY_MINUTES_NS) < CLOCK_ERROR_NS_MAX, order
+
+
+async def gtd_expires(stage: Stage) -> None:
+    """By the exchange's clock: the market stands still meanwhile."""
+    await stage.quoted()
+    await stage.submit(
+        "limit",
+        OrderSide.BUY,
+        price=expected_limit(stage, OrderSide.BUY),
+        time_in_force=TimeInForce.GTD,
+        expire_time=datetime.now(UTC) + timedelta(seconds=EXPIRY_S),
+    )
+    await stage.statuses("EXPIRED")
+
+
+async def nothing_is_filled(stage: Stage) -> None:
+    (order,) = await stage.statuses("CANCELED")
+    assert order.filled_qty == 0, order
+    assert order.price.as_decimal() == expected_limit(stage, OrderSide.BUY), order
+
+
+async def aggressive_limit_is_filled(stage: Stage, tif: TimeInForce) -> None:
+    await stage.quoted()
+    ask = stage.quote().ask_price.as_decimal()
+    await stage.submit("limit", OrderSide.BUY, price=ask + 10 * TICK, time_in_force=tif)
+    (order,) = await stage.statuses("FILLED")
+    assert Decimal(str(order.avg_px)) == ask, order
+    (position,) = stage.cache.positions_open(venue=Venue(VENUE))
+    assert position.signed_decimal_qty() == QUANTITY, position
+
+
+async def ioc_is_filled(stage: Stage) -> None:
+    await aggressive_limit_is_filled(stage, TimeInForce.IOC)
+
+
+async def fok_is_filled(stage: Stage) -> None:
+    await aggressive_limit_is_filled(stage, TimeInForce.FOK)
+
+
+def resting(**config) -> dict:
+    return ONLY_BUYS | config
+
+
+LIMIT = (
+    Card("TC-E10", "a limit buy rests below the market", limit_rests, (RESTING,), ONLY_BUYS),
+    Card("TC-E11", "a limit sell rests above the market", limit_rests, (RESTING,), ONLY_SELLS),
+    Card("TC-E12", "a buy and a sell rest at the same time", pair_rests, (RESTING, RESTING), {}),
+    Card("TC-E13", "an aggressive IOC limit is filled at the ask", ioc_is_filled, (OPENED,)),
+    Card(
+        "TC-E14",
+        "a passive IOC limit is canceled by the exchange",
+        nothing_is_filled,
+        (CANCELED_BY_VENUE,),
+        resting(limit_time_in_force=TimeInForce.IOC),
+    ),
+    Card("TC-E15", "an aggressive FOK limit is filled in one piece", fok_is_filled, (OPENED,)),
+    Card(
+        "TC-E16",
+        "a passive FOK limit is canceled by the exchange",
+        nothing_is_filled,
+        (CANCELED_BY_VENUE,),
+        resting(limit_time_in_force=TimeInForce.FOK),
+    ),
+    Card("TC-E17", "a GTD limit keeps its expiry", gtd_rests, (RESTING,), resting(order_expire_time_delta_mins=60)),
+    Card("TC-E18", "a GTD limit expires at its time", gtd_expires, ((*RESTING, "Expired"),)),
+    Card("TC-E19", "a DAY limit rests", day_rests, (RESTING,), resting(limit_time_in_force=TimeInForce.DAY)),
+)
+
+
+# -- stop and conditional ---------------------------------------------------------------------------
+
+
+def conditional(side: str, kind: OrderType, **config) -> dict:
+    return NO_LIMITS | {f"enable_stop_{side}": True, "stop_order_type": kind} | config
+
+
+def check_trigger(stage: Stage, order: Order) -> None:
+    """Stops wait beyond the other side of the market, if-touched orders on their own side."""
+    quote = stage.quote()
+    buying = order.side == OrderSide.BUY
+    touched = order.order_type in {OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED}
+    above = buying != touched
+    trigger = (
+        quote.ask_price.as_decimal() + STOP_TICKS * TICK if above else quote.bid_price.as_decimal() - STOP_TICKS * TICK
+    )
+    assert order.trigger_price.as_decimal() == trigger, (order, quote)
+    if order.order_type in {OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED}:
+        worse = LIMIT_TICKS * TICK if above else -LIMIT_TICKS * TICK
+        assert order.price.as_decimal() == trigger + worse, order
+
+
+async def trigger_waits(stage: Stage) -> None:
+    (order,) = await stage.statuses("ACCEPTED")
+    check_trigger(stage, order)
+
+
+async def trigger_waits_over_a_restart(stage: Stage) -> None:
+    """It is an open order in the reports of the next session too."""
+    (before,) = await stage.statuses("ACCEPTED")
+    check_trigger(stage, before)
+    await stage.reopen()
+    (after,) = stage.orders
+    assert after.venue_order_id == before.venue_order_id
+    assert (after.order_type, after.trigger_price) == (before.order_type, before.trigger_price), after
+
+
+def conditional_card(number: int, says: str, side: str, kind: OrderType) -> Card:
+    limited = kind in {OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED}
+    more = {"stop_limit_offset_ticks": LIMIT_TICKS} if limited else {}
+    return Card(f"TC-E{number}", says, trigger_waits, (RESTING,), conditional(side, kind, **more))
+
+
+KEPT = {"cancel_orders_on_stop": False, "close_positions_on_stop": False}
+
+CONDITIONAL = (
+    Card(
+        "TC-E20",
+        "a stop-market buy waits above the ask, also over a restart",
+        trigger_waits_over_a_restart,
+        (("Initialized", "Accepted"),),
+        conditional("buys", OrderType.STOP_MARKET, **KEPT),
+    ),
+    conditional_card(21, "a stop-market sell waits below the bid", "sells", OrderType.STOP_MARKET),
+    conditional_card(22, "a stop-limit buy waits with trigger and limit", "buys", OrderType.STOP_LIMIT),
+    conditional_card(23, "a stop-limit sell waits with trigger and limit", "sells", OrderType.STOP_LIMIT),
+    conditional_card(24, "a market-if-touched buy waits below the bid", "buys", OrderType.MARKET_IF_TOUCHED),
+    conditional_card(25, "a market-if-touched sell waits above the ask", "sells", OrderType.MARKET_IF_TOUCHED),
+    conditional_card(26, "a limit-if-touched buy waits with trigger and limit", "buys", OrderType.LIMIT_IF_TOUCHED),
+    conditional_card(27, "a limit-if-touched sell waits with trigger and limit", "sells", OrderType.LIMIT_IF_TOUCHED),
+)
+
+
+# -- modify -----------------------------------------------------------------------------------------
+
+MOVE_TICKS = 7
+MODIFY = {"modify_orders_to_maintain_tob_offset": True}
+REPLACE = {"cancel_replace_orders_to_maintain_tob_offset": True}
+
+
+async def price_follows(stage: Stage) -> None:
+    """The market comes nearer by some ticks; the order keeps its distance."""
+    (order,) = await stage.statuses("ACCEPTED")
+    before = order.price.as_decimal()
+    stage.improve(order.side, MOVE_TICKS)
+    await stage.until(lambda: order.price.as_decimal() != before, "the price has changed")
+    assert order.price.as_decimal() == before + MOVE_TICKS * TICK * (1 if order.side == OrderSide.BUY else -1), order
+    check_resting(stage, order)
+
+
+async def order_is_replaced(stage: Stage) -> None:
+    (order,) = await stage.statuses("ACCEPTED")
+    stage.improve(order.side, MOVE_TICKS)
+    _, new = await stage.statuses("CANCELED", "ACCEPTED")
+    check_resting(stage, new)
+    assert new.price != order.price
+
+
+async def trigger_follows(stage: Stage) -> None:
+    (order,) = await stage.statuses("ACCEPTED")
+    before = order.trigger_price
+    stage.improve(OrderSide.SELL, MOVE_TICKS)
+    await stage.until(lambda: order.trigger_price != before, "the trigger has changed")
+    check_trigger(stage, order)
+
+
+async def stop_is_replaced(stage: Stage) -> None:
+    """Exactly one stop is left, and the next session finds that one."""
+    (order,) = await stage.statuses("ACCEPTED")
+    stage.improve(OrderSide.SELL, MOVE_TICKS)
+    _, new = await stage.statuses("CANCELED", "ACCEPTED")
+    check_trigger(stage, new)
+    await stage.settled()
+    await stage.reopen()
+    (left,) = stage.cache.orders_open(venue=Venue(VENUE))
+    assert (left.venue_order_id, left.trigger_price) == (new.venue_order_id, new.trigger_price)
+    assert left.venue_order_id != order.venue_order_id
+
+
+STOP_BUYS = NO_LIMITS | {"enable_stop_buys": True}
+
+MODIFICATION = (
+    Card("TC-E30", "a limit buy follows the bid by modifying", price_follows, (UPDATED,), ONLY_BUYS | MODIFY),
+    Card("TC-E31", "a limit sell follows the ask by modifying", price_follows, (UPDATED,), ONLY_SELLS | MODIFY),
+    Card("TC-E32", "a limit buy is replaced", order_is_replaced, (CANCELED, RESTING), ONLY_BUYS | REPLACE),
+    Card("TC-E33", "a limit sell is replaced", order_is_replaced, (CANCELED, RESTING), ONLY_SELLS | REPLACE),
+    Card(
+        "TC-E34",
+        "a stop's trigger follows the market by modifying",
+        trigger_follows,
+        (UPDATED,),
+        STOP_BUYS | {"modify_stop_orders_to_maintain_offset": True},
+    ),
+    Card(
+        "TC-E35",
+        "a stop is replaced, and only the new one is left",
+        stop_is_replaced,
+        (("Initialized", "Accepted"),),
+        STOP_BUYS | KEPT | {"cancel_replace_stop_orders_to_maintain_offset": True},
+    ),
+)
+
+
+# -- cancel -----------------------------------------------------------------------------------------
+
+
+async def stop_cancels(stage: Stage) -> None:
+    before = await stage.statuses(*["ACCEPTED"] * stage.expected_orders)
+    ids = [order.venue_order_id for order in before]
+    stage.stop_strategy()
+    after = await stage.statuses(*["CANCELED"] * stage.expected_orders)
+    assert [order.last_event.venue_order_id for order in after] == ids
+    assert stage.cache.orders_open(venue=Venue(VENUE)) == []
+
+
+async def canceled_twice(stage: Stage) -> None:
+    """The strategy would not send it, so the command goes to the engine past it."""
+    await stop_cancels(stage)
+    await stage.settled()
+    (order,) = stage.orders
+    stage.published.clear()
+    stage.execute(
+        CancelOrder(
+            trader_id=order.trader_id,
+            strategy_id=order.strategy_id,
+            instrument_id=InstrumentId.from_str(LINEAR),
+            client_order_id=order.client_order_id,
+            venue_order_id=order.venue_order_id,
+            command_id=UUID4(),
+            ts_init=order.ts_last,
+        )
+    )
+    await stage.exchange_was_asked("Cancel")
+    assert [type(event).__name__ for event in stage.published] == []
+
+
+CANCELLATION = (
+    Card("TC-E40", "stopping cancels the order", stop_cancels, (CANCELED,), ONLY_BUYS),
+    Card("TC-E41", "stopping cancels all orders at once", stop_cancels, (CANCELED, CANCELED), {}),
+    Card(
+        "TC-E42",
+        "stopping cancels one order after the other",
+        stop_cancels,
+        (CANCELED, CANCELED),
+        {"use_individual_cancels_on_stop": True},
+    ),
+    Card(
+        "TC-E43",
+        "stopping cancels the orders in one batch",
+        stop_cancels,
+        (CANCELED, CANCELED),
+        {"use_batch_cancel_on_stop": True},
+    ),
+    Card("TC-E44", "canceling again changes nothing", canceled_twice, (CANCELED,), ONLY_BUYS),
+)
+
+CARDS = (*MARKET, *LIMIT, *CONDITIONAL, *MODIFICATION, *CANCELLATION)

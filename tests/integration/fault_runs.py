@@ -1,0 +1,227 @@
+"""Seeded runs of a real node on a real exchange while everything goes wrong, and what both have of it afterwards.
+
+    python tests/integration/fault_runs.py FOLDER SEED [SEED …]
+
+Each seed chooses the faults and what the strategies do. One line of JSON per seed; `differences` must be empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psutil
+from exchange_hand import RawClient
+from exchange_monkey import Monkey, MonkeyConfig
+from exchange_witness import cached, differences, ledger
+from nautilus_trader.common.component import flush_logger
+from nautilus_trader.config import (
+    LiveDataEngineConfig,
+    LiveExecEngineConfig,
+    LiveRiskEngineConfig,
+    LoggingConfig,
+    TradingNodeConfig,
+)
+from nautilus_trader.live.node import TradingNode
+from nautilus_trader.model.events import OrderFilled
+from nautilus_trader.model.identifiers import Venue
+
+from nautilus_ext.simulation import launch, wire
+from nautilus_ext.simulation.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
+from nautilus_ext.simulation.data import SimulatedDataClientFactory
+from nautilus_ext.simulation.execution import SimulatedExecClientFactory
+from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VENUES = {"CASHY": "CASH", "PERPY": "MARGIN"}
+LISTINGS = (("BTCUSDT.CASHY", "spot"), ("ETHUSDT-PERP.PERPY", "linear"), ("BTCUSD-PERP.PERPY", "inverse"))
+BALANCES = ["2_000_000 USDT", "20 BTC"]
+INTERVAL_MS = 20
+TRADING_S = 1.2
+ANSWER_TIMEOUT_S = 0.25
+SETTLE_S = 20.0
+POLL_S = 0.02
+RATES = {"restart": 0.004, "drop_before": 0.03, "drop_after": 0.03}
+RATE = 0.06  # of each other fault
+KILL_PROBABILITY = 0.25
+
+
+def main(folder: str, *seeds: str) -> None:
+    for seed in map(int, seeds):
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            outcome = loop.run_until_complete(asyncio.wait_for(FaultRun(Path(folder, str(seed)), seed).play(), 90))
+        except Exception as error:  # noqa: BLE001 - the seed of a run that breaks must be told
+            outcome = {"differences": [f"the run broke: {type(error).__name__}: {error}"]}
+        finally:
+            loop.close()
+        sys.stdout.write(json.dumps({"seed": seed, **outcome}) + "\n")
+        sys.stdout.flush()
+
+
+class FaultRun:
+    """One node, one exchange, one seed."""
+
+    def __init__(self, data_dir: Path, seed: int) -> None:
+        self.data_dir = data_dir
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.folder = data_dir / "exchange" / "faults"
+        self.monkeys: list[Monkey] = []
+        self.faults: Counter[str] = Counter()
+
+    async def play(self) -> dict[str, Any]:
+        node = self.node = self._node()
+        running = asyncio.create_task(node.run_async())
+        try:
+            await self._until(lambda: node.trader.is_running or running.done(), "the node runs")
+            self._set_faults(on=True)
+            await self._trade()
+            for monkey in self.monkeys:
+                monkey.active = False
+            await self._calm_down()
+            return await self._judge()
+        finally:
+            await node.stop_async()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait_for(running, 20)
+            node.kernel.dispose()
+            flush_logger()
+            self._end_exchange()
+
+    def _node(self) -> TradingNode:
+        quick = {"data_dir": str(self.data_dir), "exchange": "faults", "answer_timeout_s": ANSWER_TIMEOUT_S}
+        graceful = {"graceful_shutdown_on_exception": True}
+        data = SimulatedDataClientConfig(
+            seed=self.seed,
+            interval_ms=INTERVAL_MS,
+            listings=[ListingConfig(instrument_id=name, kind=kind) for name, kind in LISTINGS],
+            **quick,
+        )
+        config = TradingNodeConfig(
+            trader_id="FAULTS-001",
+            logging=LoggingConfig(log_level="OFF", log_level_file="INFO", log_directory=str(self.data_dir)),
+            data_engine=LiveDataEngineConfig(**graceful),
+            risk_engine=LiveRiskEngineConfig(max_order_submit_rate="10000/00:00:01", **graceful),
+            exec_engine=LiveExecEngineConfig(**graceful),
+            timeout_connection=20.0,
+            timeout_reconciliation=20.0,
+            timeout_portfolio=20.0,
+            timeout_disconnection=5.0,
+            timeout_post_stop=0.05,
+            data_clients={"SIM": data},
+            exec_clients={
+                venue: SimulatedExecClientConfig(
+                    venue=venue, account_type=kind, starting_balances=BALANCES, account="A", **quick
+                )
+                for venue, kind in VENUES.items()
+            },
+        )
+        node = TradingNode(config, loop=asyncio.get_running_loop())
+        node.add_data_client_factory("SIM", SimulatedDataClientFactory)
+        for venue in VENUES:
+            node.add_exec_client_factory(venue, SimulatedExecClientFactory)
+        for number, (name, _) in enumerate(LISTINGS):
+            settings = MonkeyConfig(order_id_tag=f"{number:03d}", instrument_ids=[name], seed=self.seed * 10 + number)
+            self.monkeys.append(Monkey(settings))
+        node.trader.add_strategies(self.monkeys)
+        node.build()
+        return node
+
+    async def _trade(self) -> None:
+        if self.rng.random() < KILL_PROBABILITY:
+            await asyncio.sleep(TRADING_S * self.rng.random())
+            self._kill_exchange()
+            self.faults["killed"] += 1
+        await asyncio.sleep(TRADING_S)
+
+    async def _calm_down(self) -> None:
+        """No more faults, and a market that stands still: what is different after this stays different."""
+        await self._until(lambda: launch.find(self.folder) is not None, "the exchange runs")
+        await asyncio.to_thread(self._set_faults, on=False)
+
+    async def _judge(self) -> dict[str, Any]:
+        deadline_s = time.monotonic() + SETTLE_S
+        while (found := self._differences()) and time.monotonic() < deadline_s:
+            await asyncio.sleep(POLL_S)
+        cache = self.node.cache
+        fills = [e for order in cache.orders() for e in order.events if isinstance(e, OrderFilled)]
+        return {
+            "orders": cache.orders_total_count(),
+            "fills": len(fills),
+            "faults": dict(self.faults),
+            "acted": sum(monkey.acted for monkey in self.monkeys),
+            "differences": found,
+        }
+
+    def _differences(self) -> list[str]:
+        cache = self.node.cache
+        found = [f"{order.client_order_id} is in flight: {order.status_string()}" for order in cache.orders_inflight()]
+        for venue in VENUES:
+            there = ledger(self.folder / "exchange.sqlite", venue, "A")
+            found += differences(there, cached(cache, venue, known=there))
+            trades = [
+                (event.venue_order_id, event.trade_id)
+                for order in cache.orders(venue=Venue(venue))
+                for event in order.events
+                if isinstance(event, OrderFilled)
+            ]
+            found += [f"fill {name} twice" for name, times in Counter(trades).items() if times > 1]
+        return found
+
+    # -- the exchange -------------------------------------------------------------------------------
+
+    def _set_faults(self, *, on: bool) -> None:
+        address = launch.find(self.folder)
+        assert address is not None, "the exchange does not run"
+        raw = RawClient((address.host, address.port), session=f"staff-{time.time_ns()}")
+        for number, venue in enumerate(VENUES):
+            chosen = self._chosen_faults(number) if on else Faults()
+            if not on:
+                self.faults.update(raw.done(wire.Control, venue=venue, action="faults").faults)
+                raw.done(wire.Control, venue=venue, action="pause")
+            raw.done(wire.Control, venue=venue, action="faults", faults=msgspec.json.encode(chosen))
+        raw.close()
+
+    def _chosen_faults(self, number: int) -> Faults:
+        """Some kinds, not all: each combination comes up in some seed."""
+        kinds = [kind for kind in (*REQUEST_FAULTS, *ITEM_FAULTS) if self.rng.random() < 0.5]
+        return Faults(seed=self.seed * 10 + number, rates={kind: RATES.get(kind, RATE) for kind in kinds}, late_ms=120)
+
+    def _kill_exchange(self) -> None:
+        process = self._exchange()
+        if process is not None:
+            process.kill()
+
+    def _end_exchange(self) -> None:
+        process = self._exchange()
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait(10)
+
+    def _exchange(self) -> psutil.Process | None:
+        with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
+            return psutil.Process(json.loads((self.folder / "server.json").read_text())["pid"])
+        return None
+
+    async def _until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline_s = time.monotonic() + SETTLE_S
+        while not condition():
+            assert time.monotonic() < deadline_s, f"not within {SETTLE_S:g} s: {what}"
+            await asyncio.sleep(POLL_S)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

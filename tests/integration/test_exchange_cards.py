@@ -1,0 +1,84 @@
+"""Nautilus's own acceptance tester on the simulated exchange, card by card, in a real trading node.
+
+After each card the node's cache and the exchange's ledger are the same, field by field.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+import exchange_node
+import pytest
+from exchange_cards import CARDS
+from exchange_cards_data import CARDS as DATA_CARDS
+from exchange_cards_data import EXTRA as EXTRA_DATA_CARDS
+from exchange_hand import RawClient
+from exchange_witness import differences
+
+from nautilus_ext.simulation import launch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from exchange_card import Card, DataCard
+
+CARD_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def pit(tmp_path_factory) -> Iterator[Path]:
+    """The data folder of one exchange whose market stands still; a client of ours keeps it alive."""
+    folder = tmp_path_factory.mktemp("pit")
+    world = exchange_node.data_config(folder).to_world()
+    address = launch.ensure(exchange_node.exchange_folder(folder), world, START_TIMEOUT_S)
+    keeper = RawClient((address.host, address.port), session="keeper", venue=exchange_node.VENUE)
+    keeper.done(exchange_node.wire.Control, venue=exchange_node.VENUE, action="pause")
+    yield folder
+    keeper.close(bye=True)
+
+
+@pytest.fixture(scope="module")
+def child() -> Iterator[ProcessPoolExecutor]:
+    """The process in which the nodes run, one after the other."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.fixture
+def played(child: ProcessPoolExecutor, pit: Path) -> Callable[[Card], exchange_node.Report]:
+    return lambda card: child.submit(exchange_node.play, card.test_id, pit).result(CARD_TIMEOUT_S)
+
+
+@pytest.fixture
+def played_data(child: ProcessPoolExecutor, pit: Path) -> Callable[[DataCard], exchange_node.Report]:
+    return lambda card: child.submit(exchange_node.play_data, card.id, pit).result(CARD_TIMEOUT_S)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.test_id)
+def test_card(card: Card, played: Callable[[Card], exchange_node.Report]):
+    """The events are the card's, cache and ledger agree, nothing else is said, nothing is left behind."""
+    report = played(card)
+    assert report.events == list(card.events)
+    assert report.unapplied == []
+    assert differences(report.exchange, report.cache) == []
+    assert unexpected(report.log, card.log) == []
+    assert report.left_running == []
+
+
+@pytest.mark.parametrize("card", [*DATA_CARDS, *EXTRA_DATA_CARDS], ids=lambda card: card.id)
+def test_data_card(card: DataCard, played_data: Callable[[DataCard], exchange_node.Report]):
+    """What the data tester gets is right, and nothing but what is expected is warned of."""
+    report = played_data(card)
+    assert unexpected(report.log, card.log) == []
+    assert report.left_running == []
+
+
+def unexpected(log: list[str], expected: tuple[str, ...]) -> list[str]:
+    """Lines that belong to nothing, and expectations without a line."""
+    foreign = [line for line in log if not any(part in line for part in expected)]
+    missing = [f"missing: {part}" for part in expected if not any(part in line for line in log)]
+    return foreign + missing
