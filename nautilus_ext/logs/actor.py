@@ -60,6 +60,8 @@ class EventLog(Actor):
         self.counts = dict.fromkeys(_COUNTED.values(), 0)
         self.recent: deque[EventRecord] = deque(maxlen=RECENT_EVENTS_MAX)
         self.faults = 0
+        self._found = dict.fromkeys(_COUNTED.values(), 0)
+        self._started = False
 
     def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
         """Subscribe here, before reconciliation and the first account state; events after our stop are real, too."""
@@ -71,7 +73,11 @@ class EventLog(Actor):
             msgbus.subscribe(topic="events.account.*", handler=self._on_account)
 
     def on_start(self) -> None:
-        """Nothing: the base class would log a warning."""
+        """What came before is history that the venues told: in the file event by event, on the terminal in a line."""
+        self._started = True
+        found = ", ".join(f"{count:,} {name}" for name, count in self._found.items() if count)
+        if found:
+            _LOGGER.info("orders from before, as the venues have them: %s", found)
 
     def on_stop(self) -> None:
         """Nothing: what the strategies' stop causes comes later and is logged, too."""
@@ -85,9 +91,9 @@ class EventLog(Actor):
             name = type(event).__name__
             counted = _COUNTED.get(name)
             if counted:
-                self.counts[counted] += 1
+                (self.counts if self._started else self._found)[counted] += 1
             record = self._order_record(event, name)
-            if name not in _FILE_ONLY:
+            if record.shown:
                 self.recent.append(record)
             if self._config.log_fills if name == "OrderFilled" else self._config.log_orders:
                 _log(record)
@@ -101,11 +107,11 @@ class EventLog(Actor):
             init = order.init_event
             state = (order.quantity, order.filled_qty, order.price if order.has_price else None)
         levelno = logging.WARNING if name in _REFUSALS else logging.INFO
-        return EventRecord(event, init, state, component="orders", levelno=levelno, shown=name not in _FILE_ONLY)
+        return EventRecord(event, init, state, component="orders", levelno=levelno, shown=self._is_shown(name))
 
     def _on_position(self, event: Any) -> None:
         try:
-            _log(EventRecord(event, None, (), component="positions", levelno=logging.INFO, shown=True))
+            _log(EventRecord(event, None, (), component="positions", levelno=logging.INFO, shown=self._started))
         except Exception as e:  # noqa: BLE001  as above
             self._fault(e)
 
@@ -114,6 +120,9 @@ class EventLog(Actor):
             _log(EventRecord(event, None, (), component="accounts", levelno=logging.INFO, shown=False))
         except Exception as e:  # noqa: BLE001  as above
             self._fault(e)
+
+    def _is_shown(self, name: str) -> bool:
+        return self._started and name not in _FILE_ONLY
 
     def _fault(self, error: Exception) -> None:
         self.faults += 1

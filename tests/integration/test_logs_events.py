@@ -171,7 +171,27 @@ def test_an_external_order_shows_although_nobody_initialized_it(tmp_path):
         engine.kernel.msgbus.publish("events.order.EXTERNAL", TestEventStubs.order_accepted(order))
     (record,) = [json.loads(line) for line in path.read_text().splitlines()]
     assert (record["event"], record["side"], record["quantity"]) == ("OrderAccepted", "BUY", str(order.quantity))
-    assert order.client_order_id.value in actor.recent_lines()[-1]
+    assert [] == actor.recent_lines(), "history is no news: on the terminal it is one line"
+    assert not any(actor.counts.values())
+    engine.dispose()
+
+
+def test_what_the_venues_had_from_before_is_one_line_at_the_start(tmp_path):
+    """In the file event by event; counted apart from what this run does."""
+    engine = _engine()
+    actor = EventLog()
+    engine.add_actor(actor)
+    path = tmp_path / "book.jsonl"
+    with LogSession.start() as session:
+        session.attach_file(path, max_bytes=1_000_000, retain_files=1)
+        for _ in range(2):
+            order = TestExecStubs.make_accepted_order(instrument=INSTRUMENT)
+            engine.kernel.msgbus.publish("events.order.EXTERNAL", TestEventStubs.order_accepted(order))
+        actor.start()
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert ["OrderAccepted", "OrderAccepted", None] == [record.get("event") for record in records]
+    assert "as the venues have them: 2 accepted" in records[-1]["message"]
+    assert not any(actor.counts.values())
     engine.dispose()
 
 
