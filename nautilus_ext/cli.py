@@ -1,4 +1,4 @@
-"""python -m nautilus_ext VERB: check, migrate, status, schema. Exit codes are those of the errors."""
+"""python -m nautilus_ext VERB: check, migrate, status, catalog, schema. Exit codes are those of the errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nautilus_ext.app import verbs
 from nautilus_ext.app.command import Command
+from nautilus_ext.config.suite import Synthetic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +37,38 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--book", metavar="NAME", help="another book than the config's own")
     status.add_argument("--json", action="store_true", help="the answer as one JSON object")
 
+    _add_catalog(commands)
+
     schema = commands.add_parser("schema", help="print the JSON schema of a config file, for editors")
     schema.set_defaults(verb=verbs.schema, config=None)
     return parser
+
+
+def _add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    purpose = "make a Parquet catalog from the market model, for backtests and replays"
+    catalog = commands.add_parser("catalog", help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+    catalog.add_argument("folder", metavar="FOLDER", help="where it will be; nothing may be there yet")
+    catalog.add_argument("--seed", type=int, metavar="N", help="seed of the market: the same seed, the same data")
+    catalog.add_argument(
+        "--start", default=Synthetic().start, metavar="TIME", help="first moment, ISO 8601 (default %(default)s)"
+    )
+    catalog.add_argument(
+        "--minutes", type=int, default=Synthetic().minutes, metavar="N", help="length (default %(default)s)"
+    )
+    catalog.add_argument("--interval-ms", type=int, metavar="N", help="milliseconds between two quotes (default 1000)")
+    catalog.add_argument(
+        "--config",
+        metavar="FILE",
+        help="take instruments, regimes, seed and interval from this file's simulated data client, "
+        "else from its backtest.synthetic; options given here win",
+    )
+    catalog.set_defaults(verb=_make_catalog)
+
+
+def _make_catalog(command: Command, options: argparse.Namespace) -> int:
+    from nautilus_ext.app import catalogs  # noqa: PLC0415 - Parquet and the engine's persistence: no other verb needs them
+
+    return catalogs.make(command, options)
 
 
 def _verb(

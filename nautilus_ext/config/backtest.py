@@ -14,8 +14,9 @@ from nautilus_trader.data.config import DataEngineConfig
 from nautilus_trader.execution.config import ExecEngineConfig
 from nautilus_trader.risk.config import RiskEngineConfig
 
+from nautilus_ext.config.differences import differences
 from nautilus_ext.config.env import join
-from nautilus_ext.config.expand import ENGINE_DEFAULTS
+from nautilus_ext.config.expand import ENGINE_DEFAULTS, suite_actors
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.shape import decode
 from nautilus_ext.config.suite import MARKET_CONFIG
@@ -72,6 +73,9 @@ def parity_report(config: Config) -> list[Problem]:
         Problem("backtest.venues", f"the venue {venue} of exec_clients is missing here: orders to it are refused")
         for venue in sorted(traded - venues)
     ]
+    if backtest is not None:
+        own = {**config.tree, "actors": config.tree["actors"][len(suite_actors(config.suite)) :]}
+        parity += differences(own, backtest, config.exec_clients, config.data_clients)
     return parity
 
 

@@ -13,6 +13,7 @@ from nautilus_trader.backtest.config import BacktestDataConfig, BacktestVenueCon
 from nautilus_trader.live.config import TradingNodeConfig
 
 from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, component_problems, importable_problems
+from nautilus_ext.config.differences import speed_notes
 from nautilus_ext.config.document import read_document
 from nautilus_ext.config.env import Unresolved, holds, join, plain, walk
 from nautilus_ext.config.expand import expand
@@ -116,7 +117,7 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
         tree=expand(plain({key: value for key, value in tree.items() if key not in _suite_keys()}), suite, world),
         data_clients=data_clients,
         exec_clients=exec_clients,
-        notes=_notes(tree, world),
+        notes=_notes(tree, world, data_clients),
         secrets=secrets,
     )
 
@@ -279,12 +280,14 @@ def _stop_time(tree: dict[str, Any]) -> list[Problem]:
     return [Problem(keys[0], message)]
 
 
-def _notes(tree: dict[str, Any], world: World) -> list[Problem]:
+def _notes(tree: dict[str, Any], world: World, data_clients: list[ClientSpec]) -> list[Problem]:
     """Worth a second look, but no error."""
     engine = tree.get("exec_engine") if isinstance(tree.get("exec_engine"), dict) else {}
     notes: list[Problem] = []
     if world != "backtest" and not (tree.get("data_clients") and tree.get("exec_clients")):
         notes.append(Problem("data_clients", "without a data client and an execution client nothing will trade"))
+    if world != "backtest":
+        notes += speed_notes(tree, data_clients)
     if world != "live" or engine is None:
         return notes
     if engine.get("open_check_open_only", True):

@@ -41,9 +41,9 @@ class BookReader:
     def snapshot(self, book: BookLevels, ts_ns: int) -> OrderBookDeltas:
         first = OrderBookDelta.clear(self.instrument_id, book.number, book.ts_ns, ts_ns)
         rows = [(OrderSide.BUY, *level) for level in book.bids] + [(OrderSide.SELL, *level) for level in book.asks]
-        flags = [RecordFlag.F_SNAPSHOT] * len(rows)
+        flags = [int(RecordFlag.F_SNAPSHOT)] * len(rows)
         if flags:
-            flags[-1] |= RecordFlag.F_LAST
+            flags[-1] |= int(RecordFlag.F_LAST)
         deltas = [
             OrderBookDelta(self.instrument_id, BookAction.ADD, self._order(*row), flag, book.number, book.ts_ns, ts_ns)
             for row, flag in zip(rows, flags, strict=True)

@@ -79,7 +79,7 @@ class SimulatedDataClient(ExchangeClient, LiveMarketDataClient):
                 on_change=partial(self._on_link, terms.name),
             )
             await link.open(self._config.connect_timeout_s)
-        await self._instrument_provider.initialize()
+        await self._instrument_provider.load_all_async()
         for instrument in self._instrument_provider.list_all():
             self._makers[instrument.id.value] = TickMaker(instrument)
             self._cache.add_instrument(instrument)  # at once: a strategy may start before the queue is worked off

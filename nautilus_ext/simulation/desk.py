@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nautilus_ext.simulation.sessions import Session
 
 EXCHANGE = "simulated"
+RETRY_AFTER_MS = 100  # what a rate-limited client is told
+ACCOUNTS_MAX = 1_000
 STEPS_MAX = 10_000  # of one Control
 LIMIT = wire.REPORTS_PER_ANSWER_MAX
 
@@ -65,7 +67,7 @@ class Desk:
             session.drop("by a fault, before it was carried out")
             return
         if fault in ("rejected", "rate_limited"):
-            session.answer(wire.Refused(request=request.request, code=fault.upper(), text="a fault of the venue"))
+            session.answer(self._refused_by_fault(session, request, fault))
             return
         answer = _answer(request, self._carry_out(session, request))
         if fault == "drop_after":
@@ -86,6 +88,11 @@ class Desk:
             what = f"{fault} for {session.name}: {name} {request.request}"
             self._floor.log(f"fault {plan.number} at {session.venue}: {what}")
         return fault
+
+    def _refused_by_fault(self, session: Session, request: wire.AnyRequest, fault: RequestFault) -> wire.Refused:
+        after_ms = RETRY_AFTER_MS if fault == "rate_limited" else 0
+        text = f"fault {self._floor.plans[session.venue].number} of the venue"
+        return wire.Refused(request=request.request, code=fault.upper(), text=text, retry_after_ms=after_ms)
 
     def _late_s(self, session: Session) -> float:
         plan = self._floor.plans.get(session.venue)
@@ -162,9 +169,13 @@ class Desk:
         former = self._floor.trading.get((venue, name))
         if former is not None and not former.is_closed and former.session != hello.session:
             return Refusal("ACCOUNT_IN_USE", f"session {former.session} trades for it: stop that one first")
+        account = self._ledger.accounts.get((venue, name))
+        if account is None and len(self._ledger.accounts) >= ACCOUNTS_MAX:
+            return Refusal(
+                "TOO_MANY_ACCOUNTS", f"there are {ACCOUNTS_MAX:,}: use one of them, or another exchange name"
+            )
         if hello.resume_after is None:
             return None
-        account = self._ledger.accounts.get((venue, name))
         if account is None:
             return Refusal("STREAM_AHEAD", "the account has no stream yet: begin anew")
         return self._not_kept(account, hello.resume_after)
@@ -360,7 +371,7 @@ class Desk:
             faults = msgspec.json.decode(text, type=Faults)
         except msgspec.MsgspecError as error:
             return Refusal("BAD_REQUEST", f"{error}")
-        plan = FaultPlan(faults)
+        plan = FaultPlan(faults, self._floor.ledger.run)
         plan.counts += self._floor.plans[venue].counts  # they are counted since the server began
         self._floor.plans[venue] = plan
         return None

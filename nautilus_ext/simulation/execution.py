@@ -117,7 +117,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             on_change=self._on_link,
         )
         await self._link.open(self._config.connect_timeout_s)
-        await self._instrument_provider.initialize()
+        await self._instrument_provider.load_all_async()
         for instrument in self._instrument_provider.list_all():
             if self._cache.instrument(instrument.id) is None:
                 self._cache.add_instrument(instrument)

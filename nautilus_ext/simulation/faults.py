@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import accumulate
 from typing import Literal, get_args
 
 import msgspec
@@ -23,6 +24,8 @@ type ItemFault = Literal["lost_item", "late_item", "duplicate_item", "reordered_
 
 REQUEST_FAULTS: tuple[RequestFault, ...] = get_args(RequestFault.__value__)
 ITEM_FAULTS: tuple[ItemFault, ...] = get_args(ItemFault.__value__)
+type Ladder[Kind] = tuple[tuple[float, Kind], ...]
+
 ACTS = frozenset({"Place", "Modify", "Cancel", "CancelMany", "CancelAll"})
 LATE_MS_MAX = 60_000
 SCRIPT_LINES_MAX = 1_000
@@ -56,12 +59,15 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class FaultPlan:
-    """Decides, message by message. The same faults and the same messages give the same decisions."""
+    """Decides, message by message: the same faults, run of the server and messages give the same decisions.
 
-    def __init__(self, faults: Faults) -> None:
+    Each run has its own chance: a restart that came at the tenth request does not come there for ever.
+    """
+
+    def __init__(self, faults: Faults, run: int = 1) -> None:
         self.late_s = faults.late_ms / 1_000
         self.counts: Counter[str] = Counter()
-        self._rng = random.Random(faults.seed)  # noqa: S311 - reproducible bad luck, not a secret
+        self._rng = random.Random(f"{faults.seed}:{run}")  # noqa: S311 - reproducible bad luck, not a secret
         self._requests = _ladder(faults, REQUEST_FAULTS)
         self._items = _ladder(faults, ITEM_FAULTS)
         self._script = {(line.on, line.nth): line.fault for line in faults.script}
@@ -78,23 +84,22 @@ class FaultPlan:
     def item(self, name: str) -> ItemFault | None:
         return self._decide(name, self._items, ITEM_FAULTS)
 
-    def _decide(self, name: str, ladder: tuple[tuple[float, str], ...], possible: tuple[str, ...]) -> str | None:
+    def _decide[Kind: str](self, name: str, ladder: Ladder[Kind], possible: tuple[Kind, ...]) -> Kind | None:
+        if not (ladder or self._script):
+            return None
         self._seen[name] += 1
-        fault = self._script.get((name, self._seen[name])) if self._script else None
+        scripted = self._script.get((name, self._seen[name]))
+        fault = next((kind for kind in possible if kind == scripted), None)
         if ladder and fault is None:
             drawn = self._rng.random()
             fault = next((kind for below, kind in ladder if drawn < below), None)
-        if fault not in possible or (fault == "rejected" and name not in ACTS):
+        if fault is None or (fault == "rejected" and name not in ACTS):
             return None
         self.counts[fault] += 1
         return fault
 
 
-def _ladder(faults: Faults, kinds: tuple[str, ...]) -> tuple[tuple[float, str], ...]:
+def _ladder[Kind: (RequestFault, ItemFault)](faults: Faults, kinds: tuple[Kind, ...]) -> Ladder[Kind]:
     """Cumulated rates: one random number per message decides on all kinds."""
-    steps, below = [], 0.0
-    for kind in kinds:
-        below += faults.rates.get(kind, 0.0)
-        if faults.rates.get(kind, 0.0) > 0:
-            steps.append((below, kind))
-    return tuple(steps)
+    below = accumulate(faults.rates.get(kind, 0.0) for kind in kinds)
+    return tuple((sum_so_far, kind) for sum_so_far, kind in zip(below, kinds, strict=True) if faults.rates.get(kind))

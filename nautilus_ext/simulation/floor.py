@@ -35,7 +35,7 @@ class Floor:
         self.trading: dict[tuple[str, str], Session] = {}  # by venue and account
         self.stale: set[str] = set()  # venues, as Control wants it
         self.is_paused = False
-        self.plans = {terms.name: FaultPlan(terms.faults or Faults()) for terms in world.terms()}
+        self.plans = {terms.name: FaultPlan(terms.faults or Faults(), ledger.run) for terms in world.terms()}
         self.delays_s = {terms.name: terms.latency_ms / 1_000 for terms in world.terms()}
         listings = world.listings()
         self.venues = {

@@ -12,10 +12,12 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from nautilus_trader.common.enums import ComponentState
+from nautilus_trader.common.messages import ShutdownSystem
 from nautilus_trader.common.providers import InstrumentProvider
+from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.live.data_client import LiveMarketDataClient
 from nautilus_trader.live.factories import LiveDataClientFactory
-from nautilus_trader.model.identifiers import ClientId
+from nautilus_trader.model.identifiers import ClientId, ComponentId
 
 from nautilus_ext.simulation.backtest_venues import BacktestVenues
 from nautilus_ext.simulation.recorded import KINDS, Recording, Unplayable, moved
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
     from nautilus_ext.simulation.replay_config import CatalogReplayDataClientConfig
 
 STATES_TOPIC = "events.system.*"
+SHUTDOWN_TOPIC = "commands.system.shutdown"
 QUIET_TURNS = 10  # of the loop; a message takes up to three from the queue of one engine to its handling
 SETTLE_S_MAX = 1.0  # a strategy that answers itself for ever, or another client's data, holds nothing up for longer
+ROUNDS_MAX = 100  # of commands that the fills of commands cause, within one datum
 LATE_S = 1.0  # what is worth a line in the log
 NS_PER_S = 1_000_000_000
 
@@ -96,9 +100,7 @@ class CatalogReplayDataClient(LiveMarketDataClient):
             try:
                 played = await self._play()
             except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the node must not idle on
-                problem = f"{self._recording.folder} cannot be read further: {type(error).__name__}: {error}"
-                self._log.error(problem)
-                self.shutdown_system(problem)
+                self._fail(f"{self._recording.folder} cannot be read further: {type(error).__name__}: {error}")
             else:
                 self._end(played)
 
@@ -118,6 +120,10 @@ class CatalogReplayDataClient(LiveMarketDataClient):
             self._handle_data(now)  # into the engine's queue: before what the venue's fills cause
             venues.show(now)
             await self._settle()
+            for _ in range(ROUNDS_MAX):
+                if not venues.match_again():
+                    break
+                await self._settle()
             played += 1
         return played
 
@@ -143,9 +149,22 @@ class CatalogReplayDataClient(LiveMarketDataClient):
             before, sent = sent, bus.sent_count + bus.pub_count + bus.req_count + bus.res_count
             quiet_turns = quiet_turns + 1 if sent == before else 0
 
+    def _fail(self, problem: str) -> None:
+        """An end that nobody asked for is told in the name of an engine: the runner then ends with a failure."""
+        self._log.error(problem)
+        command = ShutdownSystem(
+            trader_id=self.trader_id,
+            component_id=ComponentId("DataEngine"),
+            command_id=UUID4(),
+            ts_init=self._clock.timestamp_ns(),
+            reason=problem,
+        )
+        self._msgbus.publish(SHUTDOWN_TOPIC, command)
+
     def _end(self, played: int) -> None:
         end = f"the catalog is at its end after {played:,} data"
         if self._stop_at_end:
+            self._log.info(end)
             self.shutdown_system(f"{end}, as asked (stop_at_end)")
         else:
             self._log.warning(f"{end}: the node runs on without data")

@@ -7,6 +7,8 @@ from pathlib import Path
 from nautilus_trader.config import LiveDataClientConfig, RoutingConfig
 from nautilus_trader.model.identifiers import InstrumentId
 
+TIME_MAX = datetime(2200, 1, 1, tzinfo=UTC)  # nanoseconds of later times do not fit everywhere
+
 
 class CatalogReplayDataClientConfig(LiveDataClientConfig, frozen=True, kw_only=True):
     """Config of the data client that plays a Parquet catalog as if it happened now.
@@ -63,4 +65,6 @@ def _moment_ns(name: str, text: str | None) -> int | None:
         raise ValueError(f"{name} {text!r} is no time: write ISO 8601, for instance 2026-01-05T00:00:00Z") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
+    if not 0 <= moment.timestamp() < TIME_MAX.timestamp():
+        raise ValueError(f"{name} {text} must be between 1970 and {TIME_MAX.year}")
     return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1_000

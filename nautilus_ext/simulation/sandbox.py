@@ -14,10 +14,17 @@ import msgspec
 from nautilus_trader.adapters.sandbox.execution import SandboxExecutionClient
 from nautilus_trader.common.enums import LogColor
 from nautilus_trader.live.factories import LiveExecClientFactory
-from nautilus_trader.model.enums import LiquiditySide
+from nautilus_trader.model.enums import LiquiditySide, OrderType
 from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, PositionId
 
-from nautilus_ext.simulation.sandbox_memory import Change, Memory, OrderRecord, Owner, still_needed
+from nautilus_ext.simulation.sandbox_memory import (
+    Change,
+    Memory,
+    OrderRecord,
+    Owner,
+    PositionRecord,
+    still_needed,
+)
 from nautilus_ext.simulation.sandbox_records import (
     exact,
     instrument_of,
@@ -47,7 +54,7 @@ if TYPE_CHECKING:
     from nautilus_trader.portfolio import PortfolioFacade
 
     from nautilus_ext.simulation.sandbox_config import RememberingSandboxConfig
-    from nautilus_ext.simulation.sandbox_memory import PositionRecord, Remembered
+    from nautilus_ext.simulation.sandbox_memory import Remembered
 
 EVENTS_ENDPOINT = "ExecEngine.process"
 NOT_REMEMBERED = (
@@ -87,7 +94,7 @@ class RememberingSandboxClient(SandboxExecutionClient):
         self._is_failing = False
         self._orders_changed: set[ClientOrderId] = set()
         self._positions_changed: set[PositionId] = set()
-        self._instruments_written: dict[InstrumentId, Instrument] = {}
+        self._instruments_written: dict[str, Instrument] = {}
 
     def connect(self) -> None:
         if self._is_restored:
@@ -129,17 +136,16 @@ class RememberingSandboxClient(SandboxExecutionClient):
         needed = still_needed(known.orders)
         lost: list[OrderRecord | PositionRecord] = []
         for record in (*known.orders, *known.positions):
-            if isinstance(record, OrderRecord) and record.client_order_id not in needed:
-                continue
-            try:
-                self._into_cache(record)
-            except Exception as error:  # noqa: BLE001 - one record must not keep the node from all the others
-                self._log.error(f"{record}: {type(error).__name__}: {error}")
-                lost.append(record)
-        ours = self._working()
-        self._into_matching(ours)
+            if isinstance(record, PositionRecord) or record.client_order_id in needed:
+                try:
+                    self._into_cache(record)
+                except Exception as error:  # noqa: BLE001 - one record must not keep the node from all the others
+                    self._log.error(f"{record}: {type(error).__name__}: {error}")
+                    lost.append(record)
+        working = self._working()
+        refused = self._into_matching(working)
         self._forget(known, needed, lost)
-        self._tell(known, len(ours), lost)
+        self._tell(known, len(working) - len(refused), [*lost, *(order_record(each, None) for each in refused)])
 
     def _into_cache(self, record: OrderRecord | PositionRecord) -> None:
         """As they were, under their strategy; nothing is published, as with Nautilus's own cache of a database."""
@@ -160,15 +166,24 @@ class RememberingSandboxClient(SandboxExecutionClient):
         self._cache.add_order(order, position_id, self.id)
         self._cache.update_order(order)
 
-    def _into_matching(self, orders: list[Order]) -> None:
-        """Nobody hears what the engine says when it takes an order back; what had filled before is filled for it again."""
+    def _into_matching(self, orders: list[Order]) -> list[Order]:
+        """Orders go back without an event: nobody hears what the engine says. What it cannot hold is cancelled."""
+        held = [each for each in orders if each.order_type != OrderType.MARKET]
+        refused = [each for each in orders if each.order_type == OrderType.MARKET]
         with _unheard(self._msgbus):
-            for order in orders:
-                engine = self.exchange.get_matching_engine(order.instrument_id)
-                if order.filled_qty > 0:
-                    engine.fill_order(order, exact(order.avg_px), order.filled_qty, LiquiditySide.MAKER)
-            for order in orders:
-                self.exchange.get_matching_engine(order.instrument_id).accept_order(order)
+            for order in held:
+                if order.filled_qty > 0:  # before any goes back: the fill of one leg would take out another
+                    self._engine(order).fill_order(order, exact(order.avg_px), order.filled_qty, LiquiditySide.MAKER)
+            for order in held:
+                self._engine(order).accept_order(order)
+        for order in refused:
+            self.generate_order_canceled(
+                order.strategy_id, order.instrument_id, order.client_order_id, order.venue_order_id, order.ts_last
+            )
+        return refused
+
+    def _engine(self, order: Order) -> Any:
+        return self.exchange.get_matching_engine(order.instrument_id)
 
     def _forget(self, known: Remembered, needed: set[str], lost: list[OrderRecord | PositionRecord]) -> None:
         gone = [each.client_order_id for each in known.orders if each.client_order_id not in needed or each in lost]
@@ -185,7 +200,7 @@ class RememberingSandboxClient(SandboxExecutionClient):
         again = f"orders working again: {orders} (from {self._memory.path})"
         self._log.info(f"As it was: {held}; {again}; {NOT_REMEMBERED}", LogColor.BLUE)
         if lost:
-            self._log.warning(f"Could not be restored and is gone: {'; '.join(str(each) for each in lost)}")
+            self._log.warning(f"Could not be put back and is cancelled: {'; '.join(str(each) for each in lost)}")
 
     # -- what changed -------------------------------------------------------------------------------
 
@@ -214,7 +229,11 @@ class RememberingSandboxClient(SandboxExecutionClient):
             return
         orders, self._orders_changed = self._orders_changed, set()
         positions, self._positions_changed = self._positions_changed, set()
-        if not self._write(self._change(orders, positions)):
+        change = self._change(orders, positions)
+        if self._write(change):
+            for name in change.instruments:
+                self._instruments_written[name] = self._cache.instrument(InstrumentId.from_str(name))
+        else:
             self._orders_changed |= orders  # with the next change
             self._positions_changed |= positions
 
@@ -262,9 +281,8 @@ class RememberingSandboxClient(SandboxExecutionClient):
 
     def _add_instrument(self, instrument_id: InstrumentId, change: Change) -> None:
         instrument = self._cache.instrument(instrument_id)
-        if instrument is not None and self._instruments_written.get(instrument_id) is not instrument:
+        if instrument is not None and self._instruments_written.get(instrument_id.value) is not instrument:
             change.instruments[instrument_id.value] = instrument_record(instrument)
-            self._instruments_written[instrument_id] = instrument
 
     # -- what Nautilus asks when it reconciles ------------------------------------------------------
 

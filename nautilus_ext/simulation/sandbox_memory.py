@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 APPLICATION_ID = 0x4E584D59  # in the header of the file: a database of another program is told apart
-WRITE_AHEAD_PAGES_MAX = 256
+_MACHINE_CODES = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
 _PRIMARY_CODE = 0xFF  # SQLite adds the kind of a code above it
 
 _TABLES = """
@@ -187,14 +193,14 @@ def _opened(path: Path, owner: Owner) -> tuple[sqlite3.Connection, Remembered]:
         raise MachineError(f"{path} cannot be opened ({error}): {cure}") from error
     try:
         return database, _read(database, owner)
-    except sqlite3.OperationalError as error:
-        database.close()
-        if error.sqlite_errorcode & _PRIMARY_CODE == sqlite3.SQLITE_BUSY:
-            taken = f"{path} is in use: a node of {owner.trader_id} trades {owner.venue} on paper already"
-            raise BookTaken(f"{taken}; stop it, or run under another trader_id or --book") from error
-        raise MachineError(f"{path} cannot be written ({error}): {cure}") from error
     except sqlite3.DatabaseError as error:
         database.close()
+        code = error.sqlite_errorcode & _PRIMARY_CODE
+        if code == sqlite3.SQLITE_BUSY:
+            taken = f"{path} is in use: a node of {owner.trader_id} trades {owner.venue} on paper already"
+            raise BookTaken(f"{taken}; stop it, or run under another trader_id or --book") from error
+        if code in _MACHINE_CODES:
+            raise MachineError(f"{path} cannot be used ({error}): {cure}") from error
         raise _Unusable(f"is damaged ({error})") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         database.close()
@@ -218,21 +224,16 @@ def _read(database: sqlite3.Connection, owner: Owner) -> Remembered:
     elif found != APPLICATION_ID:
         raise _Unusable("belongs to another program")
     database.execute("COMMIT")
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute(
-        "PRAGMA synchronous = NORMAL"
-    )  # the end of the process loses nothing; a power cut, the last moment
-    database.execute(f"PRAGMA wal_autocheckpoint = {WRITE_AHEAD_PAGES_MAX}")
     _verify(database, owner)
-    return Remembered(
+    remembered = Remembered(
         balances=dict(_rows(database, "balances")),
         instruments=dict(_rows(database, "instruments")),
         orders=[msgspec.json.decode(record, type=OrderRecord) for _, record in _rows(database, "orders")],
         positions=[msgspec.json.decode(record, type=PositionRecord) for _, record in _rows(database, "positions")],
     )
     database.execute("PRAGMA journal_mode = WAL")  # only now: what is not ours stays as it is
-    database.execute("PRAGMA synchronous = NORMAL")  # the end of the process loses nothing; a power cut, the last moment
-    database.execute(f"PRAGMA wal_autocheckpoint = {WRITE_AHEAD_PAGES_MAX}")
+    # The end of the process loses nothing then; a power cut, the last moments.
+    database.execute("PRAGMA synchronous = NORMAL")
     return remembered
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
 from nautilus_trader.model.enums import LiquiditySide, OrderSide, OrderStatus, PositionSide
 from nautilus_trader.model.events import (
     OrderAccepted,

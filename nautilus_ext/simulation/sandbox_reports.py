@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
 from nautilus_trader.execution.reports import OrderStatusReport, PositionStatusReport
 from nautilus_trader.model.enums import OmsType, PositionSide, TrailingOffsetType, TriggerType
 from nautilus_trader.model.objects import Quantity

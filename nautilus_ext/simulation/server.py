@@ -116,6 +116,9 @@ class Server:
     def _break(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """End as if killed, before anybody is told what may not be in the ledger."""
         error = context.get("exception")
+        if isinstance(error, OSError) and "transport" in context:
+            self._log.line(f"a connection failed: {error}")
+            return
         if error is not None and not isinstance(error, LedgerError):
             traceback.print_exception(error)
         self._log.line(f"cannot go on: {error or context['message']}")

@@ -42,11 +42,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults
 # -- requests ---------------------------------------------------------------------------------------
 
 
-class Request(Message, kw_only=True):
+class Request(Message, frozen=True, kw_only=True):
     request: int
 
 
-class Hello(Request, kw_only=True):
+class Hello(Request, frozen=True, kw_only=True):
     """First on a connection. With terms it trades; no other `session` may trade for that account meanwhile."""
 
     protocol: int = PROTOCOL
@@ -57,36 +57,36 @@ class Hello(Request, kw_only=True):
     world: str | None = None  # digest of the world that the client expects; None takes any
 
 
-class Bye(Request, kw_only=True):
+class Bye(Request, frozen=True, kw_only=True):
     """The client leaves for good: without any client left the server ends."""
 
 
-class ListInstruments(Request, kw_only=True):
+class ListInstruments(Request, frozen=True, kw_only=True):
     venue: str | None = None
 
 
-class Subscribe(Request, kw_only=True):
+class Subscribe(Request, frozen=True, kw_only=True):
     """Answered before the first datum. A book begins with a snapshot, quotes and status with what they are now."""
 
     channel: Channel
     instrument_id: str
 
 
-class Unsubscribe(Request, kw_only=True):
+class Unsubscribe(Request, frozen=True, kw_only=True):
     channel: Channel
     instrument_id: str
 
 
-class GetBook(Request, kw_only=True):
+class GetBook(Request, frozen=True, kw_only=True):
     instrument_id: str
     depth: int = 0  # levels per side; 0 gives all
 
 
-class Place(Request, kw_only=True):
+class Place(Request, frozen=True, kw_only=True):
     orders: tuple[NewOrder, ...]  # a list is taken whole or refused whole
 
 
-class Modify(Request, kw_only=True):
+class Modify(Request, frozen=True, kw_only=True):
     """By venue order id, or without one by client order id. What is None stays as it is."""
 
     client_order_id: str
@@ -96,23 +96,23 @@ class Modify(Request, kw_only=True):
     trigger_price: str | None = None
 
 
-class Cancel(Request, kw_only=True):
+class Cancel(Request, frozen=True, kw_only=True):
     client_order_id: str
     venue_order_id: str | None = None
 
 
-class CancelMany(Request, kw_only=True):
+class CancelMany(Request, frozen=True, kw_only=True):
     """Each is carried out or refused on its own: the answer has one refusal code, or "", per order."""
 
     client_order_ids: tuple[str, ...]
 
 
-class CancelAll(Request, kw_only=True):
+class CancelAll(Request, frozen=True, kw_only=True):
     instrument_id: str | None = None
     side: Side | None = None
 
 
-class GetOrders(Request, kw_only=True):
+class GetOrders(Request, frozen=True, kw_only=True):
     """The account's orders, oldest first: by one id, or by filters. `after`: last venue order id of the page before."""
 
     client_order_id: str | None = None
@@ -124,7 +124,7 @@ class GetOrders(Request, kw_only=True):
     after: str | None = None
 
 
-class GetFills(Request, kw_only=True):
+class GetFills(Request, frozen=True, kw_only=True):
     venue_order_id: str | None = None
     client_order_id: str | None = None
     instrument_id: str | None = None
@@ -133,17 +133,17 @@ class GetFills(Request, kw_only=True):
     after: str | None = None  # last trade id of the page before
 
 
-class GetAccount(Request, kw_only=True):
+class GetAccount(Request, frozen=True, kw_only=True):
     """Balances, margins and positions."""
 
 
-class Resume(Request, kw_only=True):
+class Resume(Request, frozen=True, kw_only=True):
     """Send again what came after this stream number."""
 
     after: int
 
 
-class Control(Request, kw_only=True):
+class Control(Request, frozen=True, kw_only=True):
     """For tests and demonstrations: what an exchange's own staff could do."""
 
     venue: str
@@ -155,11 +155,11 @@ class Control(Request, kw_only=True):
 # -- answers ----------------------------------------------------------------------------------------
 
 
-class Answer(Message, kw_only=True):
+class Answer(Message, frozen=True, kw_only=True):
     request: int
 
 
-class Welcome(Answer, kw_only=True):
+class Welcome(Answer, frozen=True, kw_only=True):
     """`seq`: the stream's last number at this moment. `run`: how often this server's ledger was opened."""
 
     exchange: str
@@ -168,14 +168,14 @@ class Welcome(Answer, kw_only=True):
     world: str = ""
 
 
-class Done(Answer, kw_only=True):
+class Done(Answer, frozen=True, kw_only=True):
     """Carried out; `refused` has one code per order of a CancelMany, `faults` answers a Control."""
 
     refused: tuple[str, ...] = ()
     faults: dict[str, int] = {}  # how often each kind happened at the venue since this server started
 
 
-class Refused(Answer, kw_only=True):
+class Refused(Answer, frozen=True, kw_only=True):
     """Not carried out; nothing has changed because of it."""
 
     code: str
@@ -183,15 +183,15 @@ class Refused(Answer, kw_only=True):
     retry_after_ms: int = 0  # RATE_LIMITED only
 
 
-class Instruments(Answer, kw_only=True):
+class Instruments(Answer, frozen=True, kw_only=True):
     listings: tuple[Listing, ...]
 
 
-class BookSnapshot(Answer, kw_only=True):
+class BookSnapshot(Answer, frozen=True, kw_only=True):
     book: BookLevels
 
 
-class Orders(Answer, kw_only=True):
+class Orders(Answer, frozen=True, kw_only=True):
     """`seq`: the stream's last number that is contained in it."""
 
     orders: tuple[OrderState, ...]
@@ -199,13 +199,13 @@ class Orders(Answer, kw_only=True):
     more: bool = False
 
 
-class Fills(Answer, kw_only=True):
+class Fills(Answer, frozen=True, kw_only=True):
     fills: tuple[Fill, ...]
     seq: int
     more: bool = False
 
 
-class Account(Answer, kw_only=True):
+class Account(Answer, frozen=True, kw_only=True):
     state: AccountState
     positions: tuple[PositionState, ...]
     seq: int
@@ -214,21 +214,21 @@ class Account(Answer, kw_only=True):
 # -- unasked ----------------------------------------------------------------------------------------
 
 
-class StreamItem(Message, kw_only=True):
+class StreamItem(Message, frozen=True, kw_only=True):
     """What happened to the account, number by number."""
 
     seq: int
     event: Event
 
 
-class Heartbeat(Message, kw_only=True):
+class Heartbeat(Message, frozen=True, kw_only=True):
     """Once a second. On a trading connection `seq` shows whether the last item got lost."""
 
     ts_ns: int
     seq: int = 0
 
 
-class QuoteMessage(Message, kw_only=True):
+class QuoteMessage(Message, frozen=True, kw_only=True):
     """Best bid and ask, in ticks and lots; 0 lots: that side is empty."""
 
     instrument_id: str
@@ -239,7 +239,7 @@ class QuoteMessage(Message, kw_only=True):
     ts_ns: int
 
 
-class TradeMessage(Message, kw_only=True):
+class TradeMessage(Message, frozen=True, kw_only=True):
     instrument_id: str
     trade_id: str
     price_ticks: int
@@ -258,13 +258,13 @@ class BookLevels(msgspec.Struct, frozen=True, kw_only=True):
     ts_ns: int
 
 
-class BookSnapshotMessage(Message, kw_only=True):
+class BookSnapshotMessage(Message, frozen=True, kw_only=True):
     """The first datum of a book's subscription."""
 
     book: BookLevels
 
 
-class BookChange(Message, kw_only=True):
+class BookChange(Message, frozen=True, kw_only=True):
     """Levels as (ticks, lots) that are now so; 0 lots: gone. `number` counts without gap per instrument."""
 
     instrument_id: str
@@ -274,7 +274,7 @@ class BookChange(Message, kw_only=True):
     ts_ns: int
 
 
-class StatusMessage(Message, kw_only=True):
+class StatusMessage(Message, frozen=True, kw_only=True):
     instrument_id: str
     status: Literal["TRADING", "HALT"]
     ts_ns: int

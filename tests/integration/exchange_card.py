@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from exchange_node import LINEAR, QUANTITY
+from exchange_cards_stage import LINEAR, QUANTITY
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.test_kit.strategies.tester_exec import ExecTester, ExecTesterConfig
 from nautilus_trader.trading.strategy import Strategy
@@ -13,7 +13,7 @@ from nautilus_trader.trading.strategy import Strategy
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from exchange_node import Stage
+    from exchange_cards_stage import Stage
 
 NO_LIMITS = {"enable_limit_buys": False, "enable_limit_sells": False}
 ONLY_BUYS = {"enable_limit_sells": False}
@@ -43,7 +43,8 @@ class Card:
     case: str = ""  # tells apart several plays of one card
     client: dict[str, Any] = field(default_factory=dict)  # config of the execution client
     late_s: float = 0.0  # how long the exchange may still send what belongs to the past
-    log: tuple[str, ...] = ()  # what the warnings and errors say that belong to it; no others may come
+    log: tuple[str, ...] = ()  # what its warnings and errors say: each of these comes, and no others
+    maybe: tuple[str, ...] = ()  # and these may come
 
     @property
     def test_id(self) -> str:
@@ -65,8 +66,10 @@ class DataCard:
     says: str
     play: Callable[[Stage, Any], Awaitable[None]]
     tester: dict[str, Any]  # config of the DataTester
+    client: dict[str, Any] = field(default_factory=dict)
     actors: int = 1  # testers with this config
     log: tuple[str, ...] = ()
+    maybe: tuple[str, ...] = ()
 
     @property
     def account(self) -> str:
@@ -83,6 +86,9 @@ class ByHand(Strategy):
 
     def on_start(self) -> None:
         self.subscribe_quote_ticks(InstrumentId.from_str(LINEAR))
+
+    def on_stop(self) -> None:
+        """Leave everything as it is."""
 
 
 def tester(**config: Any) -> ExecTester:

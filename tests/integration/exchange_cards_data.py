@@ -8,14 +8,14 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from exchange_card import DataCard
-from exchange_node import INVERSE, LINEAR, SPOT
+from exchange_cards_stage import INVERSE, LINEAR, SPOT
 from nautilus_trader.model.data import BarType, OrderBookDeltas
 from nautilus_trader.model.enums import AggressorSide, BookAction, MarketStatusAction
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.test_kit.strategies.tester_data import DataTester, DataTesterConfig
 
 if TYPE_CHECKING:
-    from exchange_node import Stage
+    from exchange_cards_stage import Stage
 
 PIT = InstrumentId.from_str(LINEAR)
 ENOUGH = 5
@@ -154,7 +154,7 @@ async def snapshot_comes(stage: Stage, tester: Recording) -> None:
 async def local_book_is_the_exchange_s(stage: Stage, tester: Recording) -> None:
     """Built from the deltas alone; once the market stands still it is what the exchange has, level by level."""
     await got(stage, tester, "deltas", ENOUGH)
-    stage.hand.control("pause")
+    stage.staff.control("pause")
     wanted = stage.levels()
     book = tester.book()
 
@@ -168,7 +168,7 @@ async def local_book_is_the_exchange_s(stage: Stage, tester: Recording) -> None:
     bids, asks = levels()
     assert bids == sorted(bids, reverse=True)
     assert asks == sorted(asks)
-    stage.hand.control("play")
+    stage.staff.control("play")
 
 
 # -- quotes and trades ------------------------------------------------------------------------------
@@ -202,10 +202,10 @@ async def history_is_answered_empty(stage: Stage, tester: Recording) -> None:
 async def status_follows_the_halt(stage: Stage, tester: Recording) -> None:
     (now, *_) = await got(stage, tester, "status")
     assert now.action == MarketStatusAction.TRADING
-    stage.hand.control("halt")
+    stage.staff.control("halt")
     statuses = await got(stage, tester, "status", 2)
     assert statuses[1].action == MarketStatusAction.HALT
-    stage.hand.control("open")
+    stage.staff.control("open")
     statuses = await got(stage, tester, "status", 3)
     assert [each.action for each in statuses[2:]] == [MarketStatusAction.TRADING]
 

@@ -14,11 +14,12 @@ from exchange_card import (
     ONLY_SELLS,
     OPENED,
     QUANTITY,
+    RECONCILED,
     RESTING,
     UPDATED,
     Card,
 )
-from exchange_node import BALANCES, LINEAR, VENUE
+from exchange_cards_stage import BALANCES, LINEAR, VENUE
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.execution.messages import CancelOrder
 from nautilus_trader.model.currencies import USDT
@@ -26,7 +27,7 @@ from nautilus_trader.model.enums import OrderSide, OrderType, PositionSide, Time
 from nautilus_trader.model.identifiers import InstrumentId, Venue
 
 if TYPE_CHECKING:
-    from exchange_node import Stage
+    from exchange_cards_stage import Stage
     from nautilus_trader.model.orders import Order
 
 TICK = Decimal("0.1")
@@ -56,7 +57,7 @@ async def position_is_opened(stage: Stage, tif: TimeInForce = TimeInForce.GTC) -
     assert position.side == (PositionSide.LONG if buying else PositionSide.SHORT), position
     assert position.quantity.as_decimal() == QUANTITY == order.filled_qty.as_decimal(), position
     touch = quote.ask_price if buying else quote.bid_price
-    assert Decimal(str(order.avg_px)) == touch.as_decimal(), (order.avg_px, quote)
+    assert order.last_event.last_px == touch, (order, quote)
     assert order.time_in_force == tif, order
     fee = order.last_event.commission.as_decimal()
     assert fee > 0, order.last_event
@@ -81,7 +82,7 @@ async def quote_amount_is_spent(stage: Stage) -> None:
     assert order.init_event.quote_quantity, order
     assert order.init_event.quantity.as_decimal() == QUOTE_AMOUNT, order
     lot = stage.cache.instrument(order.instrument_id).size_increment.as_decimal()
-    price = Decimal(str(order.avg_px))
+    price = order.last_event.last_px.as_decimal()
     assert QUOTE_AMOUNT - lot * price < order.filled_qty.as_decimal() * price <= QUOTE_AMOUNT, order
 
 
@@ -194,7 +195,7 @@ async def aggressive_limit_is_filled(stage: Stage, tif: TimeInForce) -> None:
     ask = stage.quote().ask_price.as_decimal()
     await stage.submit("limit", OrderSide.BUY, price=ask + 10 * TICK, time_in_force=tif)
     (order,) = await stage.statuses("FILLED")
-    assert Decimal(str(order.avg_px)) == ask, order
+    assert order.last_event.last_px.as_decimal() == ask, order
     (position,) = stage.cache.positions_open(venue=Venue(VENUE))
     assert position.signed_decimal_qty() == QUANTITY, position
 
@@ -287,7 +288,7 @@ CONDITIONAL = (
         "TC-E20",
         "a stop-market buy waits above the ask, also over a restart",
         trigger_waits_over_a_restart,
-        (("Initialized", "Accepted"),),
+        (RECONCILED,),
         conditional("buys", OrderType.STOP_MARKET, **KEPT),
     ),
     conditional_card(21, "a stop-market sell waits below the bid", "sells", OrderType.STOP_MARKET),
@@ -364,7 +365,7 @@ MODIFICATION = (
         "TC-E35",
         "a stop is replaced, and only the new one is left",
         stop_is_replaced,
-        (("Initialized", "Accepted"),),
+        ((*RECONCILED, "Canceled"), RECONCILED),
         STOP_BUYS | KEPT | {"cancel_replace_stop_orders_to_maintain_offset": True},
     ),
 )
@@ -374,10 +375,10 @@ MODIFICATION = (
 
 
 async def stop_cancels(stage: Stage) -> None:
-    before = await stage.statuses(*["ACCEPTED"] * stage.expected_orders)
+    before = await stage.statuses(*["ACCEPTED"] * len(stage.card.events))
     ids = [order.venue_order_id for order in before]
     stage.stop_strategy()
-    after = await stage.statuses(*["CANCELED"] * stage.expected_orders)
+    after = await stage.statuses(*["CANCELED"] * len(stage.card.events))
     assert [order.last_event.venue_order_id for order in after] == ids
     assert stage.cache.orders_open(venue=Venue(VENUE)) == []
 
@@ -399,7 +400,7 @@ async def canceled_twice(stage: Stage) -> None:
             ts_init=order.ts_last,
         )
     )
-    await stage.exchange_was_asked("Cancel")
+    await stage.answered()
     assert [type(event).__name__ for event in stage.published] == []
 
 

@@ -20,7 +20,7 @@ from exchange_card import (
     Card,
 )
 from exchange_cards_orders import TICK, check_resting, opening, position_is_opened, stop_cancels
-from exchange_node import LINEAR, VENUE, status_of
+from exchange_cards_stage import LINEAR, VENUE, status_of
 from nautilus_trader.model.enums import OrderSide, OrderType, TimeInForce, TrailingOffsetType
 from nautilus_trader.model.events import OrderRejected
 from nautilus_trader.model.identifiers import InstrumentId, Venue
@@ -30,7 +30,7 @@ from nautilus_ext.simulation.faults import Faults, Scripted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exchange_node import Stage
+    from exchange_cards_stage import Stage
     from nautilus_trader.model.orders import Order
 
 KEPT = {"cancel_orders_on_stop": False, "close_positions_on_stop": False}
@@ -44,7 +44,7 @@ BRACKET = {"enable_brackets": True, "bracket_offset_ticks": LEG_TICKS}
 
 async def bracket_rests(stage: Stage) -> tuple[Order, Order, Order]:
     """The legs are at the exchange too, and wait there."""
-    entry, stop, target = await stage.bracket("ACCEPTED")
+    entry, stop, target = await stage.statuses("ACCEPTED", "ACCEPTED", "ACCEPTED")
     outwards = TICK if entry.side == OrderSide.BUY else -TICK
     at = entry.price.as_decimal()
     assert entry.quantity == stop.quantity == target.quantity
@@ -125,7 +125,7 @@ async def tip_is_visible(stage: Stage) -> None:
     """The book that everyone sees has the displayed part at that price, and nothing more."""
     (order,) = await stage.statuses("ACCEPTED")
     ticks = int(order.price.as_decimal() / TICK)
-    lots = dict(stage.hand.book(LINEAR).bids)[ticks]
+    lots = dict(stage.staff.book(LINEAR).bids)[ticks]
     assert lots * LOT == ICEBERG["order_display_qty"]
     assert order.quantity.as_decimal() == ICEBERG["order_qty"]
 
@@ -222,7 +222,7 @@ def submit_fails(fault: str) -> Callable:
 
     async def play(stage: Stage) -> None:
         await stage.quoted()
-        stage.hand.set_faults(script(("Place", fault)))
+        stage.staff.set_faults(script(("Place", fault)))
         await submit_resting(stage)
         (order,) = stage.orders
         if fault == "drop_before":
@@ -230,8 +230,8 @@ def submit_fails(fault: str) -> Callable:
             check_evidence(stage, order)
         else:
             await stage.statuses("ACCEPTED")
-            await stage.ask_again()
-        assert stage.hand.faults_seen().get(fault) == 1
+            await stage.found_out()
+        assert stage.staff.faults_seen() == {fault: 1}
 
     return play
 
@@ -246,11 +246,11 @@ def check_evidence(stage: Stage, order: Order) -> None:
 def cancel_fails(fault: str) -> Callable:
     async def play(stage: Stage) -> None:
         (order,) = await stage.statuses("ACCEPTED")
-        stage.hand.set_faults(script(("Cancel", fault)))
+        stage.staff.set_faults(script(("Cancel", fault)))
         stage.strategy.cancel_order(order)
         await stage.statuses("CANCELED")
-        await stage.ask_again()
-        assert stage.hand.faults_seen().get(fault) == 1
+        await stage.found_out()
+        assert stage.staff.faults_seen() == {fault: 1}
 
     return play
 
@@ -260,12 +260,12 @@ def modify_fails(fault: str) -> Callable:
         (order,) = await stage.statuses("ACCEPTED")
         before = order.price
         price = order.price - TICK
-        stage.hand.set_faults(script(("Modify", fault)))
+        stage.staff.set_faults(script(("Modify", fault)))
         stage.strategy.modify_order(order, price=stage.cache.instrument(order.instrument_id).make_price(price))
         await stage.until(lambda: status_of(order) == "ACCEPTED", "it is pending no more")
         assert (order.price == before) == (fault == "drop_before"), order
-        await stage.ask_again()
-        assert stage.hand.faults_seen().get(fault) == 1
+        await stage.found_out()
+        assert stage.staff.faults_seen() == {fault: 1}
 
     return play
 
@@ -275,15 +275,15 @@ def list_fails(fault: str) -> Callable:
 
     async def play(stage: Stage) -> None:
         await stage.quoted()
-        stage.hand.set_faults(script(("Place", fault)))
+        stage.staff.set_faults(script(("Place", fault)))
         await stage.submit_bracket()
         if fault == "drop_before":
             for order in await stage.statuses(*["REJECTED"] * 3):
                 check_evidence(stage, order)
         else:
             await stage.statuses(*["ACCEPTED"] * 3)
-            await stage.ask_again()
-        assert stage.hand.faults_seen().get(fault) == 1
+            await stage.found_out()
+        assert stage.staff.faults_seen() == {fault: 1}
 
     return play
 
@@ -291,11 +291,11 @@ def list_fails(fault: str) -> Callable:
 def batch_cancel_fails(fault: str) -> Callable:
     async def play(stage: Stage) -> None:
         orders = await stage.statuses("ACCEPTED", "ACCEPTED")
-        stage.hand.set_faults(script(("CancelMany", fault)))
+        stage.staff.set_faults(script(("CancelMany", fault)))
         stage.strategy.cancel_orders(orders)
         await stage.statuses("CANCELED", "CANCELED")
-        await stage.ask_again()
-        assert stage.hand.faults_seen().get(fault) == 1
+        await stage.found_out()
+        assert stage.staff.faults_seen() == {fault: 1}
 
     return play
 
@@ -326,7 +326,8 @@ def unknown(number: int, fault: str, play: Callable, *events: tuple[str, ...], *
     late_s = LATE_MS / 1_000 if fault == "late_answer" else 0.0
     case = f"{more.pop('of', '')}{fault}"
     lost = ("connection lost",)
-    return Card(f"TC-E{number}", says, play, events, case=case, client=QUICK, late_s=late_s, log=lost, **more)
+    sure = {"log": lost} if fault.startswith("drop") else {"maybe": lost}
+    return Card(f"TC-E{number}", says, play, events, case=case, client=QUICK, late_s=late_s, **(sure | more))
 
 
 AMBIGUOUS = (
@@ -368,12 +369,12 @@ async def flow_ends(stage: Stage) -> None:
     """The market goes on, and nothing of it arrives any more."""
     await stage.statuses("ACCEPTED")
     instrument = InstrumentId.from_str(LINEAR)
-    stage.hand.control("play")
+    stage.staff.control("play")
     await stage.until(lambda: stage.cache.quote_tick_count(instrument) > 5, "quotes flow")
     await stage.until(lambda: stage.cache.trade_tick_count(instrument) > 0, "trades flow")
     stage.stop_strategy()
     await stage.flow_stops(lambda: (stage.cache.quote_tick_count(instrument), stage.cache.trade_tick_count(instrument)))
-    stage.hand.control("pause")
+    stage.staff.control("pause")
 
 
 async def open_orders_are_found(stage: Stage) -> None:

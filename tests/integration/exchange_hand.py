@@ -1,108 +1,220 @@
-"""A hand at the exchange that is not a Nautilus client: it pauses the market, moves prices, and sets faults.
-
-Plain blocking sockets: each call returns when the exchange has done it.
-"""
+"""The strategy of the test node: it does what it is told and remembers what it hears."""
 
 from __future__ import annotations
 
-import socket
-import time
+from datetime import timedelta
 from decimal import Decimal
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import msgspec
+from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.execution import messages
+from nautilus_trader.model.enums import ContingencyType, OrderSide, OrderStatus, OrderType, TimeInForce, TriggerType
+from nautilus_trader.model.identifiers import ClientId, ClientOrderId, InstrumentId, StrategyId, VenueOrderId
+from nautilus_trader.model.objects import Price, Quantity
+from nautilus_trader.model.orders import LimitOrder
+from nautilus_trader.trading.config import StrategyConfig
+from nautilus_trader.trading.strategy import Strategy
 
-from nautilus_ext.simulation import wire
-from nautilus_ext.simulation.exchange.orders import AccountTerms, NewOrder
-
-if TYPE_CHECKING:
-    from nautilus_ext.simulation.faults import Faults
-
-ANSWER_TIMEOUT_S = 5.0
-CHUNK_BYTES = 65_536
-PATIENCE_S = 5.0
-ENDLESS = {"USDT": Decimal(10_000_000), "BTC": Decimal(1_000)}
+PERP = "BTCUSDT-PERP.SIM2"
 
 
-class RawClient:
-    """One connection, one request at a time. What comes unasked is dropped."""
+class Hand(Strategy):
+    def __init__(self) -> None:
+        super().__init__(StrategyConfig(order_id_tag="001", manage_contingent_orders=False))
+        self.heard: list[Any] = []
+        self.data: list[Any] = []
+        self.started = False
 
-    def __init__(self, address: tuple[str, int], *, session: str, **hello: Any) -> None:
-        self._socket = socket.create_connection(address, ANSWER_TIMEOUT_S)
-        self._framer = wire.server_framer()
-        self._numbers = count(1)
-        self.welcome = self.ask(wire.Hello, session=session, **hello)
-        assert isinstance(self.welcome, wire.Welcome), self.welcome
+    def listen(self, node: Any) -> None:
+        node.kernel.msgbus.subscribe("events.order.*", self.heard.append)
+        node.kernel.msgbus.subscribe("events.account.*", self.heard.append)
 
-    def ask(self, request: type[wire.Request], **fields: Any) -> Any:
-        number = next(self._numbers)
-        self._socket.sendall(wire.frame(request(request=number, **fields)))
-        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
-        while time.monotonic() < deadline_s:
-            data = self._socket.recv(CHUNK_BYTES)
-            assert data, f"the exchange closed the connection instead of answering {request.__name__}"
-            for message in self._framer.feed(data):
-                if isinstance(message, wire.Answer) and message.request == number:
-                    return message
-        raise TimeoutError(f"no answer to {request.__name__} within {ANSWER_TIMEOUT_S} s")
+    def on_start(self) -> None:
+        self.started = True
 
-    def done(self, request: type[wire.Request], **fields: Any) -> Any:
-        answer = self.ask(request, **fields)
-        assert isinstance(answer, wire.Done), answer
-        return answer
+    def on_data_seen(self, data: Any) -> None:
+        self.data.append(data)
 
-    def close(self, *, bye: bool = False) -> None:
-        if bye:
-            self.done(wire.Bye)
-        self._socket.close()
+    on_quote_tick = on_trade_tick = on_order_book_deltas = on_order_book_depth = on_data_seen
+    on_instrument = on_instrument_status = on_historical_data = on_data_seen
 
+    # orders
 
-class Hand:
-    """Somebody with an account of his own at one venue, and the keys to the machine room."""
-
-    def __init__(self, address: tuple[str, int], venue: str, account: str = "HAND") -> None:
-        self.venue = venue
-        terms = AccountTerms(account=account, kind="MARGIN", starting_balances=ENDLESS, leverage=Decimal(10))
-        self.client = RawClient(address, session=f"{account}-{time.time_ns()}", venue=venue, terms=terms)
-
-    def close(self) -> None:
-        self.client.done(wire.CancelAll)
-        self.client.close()
-
-    # -- the market -----------------------------------------------------------------------------------
-
-    def control(self, action: str, **fields: Any) -> wire.Done:
-        return self.client.done(wire.Control, venue=self.venue, action=action, **fields)
-
-    def set_faults(self, faults: Faults) -> None:
-        self.control("faults", faults=msgspec.json.encode(faults))
-
-    def faults_seen(self) -> dict[str, int]:
-        return self.control("faults").faults
-
-    def touch(self, instrument_id: str) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Best bid and best ask as (ticks, lots)."""
-        book = self.book(instrument_id, depth=1)
-        return book.bids[0], book.asks[0]
-
-    def book(self, instrument_id: str, depth: int = 0) -> wire.BookLevels:
-        return self.client.ask(wire.GetBook, instrument_id=instrument_id, depth=depth).book
-
-    # -- orders ---------------------------------------------------------------------------------------
-
-    def place(self, instrument_id: str, side: str, quantity: Decimal, price: Decimal | None = None, **more: Any) -> str:
-        name = f"HAND-{time.time_ns()}"
-        order = {
-            "client_order_id": name,
-            "instrument_id": instrument_id,
-            "side": side,
-            "type": "MARKET" if price is None else "LIMIT",
-            "quantity": quantity,
-            "price": price,
+    def make(self, kind: str, side: str, quantity: str, instrument: str = PERP, **more: Any) -> Any:
+        given = {
+            name: (Price if name in {"price", "trigger_price"} else Quantity).from_str(more.pop(name))
+            for name in ("price", "trigger_price", "display_qty")
+            if name in more
         }
-        self.client.done(wire.Place, orders=(msgspec.convert(order | more, NewOrder),))
-        return name
+        if "trailing_offset" in more:
+            given["trailing_offset"] = Decimal(more.pop("trailing_offset"))
+        if "time_in_force" in more:
+            given["time_in_force"] = TimeInForce[more.pop("time_in_force")]
+        if "trigger_type" in more:
+            given["trigger_type"] = TriggerType[more.pop("trigger_type")]
+        if "expire_s" in more:
+            given["expire_time"] = self.clock.utc_now() + timedelta(seconds=more.pop("expire_s"))
+        make = getattr(self.order_factory, kind)
+        where = InstrumentId.from_str(instrument)
+        return make(where, OrderSide[side], Quantity.from_str(quantity), **given, **more)
 
-    def cancel_all(self) -> None:
-        self.client.done(wire.CancelAll)
+    def send(self, *args: Any, client: str | None = None, **more: Any) -> str:
+        order = self.make(*args, **more)
+        self.submit_order(order, client_id=None if client is None else ClientId(client))
+        return order.client_order_id.value
+
+    def send_list(self, *orders: Any) -> list[str]:
+        self.submit_order_list(self.order_factory.create_list(list(orders)))
+        return [each.client_order_id.value for each in orders]
+
+    def send_bracket(self, side: str, quantity: str, contingency: str = "OUO", **prices: str) -> list[str]:
+        given = {name: Price.from_str(text) for name, text in prices.items()}
+        orders = self.order_factory.bracket(
+            InstrumentId.from_str(PERP),
+            OrderSide[side],
+            Quantity.from_str(quantity),
+            contingency_type=ContingencyType[contingency],
+            tp_post_only=False,
+            entry_order_type=OrderType.LIMIT if "entry_price" in given else OrderType.MARKET,
+            **given,
+        )
+        self.submit_order_list(orders)
+        return [each.client_order_id.value for each in orders.orders]
+
+    def order(self, client_order_id: str) -> Any:
+        return self.cache.order(ClientOrderId(client_order_id))
+
+    def change(self, client_order_id: str, **more: str) -> None:
+        kinds = {"quantity": Quantity, "price": Price, "trigger_price": Price}
+        fields = {name: kinds[name].from_str(text) for name, text in more.items()}
+        self.modify_order(self.order(client_order_id), **fields)
+
+    def end(self, client_order_id: str) -> None:
+        self.cancel_order(self.order(client_order_id))
+
+    def end_some(self, *client_order_ids: str) -> None:
+        self.cancel_orders([self.order(each) for each in client_order_ids])
+
+    def end_all(self, instrument: str = PERP, side: str = "NO_ORDER_SIDE") -> None:
+        self.cancel_all_orders(InstrumentId.from_str(instrument), OrderSide[side])
+
+    def ask(self, client_order_id: str) -> None:
+        self.query_order(self.order(client_order_id))
+
+    # past the strategy
+
+    def late_cancel(self, client: Any, client_order_id: str) -> None:
+        """The strategy itself would not cancel what is closed."""
+        order = self.order(client_order_id)
+        client.cancel_order(
+            messages.CancelOrder(
+                self.trader_id, order.strategy_id, order.instrument_id, order.client_order_id, None, UUID4(), 0
+            )
+        )
+
+    async def send_as(self, strategy: str, client: Any, like: str, client_order_id: str) -> None:
+        """An order of another strategy."""
+        pattern = self.order(like)
+        order = LimitOrder(
+            self.trader_id,
+            StrategyId(strategy),
+            pattern.instrument_id,
+            ClientOrderId(client_order_id),
+            pattern.side,
+            pattern.quantity,
+            pattern.price,
+            UUID4(),
+            0,
+        )
+        self.cache.add_order(order)
+        await client._submit((order,))
+
+    async def report(self, client: Any, client_order_id: str | None = None, venue_order_id: str | None = None) -> Any:
+        command = messages.GenerateOrderStatusReport(
+            None,
+            None if client_order_id is None else ClientOrderId(client_order_id),
+            None if venue_order_id is None else VenueOrderId(venue_order_id),
+            UUID4(),
+            0,
+        )
+        found = await client.generate_order_status_report(command)
+        return None if found is None else _plain(found)
+
+    async def order_reports(self, client: Any, *, open_only: bool) -> list[dict[str, Any]]:
+        command = messages.GenerateOrderStatusReports(None, None, None, open_only, UUID4(), 0)
+        return [_plain(each) for each in await client.generate_order_status_reports(command)]
+
+    async def fill_reports(self, client: Any, start: Any = None) -> list[dict[str, Any]]:
+        command = messages.GenerateFillReports(None, None, start, None, UUID4(), 0)
+        return [each.to_dict() for each in await client.generate_fill_reports(command)]
+
+    async def position_reports(self, client: Any, instrument: str) -> list[str]:
+        command = messages.GeneratePositionStatusReports(InstrumentId.from_str(instrument), None, None, UUID4(), 0)
+        reports = await client.generate_position_status_reports(command)
+        return [str(each.signed_decimal_qty) for each in reports]
+
+    def book(self, instrument: str) -> list[list[str]]:
+        book = self.cache.order_book(InstrumentId.from_str(instrument))
+        return [[str(level.price) for level in side] for side in (book.bids(), book.asks())]
+
+    # what is known
+
+    def events(self, client_order_id: str) -> list[str]:
+        return [
+            type(each).__name__
+            for each in self.heard
+            if getattr(each, "client_order_id", None) == ClientOrderId(client_order_id)
+        ]
+
+    def reasons(self, client_order_id: str) -> list[str]:
+        own = ClientOrderId(client_order_id)
+        mine = [each for each in self.heard if getattr(each, "client_order_id", None) == own]
+        return [each.reason for each in mine if hasattr(each, "reason")]
+
+    def orders(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": each.client_order_id.value,
+                "venue_id": each.venue_order_id and each.venue_order_id.value,
+                "status": each.status_string(),
+                "quantity": str(each.quantity),
+                "filled": str(each.filled_qty),
+                "price": str(each.price) if each.has_price else None,
+                "trades": sorted(trade.value for trade in each.trade_ids),
+                "fees": {str(money.currency): str(money.as_decimal()) for money in each.commissions()},
+                "strategy": each.strategy_id.value,
+            }
+            for each in self.cache.orders()
+        ]
+
+    def status(self, client_order_id: str) -> str:
+        return self.order(client_order_id).status_string()
+
+    def positions(self) -> dict[str, str]:
+        found: dict[str, Decimal] = {}
+        for each in self.cache.positions_open():
+            name = each.instrument_id.value
+            found[name] = found.get(name, Decimal(0)) + each.signed_decimal_qty()
+        return {name: str(amount.normalize()) for name, amount in found.items() if amount}
+
+    def balances(self) -> dict[str, dict[str, list[str]]]:
+        return {
+            each.id.value: {
+                str(currency): [str(balance.total.as_decimal()), str(balance.locked.as_decimal())]
+                for currency, balance in each.balances().items()
+            }
+            for each in self.cache.accounts()
+        }
+
+    def data_kinds(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for each in self.data:
+            found[type(each).__name__] = found.get(type(each).__name__, 0) + 1
+        return found
+
+    def id(self, text: str) -> InstrumentId:
+        return InstrumentId.from_str(text)
+
+
+def _plain(report: Any) -> dict[str, Any]:
+    return report.to_dict() | {"order_status": OrderStatus(report.order_status).name}

@@ -1,424 +1,312 @@
-"""A real trading node on the simulated exchange, one account, and what both sides say about it afterwards.
+"""A trading node on the simulated exchange that a test drives from outside, and a second client to trade against it.
 
-Everything here runs in a child process: a node that dies takes no test with it.
+The node is a process of its own: it can be killed. A test sends it Python expressions, which it evaluates on its loop
+between the engine's own work, with the names `hand` (a strategy), `client`, `cache`, `node` and `loop`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
 import time
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from exchange_hand import Hand, RawClient
-from exchange_witness import Books, cached, differences, held_orders, ledger
-from nautilus_trader.common.component import flush_logger
-from nautilus_trader.config import (
-    LiveDataEngineConfig,
-    LiveExecEngineConfig,
-    LiveRiskEngineConfig,
-    LoggingConfig,
-    TradingNodeConfig,
-)
-from nautilus_trader.live.node import TradingNode
-from nautilus_trader.model.enums import OrderSide, OrderStatus, OrderType
-from nautilus_trader.model.identifiers import InstrumentId
+import msgspec
+import psutil
 
-from nautilus_ext.simulation import launch, wire
-from nautilus_ext.simulation.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
-from nautilus_ext.simulation.data import SimulatedDataClientFactory
-from nautilus_ext.simulation.exchange.orders import AccountTerms
-from nautilus_ext.simulation.execution import SimulatedExecClientFactory
+from nautilus_ext.simulation import wire
+from nautilus_ext.simulation.exchange.orders import AccountTerms, NewOrder
 from nautilus_ext.simulation.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from exchange_card import Card, DataCard
-    from nautilus_trader.execution.messages import TradingCommand
-    from nautilus_trader.model.data import QuoteTick
-    from nautilus_trader.model.orders import Order
-    from nautilus_trader.trading.strategy import Strategy
+POLL_S = 0.01
+ANSWER_S = 30.0
+START_S = 40.0
+LINE_BYTES_MAX = 50_000_000
 
-VENUE = "PIT"
-LINEAR, SPOT, INVERSE = f"BTCUSDT-PERP.{VENUE}", f"BTCUSDT.{VENUE}", f"BTCUSD-PERP.{VENUE}"
-INTERVAL_MS = 50
-SPREAD_TICKS = 40
-BALANCES = {"USDT": Decimal(1_000_000), "BTC": Decimal(10)}
-LEVERAGE = Decimal(10)
-EXCHANGE = "cards"
-LOG_FILE = "nodes"
-
-WAIT_S = 10.0
-POLL_S = 0.002
-SETTLE_S = 3.0
-MOVES_UNSEEN = 4
-QUANTITY = Decimal("0.01")
+PERP, SPOT, INVERSE = "BTCUSDT-PERP.SIM2", "BTCUSDT.SIM1", "BTCUSD-PERP.SIM3"
+GRACEFUL = {"graceful_shutdown_on_exception": True}
 
 
-def listings() -> list[ListingConfig]:
-    return [
-        ListingConfig(instrument_id=LINEAR, kind="linear", spread_ticks=SPREAD_TICKS),
-        ListingConfig(instrument_id=SPOT, kind="spot", spread_ticks=SPREAD_TICKS),
-        ListingConfig(instrument_id=INVERSE, kind="inverse", spread_ticks=SPREAD_TICKS),
-    ]
+def exec_client(venue: str, account_type: str, *balances: str, **more: Any) -> dict[str, Any]:
+    return {
+        "path": "nautilus_ext.simulation:SimulatedExecClientConfig",
+        "factory": {"path": "nautilus_ext.simulation:SimulatedExecClientFactory"},
+        "config": {"venue": venue, "account_type": account_type, "starting_balances": list(balances), **more},
+    }
 
 
-def data_config(data_dir: Path) -> SimulatedDataClientConfig:
-    return SimulatedDataClientConfig(
-        seed=42, interval_ms=INTERVAL_MS, listings=listings(), data_dir=str(data_dir), exchange=EXCHANGE
-    )
+def node_config(folder: Path, *, exec_engine: dict[str, Any] | None = None, **market: Any) -> dict[str, Any]:
+    """Three accounts at three venues. The market stands still unless the test lets it go on."""
+    common = {"data_dir": str(folder), "answer_timeout_s": 0.5}
+    return {
+        "environment": "live",
+        "trader_id": "TEST-001",
+        "logging": {"log_level": "INFO", "log_colors": False},
+        "data_engine": GRACEFUL,
+        "risk_engine": {**GRACEFUL, "bypass": True},
+        "exec_engine": {**GRACEFUL, **(exec_engine or {})},
+        "timeout_connection": 20.0,
+        "timeout_post_stop": 0.2,
+        "timeout_disconnection": 2.0,
+        "data_clients": {
+            "SIM": {
+                "path": "nautilus_ext.simulation:SimulatedDataClientConfig",
+                "factory": {"path": "nautilus_ext.simulation:SimulatedDataClientFactory"},
+                "config": {**common, "interval_ms": 50, "linger_s": 60.0, **market},
+            }
+        },
+        "exec_clients": {
+            "SIM1": exec_client("SIM1", "CASH", "1000000 USDT", "10 BTC", **common),
+            "SIM2": exec_client("SIM2", "MARGIN", "1000000 USDT", **common),
+            "SIM3": exec_client("SIM3", "MARGIN", "1000000 USDT", "20 BTC", **common),
+        },
+    }
 
 
-def exchange_folder(data_dir: Path) -> Path:
-    return data_dir / "exchange" / EXCHANGE
+# -- the child --------------------------------------------------------------------------------------
 
 
-def find_exchange(data_dir: Path) -> tuple[str, int]:
-    address = launch.find(exchange_folder(data_dir))
-    assert address is not None, "the exchange does not run"
-    return address.host, address.port
+def main() -> None:
+    from exchange_hand import Hand
+    from nautilus_trader.config import TradingNodeConfig
+    from nautilus_trader.live.node import TradingNode
+
+    from nautilus_ext.simulation import SimulatedExecClientFactory
+
+    control = socket.socket(fileno=int(sys.argv[1]))
+    config = json.loads(sys.argv[2])
+    node = TradingNode(config=TradingNodeConfig.parse(json.dumps(config)))
+    hand = Hand()
+    node.trader.add_strategy(hand)
+    for name in config["exec_clients"]:
+        node.add_exec_client_factory(name, SimulatedExecClientFactory)
+    node.build()
+    hand.listen(node)
+    loop = node.get_event_loop()
+    clients = {str(each.id): each for each in node.kernel.exec_engine._clients.values()}
+    names = {"hand": hand, "clients": clients, "cache": node.cache, "node": node, "loop": loop, "asyncio": asyncio}
+    begin_listening(control, loop, names)
+    node.run()
+    node.dispose()
 
 
-@dataclass
-class Report:
-    """What a card left behind; the parent judges it."""
+def begin_listening(control: socket.socket, loop: asyncio.AbstractEventLoop, names: dict[str, Any]) -> None:
+    buffer = bytearray()
+    tasks = set()
 
-    events: list[tuple[str, ...]] = field(default_factory=list)  # per order, as they were applied
-    unapplied: list[str] = field(default_factory=list)  # published events that no order took
-    exchange: Books = field(default_factory=Books)
-    cache: Books = field(default_factory=Books)
-    log: list[str] = field(default_factory=list)  # warnings and errors
-    left_running: list[str] = field(default_factory=list)  # tasks
-
-
-class Stage:
-    """One account at the exchange, one node at a time, and the hand that moves the market."""
-
-    def __init__(self, data_dir: Path, card: Card | DataCard) -> None:
-        self.data_dir = data_dir
-        self.card = card
-        self.hand = Hand(find_exchange(data_dir), VENUE)
-        self.published: list[Any] = []
-        self._node: TradingNode | None = None
-        self._run: asyncio.Task | None = None
-        self._strategy: Strategy | None = None
-        self.actors: list[Any] = []
-
-    # -- the node -----------------------------------------------------------------------------------
-
-    @property
-    def node(self) -> TradingNode:
-        assert self._node is not None, "no node runs"
-        return self._node
-
-    @property
-    def strategy(self) -> Strategy:
-        assert self._strategy is not None, "no strategy runs"
-        return self._strategy
-
-    @property
-    def cache(self) -> Any:
-        return self.node.cache
-
-    async def open(self, strategy: Strategy | None, actors: Sequence[Any] = ()) -> None:
-        """Start a node with these, and wait until they run."""
-        node = self._node = TradingNode(self._config(trading=strategy is not None), loop=asyncio.get_running_loop())
-        node.add_data_client_factory("SIM", SimulatedDataClientFactory)
-        node.add_exec_client_factory(VENUE, SimulatedExecClientFactory)
-        node.kernel.msgbus.subscribe("events.order.*", self.published.append)
-        self._strategy = strategy
-        node.trader.add_strategies([] if strategy is None else [strategy])
-        self.actors = list(actors)
-        node.trader.add_actors(self.actors)
-        node.build()
-        run = self._run = asyncio.create_task(node.run_async())
-        await self.until(lambda: node.trader.is_running or run.done(), "the node runs")
-        assert node.trader.is_running, "the node ended at once; its log says why"
-
-    def _config(self, *, trading: bool) -> TradingNodeConfig:
-        client = SimulatedExecClientConfig(
-            venue=VENUE,
-            account=self.card.account,
-            account_type="MARGIN",
-            starting_balances=[f"{amount} {name}" for name, amount in BALANCES.items()],
-            leverage=LEVERAGE,
-            data_dir=str(self.data_dir),
-            exchange=EXCHANGE,
-            **self.card.client,
-        )
-        return TradingNodeConfig(
-            trader_id=self.card.account,
-            logging=LoggingConfig(
-                log_level="OFF", log_level_file="WARN", log_directory=str(self.data_dir), log_file_name=LOG_FILE
-            ),
-            data_engine=LiveDataEngineConfig(graceful_shutdown_on_exception=True),
-            risk_engine=LiveRiskEngineConfig(bypass=True, graceful_shutdown_on_exception=True),
-            exec_engine=LiveExecEngineConfig(reconciliation=True, graceful_shutdown_on_exception=True),
-            timeout_connection=WAIT_S,
-            timeout_reconciliation=WAIT_S,
-            timeout_portfolio=WAIT_S,
-            timeout_disconnection=WAIT_S,
-            timeout_post_stop=0.01,
-            data_clients={"SIM": data_config(self.data_dir)},
-            exec_clients={VENUE: client} if trading else {},
-        )
-
-    async def close(self) -> None:
-        """Stop the node as an operator would."""
-        if self._node is None:
+    def readable() -> None:
+        data = control.recv(65_536)
+        if not data:
+            loop.remove_reader(control)
             return
-        assert self._run is not None
-        await self._node.stop_async()
-        await asyncio.wait_for(self._run, WAIT_S)
-        self._node.kernel.dispose()
-        self._node = self._run = self._strategy = None
+        buffer.extend(data)
+        while b"\n" in buffer:
+            line, _, rest = bytes(buffer).partition(b"\n")
+            buffer[:] = rest
+            task = loop.create_task(evaluate(line.decode(), names, control))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
-    async def reopen(self) -> None:
-        """The next session: the same strategy takes over what is its own, and sends nothing by itself."""
-        await self.settled()
-        await self.close()
-        self.published.clear()
-        claims = [InstrumentId.from_str(LINEAR)]
-        await self.open(self.card.strategy(dry_run=True, open_position_on_start_qty=None, external_order_claims=claims))
+    loop.add_reader(control, readable)
 
-    def sweep(self) -> None:
-        """Leave the market as it was found: standing still, the strangers' book whole again."""
-        self.hand.set_faults(Faults())
-        self.hand.control("pause")
-        self.hand.control("step")
-        self.hand.close()
 
-    def sweep_orders(self) -> None:
-        """No order of this card stays."""
-        terms = AccountTerms(account=self.card.account, kind="MARGIN", starting_balances=BALANCES, leverage=LEVERAGE)
-        client = RawClient(find_exchange(self.data_dir), session=f"sweep-{time.time_ns()}", venue=VENUE, terms=terms)
-        client.done(wire.CancelAll)
-        client.close(bye=True)
+async def evaluate(expression: str, names: dict[str, Any], control: socket.socket) -> None:
+    try:
+        result = eval(expression, names)
+        if inspect.isawaitable(result):
+            result = await result
+        answer = {"result": result}
+    except Exception as error:  # noqa: BLE001 - it is told to the test
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    control.setblocking(True)  # the loop has made it otherwise, and an answer may be long
+    control.sendall(json.dumps(answer, default=str).encode() + b"\n")
 
-    # -- acting -------------------------------------------------------------------------------------
 
-    def stop_strategy(self) -> None:
-        self.strategy.stop()
+# -- the parent -------------------------------------------------------------------------------------
 
-    async def submit(self, kind: str, side: OrderSide, *, price: Decimal, **more: Any) -> None:
-        self.strategy.submit_order(self._order(kind, side, price, **more))
 
-    async def submit_list(self, *orders: tuple[OrderSide, Decimal], **more: Any) -> None:
-        made = [self._order("limit", side, price, **more) for side, price in orders]
-        self.strategy.submit_order_list(self.strategy.order_factory.create_list(made))
+class ExchangeNode:
+    """The process, and what it says. `with` ends it in order; `kill` does not."""
 
-    def _order(self, kind: str, side: OrderSide, price: Decimal, **more: Any) -> Order:
-        instrument = self.instrument()
-        make = getattr(self.strategy.order_factory, kind)
-        return make(instrument.id, side, instrument.make_qty(QUANTITY), instrument.make_price(price), **more)
-
-    async def submit_bracket(self) -> None:
-        """A buy far below the market."""
-        instrument, bid = self.instrument(), self.quote().bid_price
-        at = [instrument.make_price(bid - ticks * instrument.price_increment) for ticks in (500, 1_000, 100)]
-        entry, stop, target = at
-        self.strategy.submit_order_list(
-            self.strategy.order_factory.bracket(
-                instrument.id,
-                OrderSide.BUY,
-                instrument.make_qty(QUANTITY),
-                entry_order_type=OrderType.LIMIT,
-                entry_price=entry,
-                sl_trigger_price=stop,
-                tp_price=target,
+    def __init__(self, config: dict[str, Any], folder: Path) -> None:
+        self.log = folder / f"node-{time.monotonic_ns()}.log"
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, __file__, str(theirs.fileno()), json.dumps(config)]
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
-        )
+        theirs.close()
+        ours.settimeout(ANSWER_S)
+        self._control = ours
+        self._lines = ours.makefile("r")
 
-    def execute(self, command: TradingCommand) -> None:
-        """Past the strategy, which holds back what it thinks useless."""
-        self.node.kernel.exec_engine.execute(command)
+    def __enter__(self) -> Self:
+        self.until("hand.started", START_S)
+        return self
 
-    def improve(self, side: OrderSide, ticks: int) -> None:
-        """Move the best price of one side towards the other."""
-        quote, tick = self.quote(), self.instrument().price_increment
-        buying = side == OrderSide.BUY
-        price = quote.bid_price + ticks * tick if buying else quote.ask_price - ticks * tick
-        self.hand.place(LINEAR, "BUY" if buying else "SELL", QUANTITY, Decimal(str(price)))
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(ANSWER_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._control.close()
+        self._lines.close()
 
-    def sell_down_to(self, price: Decimal) -> None:
-        """Take every bid down to this price."""
-        tick, lot = self.instrument().price_increment.as_decimal(), self.instrument().size_increment.as_decimal()
-        lots = sum(lots for ticks, lots in self.hand.book(LINEAR).bids if ticks * tick >= price)
-        self.hand.place(LINEAR, "SELL", lots * lot, price, time_in_force="IOC")
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(ANSWER_S)
 
-    # -- waiting ------------------------------------------------------------------------------------
+    def __call__(self, expression: str) -> Any:
+        self._control.sendall(expression.encode() + b"\n")
+        answer = json.loads(self._lines.readline(LINE_BYTES_MAX) or '{"error": "the node has ended"}')
+        assert "error" not in answer, f"{expression}: {answer['error']}\n{self.said()[-3_000:]}"
+        return answer["result"]
 
-    async def until(self, holds: Callable[[], object], what: str, timeout_s: float = WAIT_S) -> None:
+    def until(self, expression: str, timeout_s: float = 10.0) -> None:
         deadline_s = time.monotonic() + timeout_s
-        while not holds():
-            if time.monotonic() > deadline_s:
-                raise AssertionError(f"not within {timeout_s} s: {what}; {self.picture()}")
-            await asyncio.sleep(POLL_S)
+        while not self(expression):
+            assert self.process.poll() is None, self.said()[-5_000:]
+            assert time.monotonic() < deadline_s, f"not true in time: {expression}\n{self.said()[-5_000:]}"
+            time.sleep(POLL_S)
 
-    async def quoted(self) -> None:
-        """Wait for the first quote."""
-        await self.until(lambda: self.cache.quote_tick(InstrumentId.from_str(LINEAR)), "there is a quote")
+    def said(self) -> str:
+        return self.log.read_text()
 
-    async def statuses(self, *names: str) -> list[Order]:
-        """Wait until the orders, oldest first, have exactly these statuses."""
-        wanted = list(names)
-        await self.until(lambda: [status_of(order) for order in self.orders] == wanted, f"orders are {wanted}")
-        await self.quoted()
-        return self.orders
 
-    async def settled(self) -> tuple[Books, Books]:
-        """Both sides, once they are the same or have had their time."""
-        deadline_s = time.monotonic() + SETTLE_S
+class Peer:
+    """A plain client on a plain socket: trades against the node's orders, and is the exchange's own staff."""
+
+    def __init__(self, folder: Path, venue: str, account: str = "peer", **balances: str) -> None:
+        address = json.loads((exchange_folder(folder) / "server.json").read_text())
+        self._socket = socket.create_connection((address["host"], address["port"]), timeout=ANSWER_S)
+        self._framer = wire.server_framer()
+        self._number = 0
+        self._orders = 0
+        self.venue = venue
+        amounts = {name: Decimal(text) for name, text in (balances or {"USDT": "1E8", "BTC": "1E5"}).items()}
+        terms = AccountTerms(
+            account=f"{account}-{time.monotonic_ns()}", kind="MARGIN", starting_balances=amounts, leverage=Decimal(100)
+        )
+        self.ask(wire.Hello, session=terms.account, venue=venue, terms=terms)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def ask(self, kind: type, **fields: Any) -> Any:
+        self._number += 1
+        self._socket.sendall(wire.frame(kind(request=self._number, **fields)))
         while True:
-            there, here = self.both_sides()
-            if not differences(there, here) or time.monotonic() > deadline_s:
-                return there, here
-            await asyncio.sleep(POLL_S)
+            for message in self._framer.feed(self._socket.recv(1_000_000) or _ended()):
+                if getattr(message, "request", None) == self._number:
+                    assert not isinstance(message, wire.Refused), f"{message.code}: {message.text}"
+                    return message
 
-    async def ask_again(self) -> None:
-        """What was late has arrived, the reports say nothing new: the node knows it all."""
-        before = self.picture()
-        await asyncio.sleep(self.card.late_s)
-        assert await self.node.kernel.exec_engine.reconcile_execution_state(WAIT_S)
-        assert self.picture() == before
+    def trade(self, side: str, quantity: str, price: str, instrument: str = PERP) -> None:
+        """Take what rests there up to this price, and leave nothing."""
+        self._orders += 1
+        order = NewOrder(
+            client_order_id=f"P{self._orders}",
+            instrument_id=instrument,
+            side=side,
+            type="LIMIT",
+            quantity=Decimal(quantity),
+            price=Decimal(price),
+            time_in_force="IOC",
+        )
+        self.ask(wire.Place, orders=(order,))
 
-    async def flow_stops(self, counts: Callable[[], object]) -> None:
-        """The exchange's prices move on while nothing is counted any more."""
-        await self._market_moves()
-        before = counts()
-        for _ in range(MOVES_UNSEEN):
-            await self._market_moves()
-        assert counts() == before
+    def control(self, action: str, **fields: Any) -> Any:
+        return self.ask(wire.Control, venue=self.venue, action=action, **fields)
 
-    async def _market_moves(self) -> None:
-        before = self.hand.touch(LINEAR)
-        await self.until(lambda: self.hand.touch(LINEAR) != before, "the market moves")
+    def faults(self, **fields: Any) -> None:
+        self.control("faults", faults=msgspec.json.encode(Faults(**fields)))
 
-    # -- looking ------------------------------------------------------------------------------------
+    def fault_counts(self) -> dict[str, int]:
+        return self.control("faults").faults
 
-    @property
-    def orders(self) -> list[Order]:
-        """Oldest first."""
-        return sorted(self.cache.orders(), key=lambda order: (order.ts_init, order.client_order_id.value))
 
-    def instrument(self) -> Any:
-        return self.cache.instrument(InstrumentId.from_str(LINEAR))
+def _ended() -> bytes:
+    raise ConnectionError("the exchange closed the connection")
 
-    def quote(self) -> QuoteTick:
-        found = self.cache.quote_tick(InstrumentId.from_str(LINEAR))
-        assert found is not None, "no quote"
+
+class Ledger:
+    """What the exchange itself has written down."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = exchange_folder(folder) / "exchange.sqlite"
+
+    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
+        connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=10.0)
+        try:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(query, values)]
+        finally:
+            connection.close()
+
+    def orders(self, account: str = "TEST-001") -> dict[str, dict[str, Any]]:
+        found = self.rows("SELECT * FROM orders WHERE account = ? ORDER BY number", account)
+        trades = self.fills(account)
+        for row in found:
+            row["trades"] = sorted(
+                each["trade_id"] for each in trades if each["venue_order_id"] == row["venue_order_id"]
+            )
+        return {row["client_order_id"]: row for row in found}
+
+    def fills(self, account: str = "TEST-001") -> list[dict[str, Any]]:
+        return self.rows("SELECT * FROM fills WHERE account = ? ORDER BY number", account)
+
+    def positions(self, account: str = "TEST-001") -> dict[str, str]:
+        rows = self.rows("SELECT * FROM positions WHERE account = ?", account)
+        amounts = {row["instrument_id"]: Decimal(row["quantity"]) for row in rows}
+        return {name: str(amount.normalize()) for name, amount in amounts.items() if amount}
+
+    def balances(self, account: str = "TEST-001") -> dict[str, dict[str, list[Decimal]]]:
+        found: dict[str, dict[str, list[Decimal]]] = {}
+        for row in self.rows("SELECT * FROM balances WHERE account = ?", account):
+            key = f"{row['venue']}-{account}"
+            found.setdefault(key, {})[row["currency"]] = [Decimal(row["total"]), Decimal(row["locked"])]
         return found
 
-    def ledger(self) -> Books:
-        return ledger(self._file, VENUE, self.card.account)
 
-    def at_exchange(self, order: Order) -> dict[str, Any]:
-        return self.ledger().orders[order.client_order_id.value]
-
-    def levels(self) -> tuple[list[tuple[Decimal, Decimal]], list[tuple[Decimal, Decimal]]]:
-        """The whole book at the exchange: (price, quantity), best first."""
-        tick, lot = self.instrument().price_increment.as_decimal(), self.instrument().size_increment.as_decimal()
-        book = self.hand.book(LINEAR)
-        bids, asks = ([(ticks * tick, lots * lot) for ticks, lots in side] for side in (book.bids, book.asks))
-        return bids, asks
-
-    def held(self) -> list[str]:
-        """Legs that wait for their parent."""
-        return held_orders(self._file, VENUE, self.card.account)
-
-    @property
-    def _file(self) -> Path:
-        return exchange_folder(self.data_dir) / "exchange.sqlite"
-
-    def both_sides(self) -> tuple[Books, Books]:
-        there = self.ledger()
-        return there, cached(self.cache, VENUE, known=there)
-
-    def picture(self) -> str:
-        if self._node is None:
-            return "no node"
-        return "; ".join(f"{each.client_order_id}: {' '.join(events_of(each))}" for each in self.orders) or "no orders"
-
-    async def report(self) -> Report:
-        there, here = await self.settled()
-        applied = {event.id for order in self.orders for event in order.events}
-        return Report(
-            events=[events_of(order) for order in self.orders],
-            unapplied=[type(event).__name__ for event in self.published if event.id not in applied],
-            exchange=there,
-            cache=here,
-        )
+def exchange_folder(folder: Path) -> Path:
+    return folder / "exchange" / "paper"
 
 
-def status_of(order: Order) -> str:
-    return OrderStatus(order.status).name
+def server_pid(folder: Path) -> int:
+    return json.loads((exchange_folder(folder) / "server.json").read_text())["pid"]
 
 
-def events_of(order: Order) -> tuple[str, ...]:
-    return tuple(type(event).__name__.removeprefix("Order") for event in order.events)
-
-
-def log_of(data_dir: Path, trader_id: str) -> list[str]:
-    """Warnings and errors of one node."""
-    flush_logger()
-    file = data_dir / f"{LOG_FILE}.log"
-    lines = file.read_text().splitlines() if file.exists() else []
-    return [line.partition(" ")[2] for line in lines if f"] {trader_id}." in line]
-
-
-# -- the child process ------------------------------------------------------------------------------
-
-
-def play(card_id: str, data_dir: Path) -> Report:
-    """Play one card in a fresh node on a fresh loop."""
-    from exchange_cards import BY_ID  # the cards need this module
-
-    card = BY_ID[card_id]
-    report = asyncio.run(_play(card, data_dir))
-    report.log = log_of(data_dir, card.account)
-    return report
-
-
-async def _play(card: Card, data_dir: Path) -> Report:
-    stage = Stage(data_dir, card)
+def stop_server(folder: Path) -> None:
+    """Whatever became of it; the test is over."""
+    path = exchange_folder(folder) / "server.json"
+    if not path.exists():
+        return
+    address = json.loads(path.read_text())
     try:
-        await stage.open(card.strategy())
-        await card.play(stage)
-        report = await stage.report()
-    finally:
-        await stage.close()
-        stage.sweep_orders()
-        stage.sweep()
-    report.left_running = left_running()
-    return report
+        process = psutil.Process(address["pid"])
+        if abs(process.create_time() - address["started"]) < 1:
+            os.kill(address["pid"], signal.SIGKILL)
+            process.wait(ANSWER_S)
+    except psutil.NoSuchProcess:
+        pass
 
 
-def play_data(card_id: str, data_dir: Path) -> Report:
-    """The same for the data tester; nobody trades, and the market goes on."""
-    from exchange_cards_data import CARDS, EXTRA, recording
-
-    card = next(each for each in (*CARDS, *EXTRA) if each.id == card_id)
-    testers = [recording(f"Tester-{number}", **card.tester) for number in range(card.actors)]
-    left = asyncio.run(_play_data(card, testers, data_dir))
-    return Report(log=log_of(data_dir, card.account), left_running=left)
-
-
-async def _play_data(card: DataCard, testers: list[Any], data_dir: Path) -> list[str]:
-    stage = Stage(data_dir, card)
-    try:
-        stage.hand.control("play")
-        await stage.open(None, testers)
-        await card.play(stage, testers[0])
-    finally:
-        await stage.close()
-        stage.sweep()
-    return left_running()
-
-
-def left_running() -> list[str]:
-    """Tasks that should have ended with their node."""
-    ours = asyncio.current_task()
-    return [f"{task.get_coro()}" for task in asyncio.all_tasks() if task is not ours]
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -19,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
-from exchange_hand import RawClient
+from exchange_cards_books import cached, differences, ledger
+from exchange_cards_staff import RawClient
 from exchange_monkey import Monkey, MonkeyConfig
-from exchange_witness import cached, differences, ledger
 from nautilus_trader.common.component import flush_logger
 from nautilus_trader.config import (
     LiveDataEngineConfig,
@@ -39,12 +40,14 @@ from nautilus_ext.simulation.config import ListingConfig, SimulatedDataClientCon
 from nautilus_ext.simulation.data import SimulatedDataClientFactory
 from nautilus_ext.simulation.execution import SimulatedExecClientFactory
 from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
+from nautilus_ext.simulation.world import VenueTerms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 VENUES = {"CASHY": "CASH", "PERPY": "MARGIN"}
-LISTINGS = (("BTCUSDT.CASHY", "spot"), ("ETHUSDT-PERP.PERPY", "linear"), ("BTCUSD-PERP.PERPY", "inverse"))
+INVERSE = "BTCUSD-PERP.PERPY"
+LISTINGS = (("BTCUSDT.CASHY", "spot"), ("ETHUSDT-PERP.PERPY", "linear"), (INVERSE, "inverse"))
 BALANCES = ["2_000_000 USDT", "20 BTC"]
 INTERVAL_MS = 20
 TRADING_S = 1.2
@@ -65,9 +68,18 @@ def main(folder: str, *seeds: str) -> None:
         except Exception as error:  # noqa: BLE001 - the seed of a run that breaks must be told
             outcome = {"differences": [f"the run broke: {type(error).__name__}: {error}"]}
         finally:
+            loop.run_until_complete(_end_tasks())
             loop.close()
         sys.stdout.write(json.dumps({"seed": seed, **outcome}) + "\n")
         sys.stdout.flush()
+
+
+async def _end_tasks() -> None:
+    """Nautilus leaves workers waiting, and a loop that closes over them says so at length."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 class FaultRun:
@@ -86,7 +98,6 @@ class FaultRun:
         running = asyncio.create_task(node.run_async())
         try:
             await self._until(lambda: node.trader.is_running or running.done(), "the node runs")
-            self._set_faults(on=True)
             await self._trade()
             for monkey in self.monkeys:
                 monkey.active = False
@@ -107,6 +118,7 @@ class FaultRun:
             seed=self.seed,
             interval_ms=INTERVAL_MS,
             listings=[ListingConfig(instrument_id=name, kind=kind) for name, kind in LISTINGS],
+            venues=tuple(VenueTerms(name=each, faults=self._chosen_faults(i)) for i, each in enumerate(VENUES)),
             **quick,
         )
         config = TradingNodeConfig(
@@ -149,12 +161,12 @@ class FaultRun:
     async def _calm_down(self) -> None:
         """No more faults, and a market that stands still: what is different after this stays different."""
         await self._until(lambda: launch.find(self.folder) is not None, "the exchange runs")
-        await asyncio.to_thread(self._set_faults, on=False)
+        await asyncio.to_thread(self._end_faults)
 
     async def _judge(self) -> dict[str, Any]:
-        deadline_s = time.monotonic() + SETTLE_S
-        while (found := self._differences()) and time.monotonic() < deadline_s:
-            await asyncio.sleep(POLL_S)
+        with contextlib.suppress(AssertionError):  # then they are told one by one
+            await self._until(lambda: not self._differences(), "the exchange and the cache agree")
+        found = self._differences()
         cache = self.node.cache
         fills = [e for order in cache.orders() for e in order.events if isinstance(e, OrderFilled)]
         return {
@@ -170,7 +182,11 @@ class FaultRun:
         found = [f"{order.client_order_id} is in flight: {order.status_string()}" for order in cache.orders_inflight()]
         for venue in VENUES:
             there = ledger(self.folder / "exchange.sqlite", venue, "A")
-            found += differences(there, cached(cache, venue, known=there))
+            here = cached(cache, venue, known=there)
+            for books in (there, here):
+                if INVERSE in books.positions:  # Nautilus averages prices there, the exchange their inverses
+                    books.positions[INVERSE] = (books.positions[INVERSE][0], None)
+            found += differences(there, here)
             trades = [
                 (event.venue_order_id, event.trade_id)
                 for order in cache.orders(venue=Venue(venue))
@@ -182,17 +198,16 @@ class FaultRun:
 
     # -- the exchange -------------------------------------------------------------------------------
 
-    def _set_faults(self, *, on: bool) -> None:
+    def _end_faults(self) -> None:
         address = launch.find(self.folder)
         assert address is not None, "the exchange does not run"
         raw = RawClient((address.host, address.port), session=f"staff-{time.time_ns()}")
-        for number, venue in enumerate(VENUES):
-            chosen = self._chosen_faults(number) if on else Faults()
-            if not on:
-                self.faults.update(raw.done(wire.Control, venue=venue, action="faults").faults)
-                raw.done(wire.Control, venue=venue, action="pause")
-            raw.done(wire.Control, venue=venue, action="faults", faults=msgspec.json.encode(chosen))
+        for venue in VENUES:
+            raw.done(wire.Control, venue=venue, action="pause")
+            raw.done(wire.Control, venue=venue, action="faults", faults=msgspec.json.encode(Faults()))
         raw.close()
+        log = "".join(path.read_text() for path in sorted(self.folder.glob("server.log*")))
+        self.faults.update(re.findall(r" fault \d+ at \w+: (\w+) ", log))
 
     def _chosen_faults(self, number: int) -> Faults:
         """Some kinds, not all: each combination comes up in some seed."""

@@ -10,6 +10,7 @@ import sys
 import threading
 from datetime import timedelta
 from decimal import Decimal
+from typing import ClassVar
 
 import msgspec
 from nautilus_trader.adapters.sandbox import factory as plain
@@ -27,7 +28,12 @@ from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
 from nautilus_ext.errors import SuiteError
-from nautilus_ext.simulation import RememberingSandboxConfig, SandboxLiveExecClientFactory, default_listings
+from nautilus_ext.simulation import (
+    RememberingSandboxClient,
+    RememberingSandboxConfig,
+    SandboxLiveExecClientFactory,
+    default_listings,
+)
 from nautilus_ext.simulation.instruments import to_instrument
 
 ANSWER = "answer "
@@ -36,7 +42,7 @@ ANSWER = "answer "
 class Feed(LiveMarketDataClient):
     """Knows the default market's instruments; a quote comes when the test says so."""
 
-    def __init__(self, loop, name, config, msgbus, cache, clock) -> None:
+    def __init__(self, loop, name, config, msgbus, cache, clock) -> None:  # noqa: PLR0917 - as the factory gets it
         super().__init__(
             loop=loop,
             client_id=ClientId(name),
@@ -63,18 +69,19 @@ class Feed(LiveMarketDataClient):
     async def _unsubscribe_quote_ticks(self, command) -> None:
         pass
 
-    def quote(self, instrument_id: InstrumentId, bid: str, ask: str, size: str) -> None:
-        instrument, now = self._cache.instrument(instrument_id), self._clock.timestamp_ns()
-        quantity = instrument.make_qty(Decimal(size))
-        prices = instrument.make_price(Decimal(bid)), instrument.make_price(Decimal(ask))
-        self._handle_data(QuoteTick(instrument_id, *prices, quantity, quantity, now, now))
+    def quote(self, instrument: str, bid: str, ask: str, size: str) -> None:
+        of = self._cache.instrument(InstrumentId.from_str(instrument))
+        now = self._clock.timestamp_ns()
+        quantity = of.make_qty(Decimal(size))
+        prices = of.make_price(Decimal(bid)), of.make_price(Decimal(ask))
+        self._handle_data(QuoteTick(of.id, *prices, quantity, quantity, now, now))
 
 
 class FeedFactory(LiveDataClientFactory):
-    feeds: list[Feed] = []
+    feeds: ClassVar[list[Feed]] = []
 
     @staticmethod
-    def create(loop, name, config, msgbus, cache, clock) -> Feed:
+    def create(loop, name, config, msgbus, cache, clock) -> Feed:  # noqa: PLR0917 - the engine's own signature
         FeedFactory.feeds.append(Feed(loop, name, config, msgbus, cache, clock))
         return FeedFactory.feeds[-1]
 
@@ -86,6 +93,9 @@ class Driven(Strategy):
         self.seen: list[str] = []
         for instrument in self.cache.instruments():
             self.subscribe_quote_ticks(instrument.id)
+
+    def on_stop(self) -> None:
+        """Orders and positions stay."""
 
     def on_order_event(self, event) -> None:
         self.seen.append(type(event).__name__)
@@ -106,7 +116,7 @@ class Driven(Strategy):
         return order.client_order_id.value
 
     def bracket(
-        self, instrument: str, side: str, quantity: str, entry: str | None, stop: str, target: str
+        self, *, instrument: str, side: str, quantity: str, entry: str | None, stop: str, target: str
     ) -> list[str]:
         of = self.cache.instrument(InstrumentId.from_str(instrument))
         orders = self.order_factory.bracket(
@@ -206,7 +216,7 @@ class Busy(Strategy):
         self.turn += 1
         bid = Decimal(60_000) + self.turn % 7
         feed = FeedFactory.feeds[0]
-        feed._loop.call_soon_threadsafe(feed.quote, self.instrument.id, str(bid), str(bid + 1), "5")
+        feed._loop.call_soon_threadsafe(feed.quote, self.instrument.id.value, str(bid), str(bid + 1), "5")
 
     def on_quote_tick(self, tick) -> None:
         for order in self.cache.orders_open(strategy_id=self.id):
@@ -245,6 +255,11 @@ def build(asked: dict) -> tuple[TradingNode, dict[str, Driven]]:
     return node, strategies
 
 
+def sandboxes(node: TradingNode) -> set[RememberingSandboxClient]:
+    owners = {getattr(each.handler, "__self__", None) for each in node.kernel.msgbus.subscriptions()}
+    return {each for each in owners if isinstance(each, RememberingSandboxClient)}
+
+
 def answer(value) -> None:
     sys.stdout.write(ANSWER + msgspec.json.encode(value).decode() + "\n")
     sys.stdout.flush()
@@ -254,15 +269,15 @@ def listen(node: TradingNode, strategies: dict[str, Driven], loop) -> None:
     """On a thread: each line is worked off on the loop, and answered when the events that it caused are through."""
 
     def act(name: str, arguments: dict) -> None:
-        tag = arguments.pop("tag", next(iter(strategies)))
-        if name == "quote":
-            arguments["instrument_id"] = InstrumentId.from_str(arguments["instrument_id"])
-            value = FeedFactory.feeds[0].quote(**arguments)
-        elif name == "burst":
+        value = None
+        if name == "quotes":
             for quote in arguments["quotes"]:
-                FeedFactory.feeds[0].quote(**quote | {"instrument_id": InstrumentId.from_str(quote["instrument_id"])})
-            value = None
+                FeedFactory.feeds[0].quote(**quote)
+        elif name == "database":
+            for sandbox in sandboxes(node):
+                sandbox._memory._database.execute(arguments["statement"])
         else:
+            tag = arguments.pop("tag", next(iter(strategies)))
             value = getattr(strategies[tag], name)(**arguments)
         settle(20, value)
 
@@ -288,6 +303,7 @@ def main() -> int:
         answer({"error": type(error).__name__, "message": str(error)})
         return error.exit_code
     loop = node.get_event_loop()
+    assert loop is not None
 
     def when_running() -> None:
         if all(each.is_running for each in strategies.values()):

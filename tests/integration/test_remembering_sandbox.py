@@ -18,7 +18,7 @@ import pytest
 CHILD = Path(__file__).with_name("sandbox_node.py")
 ANSWER = "answer "
 SEED = int(os.environ.get("SANDBOX_SEED", "1"))
-PERP, SPOT, OTHER = "ETHUSDT-PERP.SIM2", "BTCUSDT.SIM1", "BTCUSDT-PERP.SIM2"
+PERP, SPOT, INVERSE = "ETHUSDT-PERP.SIM2", "BTCUSDT.SIM1", "BTCUSD-PERP.SIM3"
 MARGIN = {"SIM2": {"starting_balances": ["100000 USDT"], "default_leverage": "10"}}
 CASH = {"SIM1": {"account_type": "CASH", "starting_balances": ["50000 USDT", "1 BTC"]}}
 
@@ -64,7 +64,7 @@ class Node:
         return self._answer()
 
     def quote(self, instrument: str, bid: str, ask: str, size: str = "10") -> None:
-        self("quote", instrument_id=instrument, bid=bid, ask=ask, size=size)
+        self("quotes", quotes=[{"instrument": instrument, "bid": bid, "ask": ask, "size": size}])
 
     def order(self, kind: str, instrument: str, side: str, quantity: str, **more) -> str:
         return self("order", kind=kind, instrument=instrument, side=side, quantity=quantity, **more)
@@ -74,6 +74,15 @@ class Node:
 
     def status(self, order_id: str) -> list:
         return self("status", client_order_id=order_id)
+
+    def stop(self) -> None:
+        """In good order."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(["stop", {}]) + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout.readlines()
+        assert self.process.wait(20) == 0, self.log[-5000:]
 
     def kill(self) -> None:
         self.process.kill()
@@ -116,9 +125,10 @@ def trade(node: Node) -> str:
 
 
 def test_after_kill_9_all_is_as_it_was_three_times_in_a_row(start):
-    """Balances, margins, positions with average price and realised profit, resting orders: equal, under the same strategy."""
+    """Balances, margins, positions with average price and realised profit, resting orders: equal, strategies too."""
     node = start()
     resting = trade(node)
+    before = {}
     for _ in range(3):
         before = node.state()
         assert before["positions"]
@@ -131,6 +141,16 @@ def test_after_kill_9_all_is_as_it_was_three_times_in_a_row(start):
         node("modify", client_order_id=resting, price=str(2980 + random.Random(SEED).randrange(9)))
         node.order("market", PERP, "SELL", "0.2")
     assert "ETHUSDT-PERP.SIM2-Driven-001" in before["positions"]
+
+
+def test_a_stop_in_good_order_forgets_no_more_than_a_kill(start):
+    """Disconnected, disposed, and the file given back."""
+    node = start()
+    trade(node)
+    before = node.state()
+    node.stop()
+    assert [] == [line for line in node.problems if "Residual" not in line and "on_stop" not in line]
+    assert before == start().state()
 
 
 def test_what_came_back_trades_on(start):
@@ -149,15 +169,31 @@ def test_what_came_back_trades_on(start):
     node.quote(PERP, "2985", "2986")
     assert ["FILLED", "1.000", 2990.0, ""] == node.status(fills)
     node("cancel", client_order_id=moves)
-    assert ["OrderPendingUpdate", "OrderUpdated", "OrderPendingCancel", "OrderCanceled", "OrderFilled"] == [
-        event for event in node("events")
-    ][:5]
+    moved_and_gone = ["OrderPendingUpdate", "OrderUpdated", "OrderPendingCancel", "OrderCanceled"]
+    assert [*moved_and_gone, "OrderFilled"] == node("events")[:5]
     node("close", instrument=PERP)
     state = node.state()
     assert {} == state["positions"] == state["working"] == state["net"]
     assert node.problems == []
     node.kill()
     assert state == start().state()
+
+
+def test_what_the_engine_does_not_take_back_is_cancelled(start):
+    """A market order larger than the quote: Nautilus's live sandbox fills a part and then forgets the rest."""
+    node = start()
+    node.quote(PERP, "3000", "3001", "1")
+    stuck = node.order("market", PERP, "BUY", "3")
+    assert "PARTIALLY_FILLED" == node.status(stuck)[0]
+    rests = node.order("limit", PERP, "BUY", "1", price="2900")
+    node.kill()
+    node = start()
+    (warning,) = node.problems
+    assert f"Could not be put back and is cancelled: MARKET {stuck} (BUY 3.000 {PERP}, 1.000 of it filled)" in warning
+    assert ["CANCELED", "1.000"] == node.status(stuck)[:2]
+    assert {rests} == set(node.state()["working"])
+    node.kill()
+    assert [] == start().problems
 
 
 def test_reduce_only_knows_the_position_that_came_back(start):
@@ -193,7 +229,7 @@ def test_a_partly_filled_order_fills_the_rest_and_no_more(start):
     node.kill()
     node = start()
     assert before == node.state()
-    node("burst", quotes=[{"instrument_id": PERP, "bid": "2990", "ask": "2991", "size": "10"}] * 5)
+    node("quotes", quotes=[{"instrument": PERP, "bid": "2990", "ask": "2991", "size": "10"}] * 5)
     assert ["FILLED", "3.000", 2995.0, ""] == node.status(order)
     assert {"3.000"} == {each["quantity"] for each in node.state()["positions"].values()}
     assert node.problems == []
@@ -321,7 +357,7 @@ def test_two_strategies_keep_their_own_positions_and_orders(start):
 
 
 def test_checks_while_it_runs_find_nothing_wrong(start):
-    """Nautilus's periodic comparison with the venue takes nothing for missing, which its own sandbox does not answer."""
+    """Nautilus's periodic comparison with the venue takes nothing for missing."""
     engine = {
         "reconciliation_startup_delay_secs": 0.0,
         "open_check_interval_secs": 0.2,
@@ -343,13 +379,17 @@ def test_checks_while_it_runs_find_nothing_wrong(start):
 # -- whose memory it is -----------------------------------------------------------------------------
 
 
-def test_two_venues_and_two_traders_do_not_mix(start, tmp_path):
-    """One folder: each account finds what is its own."""
-    venues = MARGIN | CASH
+def test_venues_and_traders_do_not_mix(start, tmp_path):
+    """One folder: each account finds what is its own; an inverse contract is settled in its asset."""
+    venues = MARGIN | CASH | {"SIM3": {"starting_balances": ["2 BTC", "1000 USDT"], "default_leverage": "5"}}
     first = start(venues=venues)
     trade(first)
     first.quote(SPOT, "60000", "60001")
     first.order("market", SPOT, "BUY", "0.25")
+    first.quote(INVERSE, "60000", "60000.5", "1000")
+    first.order("market", INVERSE, "SELL", "777")
+    first.quote(INVERSE, "59000", "59000.5", "1000")
+    first.order("market", INVERSE, "BUY", "111")
     second = start(venues=MARGIN, trader_id="OTHER-002")
     second.quote(PERP, "3000", "3001")
     second.order("market", PERP, "SELL", "1")
@@ -358,8 +398,9 @@ def test_two_venues_and_two_traders_do_not_mix(start, tmp_path):
     second.kill()
     assert before[0] == start(venues=venues).state()
     assert before[1] == start(venues=MARGIN, trader_id="OTHER-002").state()
-    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.sqlite"))
-    assert ["sandbox/OTHER-002/SIM2.sqlite", "sandbox/TEST-001/SIM1.sqlite", "sandbox/TEST-001/SIM2.sqlite"] == found
+    assert {"SIM2-001", "SIM1-001", "SIM3-001"} == set(before[0]["balances"])
+    found = sorted(str(path.relative_to(tmp_path / "sandbox")) for path in tmp_path.rglob("*.sqlite"))
+    assert ["OTHER-002/SIM2.sqlite", *(f"TEST-001/SIM{number}.sqlite" for number in (1, 2, 3))] == found
 
 
 def test_a_second_node_on_the_same_account_is_refused(start):
@@ -405,6 +446,22 @@ def test_a_folder_that_cannot_be_used_is_one_line(start, tmp_path):
     node = start()
     assert "MachineError" == node.first["error"]
     assert f"{memory_of(tmp_path)} cannot be opened" in node.first["message"]
+
+
+def test_what_could_not_be_written_is_written_later(start):
+    """A disk that refuses is one error, not one per order; the node trades on, and nothing is missing afterwards."""
+    node = start()
+    refuse = "SELECT RAISE(ABORT, 'the disk is full')"
+    node("database", statement=f"CREATE TEMP TRIGGER full BEFORE INSERT ON balances BEGIN {refuse}; END")
+    resting = trade(node)
+    (error,) = node.problems
+    assert "SIM2.sqlite cannot be written (the disk is full): until that is cured a restart goes back" in error
+    node("database", statement="DROP TRIGGER full")
+    node("modify", client_order_id=resting, price="2981")
+    before = node.state()
+    assert 1 == node.log.count("SIM2.sqlite is written again")
+    node.kill()
+    assert before == start().state()
 
 
 # -- the rest of it ---------------------------------------------------------------------------------

@@ -13,9 +13,6 @@ class Agenda:
     def __init__(self) -> None:
         self._entries: list[tuple[int, int]] = []
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def add(self, key: int, number: int) -> None:
         insort(self._entries, (key, number))
 
@@ -34,14 +31,12 @@ class Agenda:
 class Triggers:
     """The untriggered conditional orders of one listing. Buys watch the ask, sells the bid, and all watch trades."""
 
-    __slots__ = ("_agendas", "high", "low")
+    __slots__ = ("_agendas", "_waiting", "high", "low")
 
     def __init__(self) -> None:
         self._agendas = {(buy, rises): Agenda() for buy in (True, False) for rises in (True, False)}
+        self._waiting = 0
         self.high = self.low = 0  # of the trades since everything that was due was taken
-
-    def __len__(self) -> int:
-        return sum(map(len, self._agendas.values()))
 
     def traded(self, ticks: int) -> None:
         self.high = max(self.high, ticks)
@@ -49,20 +44,18 @@ class Triggers:
 
     def add(self, number: int, ticks: int, *, buy: bool, rises: bool) -> None:
         self._agendas[buy, rises].add(ticks if rises else -ticks, number)
+        self._waiting += 1
 
     def remove(self, number: int, ticks: int, *, buy: bool, rises: bool) -> None:
         self._agendas[buy, rises].remove(ticks if rises else -ticks, number)
+        self._waiting -= 1
 
     def due(self, bid: int | None, ask: int | None) -> int | None:
         """The number of an order whose trigger is reached; when there is none, the trades so far are forgotten."""
-        for (buy, rises), agenda in self._agendas.items():
-            if not len(agenda):
-                continue
+        for (buy, rises), agenda in self._agendas.items() if self._waiting else ():
             market = ask if buy else bid
             prices = [ticks for ticks in (market, self.high if rises else self.low) if ticks]
-            if not prices:
-                continue
-            number = agenda.first_up_to(max(prices) if rises else -min(prices))
+            number = agenda.first_up_to(max(prices) if rises else -min(prices)) if prices else None
             if number is not None:
                 return number
         self.high = self.low = 0

@@ -58,10 +58,18 @@ def _hold_largest(members: list[Order]) -> None:
         return
     for member in members:
         member.account.release(member.number)
-    _hold(max(members, key=lambda member: (member.open * member.ticks, member.number)))
+    _hold(max(members, key=_need))
+
+
+def _need(order: Order) -> tuple[int, int]:
+    """Comparable among orders of one side of one listing."""
+    grid = order.matching.grid
+    spot_sell = grid.spot and not order.buy
+    return (order.open if spot_sell else grid.value_atoms(order.ticks, order.open), order.number)
 
 
 def _hold(order: Order) -> None:
+    lots = min(order.open, order.matching.room(order)) if order.reduce_only else order.open
     order.account.hold(
-        order.number, order.matching.grid, order.new.side, order.open, order.ticks, reduce_only=order.reduce_only
+        order.number, order.matching.grid, order.new.side, lots, order.ticks, reduce_only=order.reduce_only
     )

@@ -146,8 +146,12 @@ class Venue:
         self._finish()
 
     def set_halted(self, halted: bool, ts_ns: int) -> None:  # noqa: FBT001 - the contract's signature
-        self._register.ts_ns = ts_ns
+        """Opened again, triggers that were reached meanwhile fire."""
+        self._begin(ts_ns)
         self._halted_by_staff = halted
+        if not self.halted:
+            self._register.moved.update(dict.fromkeys(self._matchings.values()))
+        self._finish()
 
     @property
     def halted(self) -> bool:

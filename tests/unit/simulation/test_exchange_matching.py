@@ -460,7 +460,7 @@ b filled 3 1@102 maker
 a filled 4 1@102 taker
 """
 CASES["legs: held until the parent fills, never larger than its fills"] = """
-> a place 1 BUY LIMIT 5@100 OTO; 2 SELL LIMIT 5@110 parent=1 OUO=3 reduce; 3 SELL STOP_MARKET 5 t=95 parent=1 OUO=2 reduce
+> a place 1 BUY LIMIT 5@100 OTO; 2 SELL LIMIT 5@110 parent=1 OUO=3; 3 SELL STOP_MARKET 5 t=95 parent=1 OUO=2 reduce
 a accepted 1
 a accepted 2 held
 a accepted 3 held
@@ -691,6 +691,18 @@ a expired 2
 > open
 > step 80*5 82*5
 a filled 3 1@80 taker
+"""
+CASES["halt: what was uncovered meanwhile triggers when it opens"] = """
+> step 90*5 101*5
+> b place 1 BUY LIMIT 1@99
+b accepted 1
+> a place 2 SELL STOP_MARKET 1 t=95
+a accepted 2
+> halt
+> b cancel 1
+b canceled 1
+> open
+a filled 2 1@90 taker
 """
 CASES["bad orders are refused and leave no trace"] = """
 > a place 1 BUY LIMIT 5

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -20,6 +20,9 @@ from nautilus_ext.simulation.sandbox_memory import (
     PositionRecord,
     still_needed,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OWNER = Owner(trader_id="TEST-001", venue="SIM2", account_type="MARGIN", oms_type="NETTING", base_currency=None)
 
@@ -82,7 +85,6 @@ def test_what_was_saved_is_there(path):
 def test_a_change_that_fails_half_way_leaves_nothing(path):
     """The orders of it are not there without its positions."""
     memory = Memory(path, OWNER)
-    unwritable = msgspec.structs.replace(position(), position_id=b"\x00" * 10)
     memory._database.execute("CREATE TRIGGER no BEFORE INSERT ON positions BEGIN SELECT RAISE(ABORT, 'full'); END")
     with pytest.raises(sqlite3.Error, match="full"):
         memory.save(Change(balances={"USDT": "0.00000000 USDT"}, orders=[order("B")], positions=[position("P-2")]))
