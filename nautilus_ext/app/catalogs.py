@@ -70,16 +70,20 @@ def _tell(made: Catalog, settings: Any, took_s: float) -> None:
     found = rows(made.path)
     counts = ", ".join(f"{sum(found[kind].values()):,} {name}" for kind, name in TICKS.items() if kind in found)
     start, end = (datetime.fromtimestamp(moment / 1e9, UTC) for moment in (made.start_ns, made.end_ns))
+    span = f"{start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC"
     lines = [
         f"{made.path}: made in {took_s:.1f} s",
-        f"  {start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC, every {settings.interval_ms} ms, seed {settings.seed}",
+        f"  {span}, every {settings.interval_ms} ms, seed {settings.seed}",
         f"  {len(made.instrument_ids)} instruments, {counts}",
     ]
     for instrument_id in made.instrument_ids:
         each = ", ".join(f"{found.get(kind, {}).get(instrument_id, 0):,} {name}" for kind, name in TICKS.items())
         lines.append(f"    {instrument_id:<24} {each}")
     lines += ["to play it as live data, under data_clients:", f"  {json.dumps(_replay(made.path))}"]
-    data = [{"catalog_path": str(made.path), "data_cls": f"nautilus_trader.model.data:{kind}"} for kind in ("QuoteTick", "TradeTick")]
+    data = [
+        {"catalog_path": str(made.path), "data_cls": f"nautilus_trader.model.data:{kind}"}
+        for kind in ("QuoteTick", "TradeTick")
+    ]
     lines += ["to read it in a backtest, under backtest.data:", *(f"  {json.dumps(each)}" for each in data)]
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -247,6 +247,8 @@ def _build(config: Config, loop: asyncio.AbstractEventLoop, clients: list[Any]) 
         node.build()
         for spec in further:
             add_account(node, spec, late_factory(spec, config.secrets, clients))
+    except SuiteError:
+        raise  # a client that says itself what the operator does next
     except Exception as error:
         refusal = f"Nautilus refuses this config: {type(error).__name__}: {error}"
         raise ConfigError(str(config.source), [Problem("", refusal)]) from error

@@ -134,8 +134,8 @@ def _unlike(at: str, venue: dict[str, Any], spec: ClientSpec) -> Iterator[Proble
     """Settings that only the backtest knows, and settings that have another value there, given or by default."""
     here = {field.name: field for field in msgspec.structs.fields(BacktestVenueConfig)}
     there = {field.name: field for field in msgspec.structs.fields(spec.config_class)}
-    for name in here:
-        value = venue.get(name, here[name].default)
+    for name, field in here.items():
+        value = venue.get(name, field.default)
         if name not in there and name in venue and name != "name":
             yield Problem(join(at, name), f"only in a backtest: exec_clients.{spec.name} has no such setting")
         elif name in there and name != "routing":

@@ -89,7 +89,7 @@ class _Probe:
 
     found: Callable[[Any], None] | None = None
 
-    def __call__(self, message: Any) -> None:
+    def __call__(self, _message: Any) -> None:
         raise AssertionError("a probe is never called")
 
     def __eq__(self, other: object) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nautilus_trader.common.enums import LogColor
 
 from nautilus_ext.errors import SuiteError
-from nautilus_ext.simulation.connection import BACKOFF_MAX_S, LinkError
+from nautilus_ext.simulation.connection import BACKOFF_MAX_S, LinkError, Unanswered
 
 if TYPE_CHECKING:
     from nautilus_ext.simulation.connection import LinkState
@@ -19,6 +19,7 @@ class ExchangeClient:
     _log: Any
     create_task: Any
     _connect: Any
+    _disconnect: Any
     _set_connected: Any
     is_connected: bool
 
@@ -29,8 +30,9 @@ class ExchangeClient:
     async def _connect_or_say_why(self) -> None:
         try:
             await self._connect()
-        except (SuiteError, LinkError) as error:
+        except (SuiteError, LinkError, Unanswered) as error:
             self._log.error(f"cannot connect: {error}")
+            await self._disconnect()
             return
         self._set_connected(True)
         self._log.info("Connected", LogColor.GREEN)

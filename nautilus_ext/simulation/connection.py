@@ -35,6 +35,9 @@ SILENCE_S_MAX = 10.0  # without a heartbeat for so long the connection is taken 
 AWAY_AFTER_S = 15.0  # from here on an exchange that is not there is worth a line of its own
 RESUME_EVERY_S = 0.2
 RESUMES_MAX = 25  # without progress; then the connection is made anew
+PATIENCE_S = 10.0  # how long a question or a cancel waits for a connection
+READS_MAX = 20  # of one question
+RATE_LIMIT_WAIT_S = 0.05  # when the exchange does not say how long
 PENDING_MAX = 10_000
 UNREAD_BYTES_MAX = 8_000_000  # written, and not yet taken by the other side
 BYE_TIMEOUT_S = 0.5
@@ -142,6 +145,15 @@ class Link:
             if channel is not None and channel is self._channel:
                 return
 
+    async def up_in_time(self) -> bool:
+        """Whether there is a connection within the time that a command or a question may wait for one."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self.up()
+        except TimeoutError:
+            return False
+        return True
+
     async def _keep_up(self) -> None:
         while True:
             await self._lost.wait()
@@ -243,6 +255,25 @@ class Link:
         finally:
             clock.cancel()
             self._pending.pop(number, None)
+
+    async def read(self, kind: type[wire.Request], **fields: Any) -> Any:
+        """Ask for something that changes nothing: again when the answer is lost or the limit reached; not for ever."""
+        reason = ""
+        for _ in range(READS_MAX):
+            try:
+                answer = await self.ask(kind, **fields)
+            except (NotSent, Unanswered) as error:
+                reason = str(error)
+                if not await self.up_in_time():
+                    break
+                continue
+            if not isinstance(answer, wire.Refused):
+                return answer
+            reason = f"{answer.code}: {answer.text}"
+            if answer.code != "RATE_LIMITED":
+                break
+            await asyncio.sleep(wait_s(answer))
+        raise Unanswered(f"{kind.__name__}: {reason}")
 
     def _expect(self) -> tuple[int, asyncio.Future]:
         number, answer = next(self._numbers), self._loop.create_future()
@@ -411,6 +442,11 @@ class _Channel(asyncio.Protocol):
             self.abort(f"not a byte for {SILENCE_S_MAX:g} s")
         else:
             self._watch = self._loop.call_later(wire.HEARTBEAT_S, self._look)
+
+
+def wait_s(refused: wire.Refused) -> float:
+    """How long to wait before asking again."""
+    return refused.retry_after_ms / 1_000 or RATE_LIMIT_WAIT_S
 
 
 def _expire(answer: asyncio.Future, limit_s: float, channel: _Channel | None = None) -> None:

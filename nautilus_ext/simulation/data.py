@@ -86,8 +86,7 @@ class SimulatedDataClient(ExchangeClient, LiveMarketDataClient):
             self._handle_data(instrument)  # others learn of it from the bus
 
     async def _disconnect(self) -> None:
-        links = list(self._links.values())
-        await asyncio.gather(*(link.close() for link in links))
+        await asyncio.gather(*(link.close() for link in self._links.values()))
 
     async def _launch(self) -> tuple[str, int]:
         """A dead exchange is started again; its ledger brings back what was there."""
@@ -97,7 +96,7 @@ class SimulatedDataClient(ExchangeClient, LiveMarketDataClient):
 
     async def _listings(self) -> tuple[Listing, ...]:
         answers = await asyncio.gather(
-            *(link.ask(wire.ListInstruments, venue=name) for name, link in self._links.items())
+            *(link.read(wire.ListInstruments, venue=name) for name, link in self._links.items())
         )
         return tuple(listing for answer in answers for listing in answer.listings)
 
@@ -234,16 +233,11 @@ class SimulatedDataClient(ExchangeClient, LiveMarketDataClient):
                 return  # what still comes is not passed on, and a new connection begins without it
 
     async def _ask_for(self, channel: wire.Channel, name: str) -> None:
-        """Without a connection there is nothing to do: all that is wanted is asked for at the next one."""
+        """What is wanted is asked for at each new connection again: here it is enough to say why it is not there."""
         try:
-            answer = await self._link_of(name).ask(wire.Subscribe, channel=channel, instrument_id=name)
-        except NotSent:
-            return
+            await self._link_of(name).read(wire.Subscribe, channel=channel, instrument_id=name)
         except Unanswered as error:
-            self._link_of(name).renew(error)
-            return
-        if isinstance(answer, wire.Refused):
-            self._log.warning(f"{channel} of {name}: {answer.code}: {answer.text}")
+            self._log.warning(f"{channel} of {name}: {error}")
 
     def _link_of(self, name: str) -> Link:
         return self._links[_venue_of(name)]
@@ -287,8 +281,8 @@ class SimulatedDataClient(ExchangeClient, LiveMarketDataClient):
             return
         name = request.instrument_id.value
         try:
-            answer = await self._link_of(name).ask(wire.GetBook, instrument_id=name, depth=request.limit)
-        except (NotSent, Unanswered) as error:
+            answer = await self._link_of(name).read(wire.GetBook, instrument_id=name, depth=request.limit)
+        except Unanswered as error:
             self._log.warning(f"no order book of {name}: {error}")
             return
         reader = BookReader(self._instrument_provider.find(request.instrument_id))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from nautilus_trader.common.enums import ComponentState
 from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled
 from nautilus_trader.execution.reports import ExecutionMassStatus
 from nautilus_trader.live.execution_client import LiveExecutionClient
@@ -29,7 +30,7 @@ from nautilus_trader.model.identifiers import (
 
 from nautilus_ext.simulation import launch, parsing, wire
 from nautilus_ext.simulation.clients import ExchangeClient
-from nautilus_ext.simulation.connection import Link, LinkError, NotSent, Unanswered
+from nautilus_ext.simulation.connection import Link, LinkError, NotSent, Unanswered, wait_s
 from nautilus_ext.simulation.exchange import orders as told
 from nautilus_ext.simulation.provider import SimulatedInstrumentProvider
 from nautilus_ext.simulation.stream import Picture
@@ -48,9 +49,7 @@ if TYPE_CHECKING:
     from nautilus_ext.simulation.market import Listing
 
 HELD_ITEMS_MAX = 100_000  # that wait for the end of a reconciliation
-ATTEMPTS_MAX = 20  # of one command or question, with a new connection in between
-PATIENCE_S = 10.0  # how long a question or a cancel waits for a connection
-RATE_LIMIT_WAIT_S = 0.05  # when the exchange does not say how long
+ATTEMPTS_MAX = 20  # of one command, with a new connection in between
 PAGES_MAX = 10_000
 SETTLE_TURNS = 6  # of the loop, until the engine has applied what it was sent
 SETTLE_ROUNDS_MAX = 20
@@ -92,6 +91,11 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         self._recorders: list[list[wire.StreamItem]] = []
         self._unspoken: set[str] = set()  # client order ids that were sent and of which the stream has not spoken yet
         self._open: dict[str, told.OrderState] = {}  # open orders by venue order id, as the stream told last
+        self._state: told.AccountState | None = None  # as the engine was told last
+        self._topics = {  # what tells that a reconciliation is over
+            f"reports.execution.{self.venue}": self._on_mass_status,
+            f"events.system.{self.trader_id}": self._on_trader,
+        }
         self._handlers: dict[type, Callable[[Order, Any, Instrument], None]] = {
             told.Accepted: self._on_accepted,
             told.Rejected: self._on_rejected,
@@ -106,8 +110,8 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
 
     async def _connect(self) -> None:
         """Instruments into the cache, the account's state, the account registered; orders come with the mass status."""
-        self._msgbus.subscribe(self._status_topic, self._on_mass_status)
-        self._msgbus.subscribe(self._trader_topic, self._on_trader)
+        for topic, handler in self._topics.items():
+            self._msgbus.subscribe(topic, handler)
         self._link = Link(
             self._find_server,
             venue=self._config.venue,
@@ -121,7 +125,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         for instrument in self._instrument_provider.list_all():
             if self._cache.instrument(instrument.id) is None:
                 self._cache.add_instrument(instrument)
-        account = await self._read(wire.GetAccount)
+        account = await self._link.read(wire.GetAccount)
         self._send_state(account.state)
         await self._await_account_registered(timeout_secs=self._config.connect_timeout_s)
         if self._terms.kind == "MARGIN":
@@ -129,8 +133,9 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         self._open = {each.venue_order_id: each for each in await self._orders(open_only=True)}
 
     async def _disconnect(self) -> None:
-        self._msgbus.unsubscribe(self._status_topic, self._on_mass_status)
-        self._msgbus.unsubscribe(self._trader_topic, self._on_trader)
+        for topic, handler in self._topics.items():
+            if self._msgbus.is_subscribed(topic, handler):
+                self._msgbus.unsubscribe(topic, handler)
         if self._link is not None:
             await self._link.close()
 
@@ -142,7 +147,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         return address.host, address.port
 
     async def _listings(self) -> tuple[Listing, ...]:
-        return (await self._read(wire.ListInstruments, venue=self._config.venue)).listings
+        return (await self._link.read(wire.ListInstruments, venue=self._config.venue)).listings
 
     def _on_link(self, state: LinkState, reason: str) -> None:
         if state == "up" and not self.is_connected and self.get_account() is None:
@@ -234,6 +239,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             )
 
     def _send_state(self, state: told.AccountState) -> None:
+        self._state = state
         balances, margins = parsing.to_balances(state)
         self.generate_account_state(balances=balances, margins=margins, reported=True, ts_event=state.ts_ns)
 
@@ -364,7 +370,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
 
     async def _find_out_order(self, order: Order) -> None:
         own_id = order.client_order_id.value
-        answer = await self._read(wire.GetOrders, client_order_id=own_id)
+        answer = await self._link.read(wire.GetOrders, client_order_id=own_id)
         await self._link.reached(answer.seq)
         if own_id not in self._unspoken:
             return
@@ -496,7 +502,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
                     if not needed():
                         return wire.Done(request=0)
                     self._link.renew(error)
-                if not await self._is_up_in_time():
+                if not await self._link.up_in_time():
                     break
                 if isinstance(error, Unanswered) and not needed():
                     return wire.Done(request=0)
@@ -504,7 +510,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             if not (isinstance(answer, wire.Refused) and answer.code == "RATE_LIMITED"):
                 return answer
             reason = f"{answer.code}: {answer.text}"
-            await asyncio.sleep(answer.retry_after_ms / 1_000 or RATE_LIMIT_WAIT_S)
+            await asyncio.sleep(wait_s(answer))
         return wire.Refused(request=0, code="UNANSWERED", text=f"the order may still be working: {reason}")
 
     def _refuse_cancel(self, about: Any, reason: str) -> None:
@@ -537,37 +543,10 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
 
     async def _query_account(self, _command: Any) -> None:
         with self._recording() as items:
-            answer = await self._read(wire.GetAccount)
+            answer = await self._link.read(wire.GetAccount)
             picture = Picture(answer.state)
             picture.follow(items[: await self._settled(items, answer.seq)])
         self._send_state(picture.state)
-
-    async def _read(self, kind: type[wire.Request], **fields: Any) -> Any:
-        """Ask for something that changes nothing: again when the answer is lost, but not for ever."""
-        reason = ""
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                answer = await self._link.ask(kind, **fields)
-            except (NotSent, Unanswered) as error:
-                reason = str(error)
-                if not await self._is_up_in_time():
-                    break
-                continue
-            if not isinstance(answer, wire.Refused):
-                return answer
-            reason = f"{answer.code}: {answer.text}"
-            if answer.code != "RATE_LIMITED":
-                break
-            await asyncio.sleep(answer.retry_after_ms / 1_000 or RATE_LIMIT_WAIT_S)
-        raise Unanswered(f"{kind.__name__}: {reason}")
-
-    async def _is_up_in_time(self) -> bool:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._link.up()
-        except TimeoutError:
-            return False
-        return True
 
     @contextmanager
     def _recording(self) -> Iterator[list[wire.StreamItem]]:
@@ -646,7 +625,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
 
     async def generate_position_status_reports(self, command: Any) -> list[PositionStatusReport]:
         with self._recording() as items:
-            answer = await self._read(wire.GetAccount)
+            answer = await self._link.read(wire.GetAccount)
             picture = Picture(answer.state, positions={each.instrument_id: each for each in answer.positions})
             picture.follow(items[: await self._settled(items, answer.seq)])
         reports = self._position_reports(picture, command.instrument_id)
@@ -690,7 +669,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         with self._recording() as items:
             orders = await self._orders(since_ns=since_ns)
             fills = await self._fills(since_ns=since_ns)
-            account = await self._read(wire.GetAccount)
+            account = await self._link.read(wire.GetAccount)
             await self._link.reached(account.seq)
             picture = Picture(
                 account.state,
@@ -705,7 +684,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         """All pages, and the stream as far as they go."""
         found: list[told.OrderState] = []
         for _ in range(PAGES_MAX):
-            page = await self._read(wire.GetOrders, **filters)
+            page = await self._link.read(wire.GetOrders, **filters)
             await self._link.reached(page.seq)
             found += page.orders
             if not page.more:
@@ -716,7 +695,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
     async def _fills(self, **filters: Any) -> list[told.Fill]:
         found: list[told.Fill] = []
         for _ in range(PAGES_MAX):
-            page = await self._read(wire.GetFills, **filters)
+            page = await self._link.read(wire.GetFills, **filters)
             await self._link.reached(page.seq)
             found += page.fills
             if not page.more:
@@ -774,23 +753,21 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
 
     # -- the end of a reconciliation ----------------------------------------------------------------
 
-    @property
-    def _status_topic(self) -> str:
-        return f"reports.execution.{self.venue}"
-
-    @property
-    def _trader_topic(self) -> str:
-        return f"events.system.{self.trader_id}"
-
     def _on_mass_status(self, message: Any) -> None:
         """The engine publishes it when it has applied it."""
         if isinstance(message, ExecutionMassStatus) and message.client_id == self.id:
             self._release()
 
-    def _on_trader(self, _event: Any) -> None:
-        """The strategies start: with reconciliation switched off nobody asks for a mass status."""
-        if not self.reconciliation_active:
-            self._release()
+    def _on_trader(self, event: Any) -> None:
+        """The strategies start: with reconciliation switched off nobody asks for a mass status.
+
+        And the portfolio has just reckoned margins of its own out of the orders and positions: the exchange's count.
+        """
+        if event.state != ComponentState.STARTING or self.reconciliation_active:
+            return
+        self._release()
+        if self._state is not None:
+            self._send_state(self._state)
 
     def _release(self) -> None:
         held, self._held = self._held, None

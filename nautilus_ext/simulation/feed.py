@@ -43,7 +43,9 @@ class Feed:
             snapshot = wire.BookSnapshotMessage(book=self.levels(instrument_id, 0, ts_ns))
             session.send(wire.frame(snapshot))
         elif channel == "quotes":
-            session.send(_quote_frame(self._listed[instrument_id].quote(instrument_id), ts_ns))
+            self.publish(self._listed[instrument_id], ts_ns)  # first: then all readers have seen the same
+            quote = self._last_quotes[instrument_id] = self._listed[instrument_id].quote(instrument_id)
+            session.send(_quote_frame(quote, ts_ns))
         elif channel == "status":
             halted = self._listed[instrument_id].halted
             session.send(wire.frame(_status(instrument_id, ts_ns, halted=halted)))

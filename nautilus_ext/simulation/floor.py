@@ -97,7 +97,8 @@ class Floor:
             part = _part(step, name, is_silent=name in self.stale)
             venue.step(part, ts_ns)
             self.drain(name)
-            self.feed.publish(venue, ts_ns, [quote.instrument_id for quote in part.quotes])
+            quoted = () if venue.halted else [quote.instrument_id for quote in part.quotes]
+            self.feed.publish(venue, ts_ns, quoted)
         self.ledger.put_meta("step", msgspec.json.encode(Begin(step.number, step.prices)).decode())
 
     def expire(self) -> None:

@@ -6,8 +6,8 @@ import heapq
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from nautilus_trader.backtest.node import DataBackendSession, capsule_to_list, drop_cvec_pycapsule
-from nautilus_trader.model.data import Bar, OrderBookDelta, QuoteTick, TradeTick
+from nautilus_trader.core import nautilus_pyo3
+from nautilus_trader.model.data import Bar, OrderBookDelta, QuoteTick, TradeTick, capsule_to_list
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 from nautilus_trader.persistence.funcs import urisafe_identifier
 
@@ -36,7 +36,7 @@ class Recording:
             made = "`python -m nautilus_ext catalog FOLDER` makes one"
             raise Unplayable(f"there is no Parquet catalog at {folder}: {made}")
         self.folder = folder
-        self._range = {"start": start_ns, "end": end_ns}
+        self._range: dict[str, Any] = {"start": start_ns, "end": end_ns}
         self._catalog = ParquetDataCatalog(str(folder))
         self.instruments = self._find_instruments(instrument_ids)
         self._names = sorted(each.id.value for each in self.instruments)
@@ -72,14 +72,14 @@ class Recording:
             return
         session = self._catalog.backend_session(
             data_cls=KINDS[name],
-            session=DataBackendSession(chunk_size=DATA_PER_READ),
+            session=nautilus_pyo3.DataBackendSession(chunk_size=DATA_PER_READ),
             files=self.kinds[name],
             optimize_file_loading=True,  # whole folders of files: a backtest's way, hence its order at equal times
             **self._range,
         )
         for chunk in session.to_query_result():
             data = capsule_to_list(chunk)
-            drop_cvec_pycapsule(chunk)
+            nautilus_pyo3.drop_cvec_pycapsule(chunk)
             yield from data
 
 

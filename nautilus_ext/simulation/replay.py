@@ -12,9 +12,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from nautilus_trader.common.enums import ComponentState
-from nautilus_trader.common.messages import ShutdownSystem
+from nautilus_trader.common.messages import ShutdownSystem  # pyright: ignore[reportAttributeAccessIssue] - compiled
 from nautilus_trader.common.providers import InstrumentProvider
-from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled
 from nautilus_trader.live.data_client import LiveMarketDataClient
 from nautilus_trader.live.factories import LiveDataClientFactory
 from nautilus_trader.model.identifiers import ClientId, ComponentId

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nautilus_ext.simulation.ledger import OpenAccount
     from nautilus_ext.simulation.wire import AnyRequest, Message
 
-OUTBOX_BYTES_MAX = 16_000_000  # a client that reads so slowly is dropped
+OUTBOX_BYTES_MAX = 8_000_000  # a client that reads so slowly is dropped
 INBOX_MESSAGES_MAX = 5_000  # under latency: then its bytes wait in the socket
 LATE_MAX = 1_000  # messages that are late at one time; more are on time
 REORDER_S = 0.05  # after this a held message leaves even when nothing followed it

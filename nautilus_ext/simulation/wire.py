@@ -316,7 +316,7 @@ class Framer:
                 break
             try:
                 messages.append(self._decoder.decode(memoryview(buffer)[begin + _LENGTH.size : end]))
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is no UTF-8
                 raise WireError(f"a frame that is no message: {error}") from error
             begin = end
         if begin:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
+
+PAPER = Path(__file__).resolve().parents[2] / "node_configs" / "paper.json"
 
 
 def test_it_makes_what_it_says_where_it_says(shell, tmp_path):
@@ -31,7 +34,7 @@ def test_what_it_prints_runs_as_a_backtest_and_as_a_replay(shell, tmp_path, conf
     entries = [json.loads(line) for line in output.splitlines() if line.startswith("  {")]
     client, data = entries[0], entries[1:]
     client["REPLAY"]["config"] |= {"speed": 30.0, "stop_at_end": True}
-    backtest = json.loads((shell_configs() / "paper.json").read_text())["backtest"] | {"data": data}
+    backtest = json.loads(PAPER.read_text())["backtest"] | {"data": data}
     sandboxes = {
         venue["name"]: {
             "path": "nautilus_trader.adapters.sandbox.config:SandboxExecutionClientConfig",
@@ -56,12 +59,6 @@ def test_what_it_prints_runs_as_a_backtest_and_as_a_replay(shell, tmp_path, conf
     assert code == 0, output
     assert f"the catalog is at its end after {played:,} data, as asked" in output
     assert "note: data_clients.REPLAY.config.speed" in output
-
-
-def shell_configs():
-    from pathlib import Path
-
-    return Path(__file__).resolve().parents[2] / "node_configs"
 
 
 def test_a_file_describes_the_market(shell, tmp_path, config):
@@ -132,4 +129,4 @@ def test_a_file_without_a_market_says_what_is_missing(shell, tmp_path, config):
     """A config of real venues only."""
     file = config("paper.json", data_clients={}, backtest=None, strategies=[])
     code, output = shell.verb("catalog", str(tmp_path / "made"), "--config", file)
-    assert (2, True) == (code, 'has no market: it needs a data client of nautilus_ext.simulation:' in output), output
+    assert (2, True) == (code, "has no market: it needs a data client of nautilus_ext.simulation:" in output), output

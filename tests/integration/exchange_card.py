@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from exchange_cards_stage import LINEAR, QUANTITY
+from exchange_cards_stage import LINEAR, QUANTITIES, SPOT
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.test_kit.strategies.tester_exec import ExecTester, ExecTesterConfig
 from nautilus_trader.trading.strategy import Strategy
@@ -37,10 +37,11 @@ class Card:
 
     id: str
     says: str  # what holds when it has passed
-    play: Callable[[Stage], Awaitable[None]]
+    play: Callable[[Stage], Awaitable[Any]]
     events: tuple[tuple[str, ...], ...]  # per order, oldest first: exactly these
     tester: dict[str, Any] | None = None  # config of the ExecTester; None: orders by hand
     case: str = ""  # tells apart several plays of one card
+    instrument: str = LINEAR
     client: dict[str, Any] = field(default_factory=dict)  # config of the execution client
     late_s: float = 0.0  # how long the exchange may still send what belongs to the past
     log: tuple[str, ...] = ()  # what its warnings and errors say: each of these comes, and no others
@@ -54,8 +55,12 @@ class Card:
     def account(self) -> str:
         return trader_name(self.test_id)
 
+    @property
+    def account_type(self) -> str:
+        return "CASH" if self.instrument == SPOT else "MARGIN"
+
     def strategy(self, **changes: Any) -> Strategy:
-        return ByHand() if self.tester is None else tester(**(self.tester | changes))
+        return ByHand() if self.tester is None else tester(self.instrument, **(self.tester | changes))
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,8 @@ class DataCard:
     says: str
     play: Callable[[Stage, Any], Awaitable[None]]
     tester: dict[str, Any]  # config of the DataTester
-    client: dict[str, Any] = field(default_factory=dict)
     actors: int = 1  # testers with this config
+    instrument: str = LINEAR
     log: tuple[str, ...] = ()
     maybe: tuple[str, ...] = ()
 
@@ -91,11 +96,12 @@ class ByHand(Strategy):
         """Leave everything as it is."""
 
 
-def tester(**config: Any) -> ExecTester:
-    """Nautilus's own; quiet, because what it gets is looked at in the cache."""
+def tester(instrument_id: str, **config: Any) -> ExecTester:
+    """Nautilus's own; quiet, because what it gets is looked at in the cache. An opening of 1 or -1 has the usual size."""
+    quantity = QUANTITIES[instrument_id]
     settings = {
-        "instrument_id": InstrumentId.from_str(LINEAR),
-        "order_qty": QUANTITY,
+        "instrument_id": InstrumentId.from_str(instrument_id),
+        "order_qty": quantity,
         "log_data": False,
         "log_events": False,
         "log_commands": False,

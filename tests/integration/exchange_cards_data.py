@@ -323,6 +323,15 @@ EXTRA = (
         "what is not offered is a warning",
         the_rest_is_a_warning,
         {"subscribe_quotes": True} | NOT_OFFERED,
+        log=("SubscribeBars: ", "SubscribeMarkPrices: ", "SubscribeIndexPrices: ", "SubscribeFundingRates: ")
+        + ("SubscribeInstrumentClose: ",),
     ),
-    DataCard("history", "history is answered empty", history_is_answered_empty, {"subscribe_quotes": True} | HISTORY),
+    DataCard(
+        "history",
+        "history is answered empty",
+        history_is_answered_empty,
+        {"subscribe_quotes": True} | HISTORY,
+        log=("RequestQuoteTicks: ", "RequestTradeTicks: ", "RequestBars: ")
+        + ("Received <QuoteTick[]>", "Received <TradeTick[]>", "Received <Bar[]>"),
+    ),
 )

@@ -24,6 +24,7 @@ from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.execution.messages import CancelOrder
 from nautilus_trader.model.currencies import USDT
 from nautilus_trader.model.enums import OrderSide, OrderType, PositionSide, TimeInForce
+from nautilus_trader.model.events import OrderCancelRejected
 from nautilus_trader.model.identifiers import InstrumentId, Venue
 
 if TYPE_CHECKING:
@@ -401,7 +402,9 @@ async def canceled_twice(stage: Stage) -> None:
         )
     )
     await stage.answered()
-    assert [type(event).__name__ for event in stage.published] == []
+    (event,) = stage.published
+    assert isinstance(event, OrderCancelRejected), event
+    assert "ORDER_CLOSED" in event.reason, event
 
 
 CANCELLATION = (
@@ -421,7 +424,14 @@ CANCELLATION = (
         (CANCELED, CANCELED),
         {"use_batch_cancel_on_stop": True},
     ),
-    Card("TC-E44", "canceling again changes nothing", canceled_twice, (CANCELED,), ONLY_BUYS),
+    Card(
+        "TC-E44",
+        "canceling again is rejected and changes nothing",
+        canceled_twice,
+        ((*CANCELED, "CancelRejected"),),
+        ONLY_BUYS,
+        log=("OrderCancelRejected",),
+    ),
 )
 
 CARDS = (*MARKET, *LIMIT, *CONDITIONAL, *MODIFICATION, *CANCELLATION)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from exchange_cards_books import Books, cached, differences, held_orders, ledger
 from exchange_cards_staff import RawClient, Staff
-from nautilus_trader.common.component import Logger
+from nautilus_trader.common.component import Logger, flush_logger
 from nautilus_trader.config import (
     InstrumentProviderConfig,
     LiveDataEngineConfig,
@@ -67,7 +67,7 @@ END_OF_CARD = "end of card"
 HARMLESS = (  # Nautilus's own words about a node without execution, or stopped with open orders or a stopped strategy
     END_OF_CARD,
     "No `exec_clients` configuration",
-    "No execution clients to",
+    "ExecEngine: No clients to",
     "Residual",
     "already stopped",
     "Dry run mode",
@@ -411,10 +411,9 @@ class Log:
         deadline_s = time.monotonic() + WAIT_S
         while END_OF_CARD not in (text := self._file.read_bytes()[self._begin :].decode()):
             assert time.monotonic() < deadline_s, f"no last line in {self._file}"
+            flush_logger()
             time.sleep(POLL_S)
-        return [
-            line.partition(" ")[2] for line in text.splitlines() if not any(part in line for part in HARMLESS)
-        ]
+        return [line.partition(" ")[2] for line in text.splitlines() if not any(part in line for part in HARMLESS)]
 
 
 # -- the child process ------------------------------------------------------------------------------

@@ -173,6 +173,7 @@ REJECTIONS = (
         post_only_is_rejected,
         (REJECTED,),
         ONLY_BUYS | {"test_reject_post_only": True},
+        log=("OrderRejected",),
     ),
     Card(
         "TC-E71",
@@ -180,6 +181,7 @@ REJECTIONS = (
         reduce_only_is_rejected,
         (REJECTED,),
         opening(test_reject_reduce_only=True),
+        log=("OrderRejected",),
     ),
     Card(
         "TC-E72",
@@ -193,6 +195,7 @@ REJECTIONS = (
             "trailing_offset": Decimal(100),
             "trailing_offset_type": TrailingOffsetType.BASIS_POINTS,
         },
+        log=("OrderDenied",),
     ),
     Card(
         "TC-E73",
@@ -200,6 +203,7 @@ REJECTIONS = (
         tif_is_denied,
         (DENIED,),
         ONLY_BUYS | {"limit_time_in_force": TimeInForce.AT_THE_OPEN},
+        log=("OrderDenied",),
     ),
 )
 
@@ -313,6 +317,7 @@ async def one_of_a_list_is_rejected(stage: Stage) -> None:
 AFTER = ("lost_answer", "late_answer", "drop_after")  # the exchange has done it
 BEFORE = "drop_before"  # it has not
 EACH = (*AFTER, BEFORE)
+LOST = "connection lost"
 
 
 def unknown(number: int, fault: str, play: Callable, *events: tuple[str, ...], **more: Any) -> Card:
@@ -325,25 +330,32 @@ def unknown(number: int, fault: str, play: Callable, *events: tuple[str, ...], *
     }[number]
     late_s = LATE_MS / 1_000 if fault == "late_answer" else 0.0
     case = f"{more.pop('of', '')}{fault}"
-    lost = ("connection lost",)
-    sure = {"log": lost} if fault.startswith("drop") else {"maybe": lost}
+    sure = {"log": (LOST,)} if fault.startswith("drop") else {"maybe": (LOST,)}
     return Card(f"TC-E{number}", says, play, events, case=case, client=QUICK, late_s=late_s, **(sure | more))
 
 
 AMBIGUOUS = (
     *(unknown(74, fault, submit_fails(fault), RESTING) for fault in AFTER),
-    unknown(74, BEFORE, submit_fails(BEFORE), REJECTED),
+    unknown(74, BEFORE, submit_fails(BEFORE), REJECTED, log=(LOST, "OrderRejected")),
     *(unknown(75, fault, cancel_fails(fault), CANCELED, tester=ONLY_BUYS) for fault in EACH),
     *(unknown(76, fault, modify_fails(fault), UPDATED, tester=ONLY_BUYS) for fault in AFTER),
-    unknown(76, BEFORE, modify_fails(BEFORE), (*RESTING, "PendingUpdate", "ModifyRejected"), tester=ONLY_BUYS),
+    unknown(
+        76,
+        BEFORE,
+        modify_fails(BEFORE),
+        (*RESTING, "PendingUpdate", "ModifyRejected"),
+        tester=ONLY_BUYS,
+        log=(LOST, "OrderModifyRejected"),
+    ),
     *(unknown(77, fault, list_fails(fault), *[RESTING] * 3, of="list_") for fault in AFTER),
-    unknown(77, BEFORE, list_fails(BEFORE), *[REJECTED] * 3, of="list_"),
+    unknown(77, BEFORE, list_fails(BEFORE), *[REJECTED] * 3, of="list_", log=(LOST, "OrderRejected")),
     *(unknown(77, fault, batch_cancel_fails(fault), CANCELED, CANCELED, tester={}, of="cancels_") for fault in EACH),
     Card(
         "TC-E78",
         "one order of a list is rejected, the other one rests",
         one_of_a_list_is_rejected,
         (RESTING, REJECTED),
+        log=("OrderRejected",),
     ),
 )
 

@@ -8,13 +8,11 @@ import shutil
 import signal
 import socket
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import uuid4
-
-import psutil
 
 from nautilus_ext.simulation import launch, wire
 from nautilus_ext.simulation.address import ADDRESS_FILE, read_address
@@ -47,10 +45,11 @@ def end_server(folder: Path, how: signal.Signals) -> None:
     address = read_address(folder)
     if address is None or not launch._lives(address):
         return
-    with suppress(psutil.Error):
-        process = psutil.Process(address.pid)
-        os.kill(address.pid, how)
-        process.wait(ANSWER_TIMEOUT_S)
+    os.kill(address.pid, how)
+    give_up_s = time.monotonic() + ANSWER_TIMEOUT_S
+    while launch._lives(address):  # not psutil's wait: somebody else reaps it, and may take a second
+        assert time.monotonic() < give_up_s, f"still alive after {how.name}"
+        time.sleep(0.002)
 
 
 class LinkLost(Exception):

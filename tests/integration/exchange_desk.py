@@ -1,4 +1,4 @@
-"""One node on the simulated exchange with everything around it: peers at each venue, and what the exchange wrote down."""
+"""One node on the simulated exchange with all that is around it: peers at each venue, and what the exchange wrote."""
 
 from __future__ import annotations
 

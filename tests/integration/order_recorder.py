@@ -38,7 +38,7 @@ class OrderRecorder(Actor):
 
     def on_any(self, event) -> None:
         if self.file is None:
-            self.file = Path(self.config.path).open("w")
+            self.file = Path(self.config.path).open("w")  # noqa: SIM115 - open as long as the process: events come to the last
         name = event.client_order_id.value
         record = {"event": type(event).__name__, "ts": self.clock.timestamp_ns()}
         if isinstance(event, OrderInitialized):
@@ -88,7 +88,7 @@ class ParentSender(Strategy):
         self.instrument = self.cache.instrument(self.config.instrument_id)
         self.subscribe_quote_ticks(self.config.instrument_id)
 
-    def on_quote_tick(self, tick) -> None:
+    def on_quote_tick(self, tick) -> None:  # noqa: ARG002 - Nautilus's signature
         if self.seen in self.config.at_quotes:
             self.send(OrderSide.SELL if self.config.at_quotes.index(self.seen) % 2 else OrderSide.BUY)
         self.seen += 1

@@ -1,4 +1,4 @@
-"""A catalog as a live data source: all of it, in order, as if it happened now, each datum worked off before the next."""
+"""A catalog as a live data source: all of it, in order, as if it was now, each datum worked off before the next."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ import random
 import subprocess
 import sys
 import threading
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,7 @@ STEP_BPS = 0.6
 
 
 def write_catalog(folder: Path, seed: int) -> str:
-    """Three venues' worth of a walk with a pause in it; no two data at the same nanosecond."""
+    """Four walks with one pause; no two data at the same nanosecond."""
     catalog = ParquetDataCatalog(str(folder))
     catalog.write_data([to_instrument(each) for each in LISTINGS])
     for offset, each in enumerate(LISTINGS):
@@ -163,7 +162,9 @@ class Run:
         self.done = subprocess.run(
             command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=RUN_TIMEOUT_S
         )
-        self.events = [json.loads(line) for line in self.record.read_text().splitlines()] if self.record.exists() else []
+        self.events = (
+            [json.loads(line) for line in self.record.read_text().splitlines()] if self.record.exists() else []
+        )
 
     def of(self, kind: str, venue: str = "") -> list[dict[str, Any]]:
         """The events of one kind, at all venues or at one, without their times."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from nautilus_trader.model.data import BarType
@@ -35,11 +35,11 @@ class Noter(Strategy):
         self.instrument = self.cache.instrument(self.instrument_id)
         self.subscribe_quote_ticks(self.instrument_id)
 
-    def on_quote_tick(self, tick: Any) -> None:
+    def on_quote_tick(self, _tick: Any) -> None:
         self.seen += 1
-        self.act(tick)
+        self.act()
 
-    def act(self, tick: Any) -> None: ...
+    def act(self) -> None: ...
 
     def on_order_event(self, event: Any) -> None:
         self.notes.append(f"{type(event).__name__} at quote {self.seen}")
@@ -55,9 +55,9 @@ class Noter(Strategy):
 class CancelsAtOnce(Noter):
     """An order and its cancel in one callback."""
 
-    DATA = FLAT
+    DATA: ClassVar = FLAT
 
-    def act(self, tick: Any) -> None:
+    def act(self) -> None:
         if self.seen == 2:
             order = self.limit("2000.00")
             self.submit_order(order)
@@ -67,9 +67,9 @@ class CancelsAtOnce(Noter):
 class Expires(Noter):
     """An order that is good for exactly two quotes more."""
 
-    DATA = FLAT
+    DATA: ClassVar = FLAT
 
-    def act(self, tick: Any) -> None:
+    def act(self) -> None:
         if self.seen == 2:
             until = self.clock.utc_now() + timedelta(milliseconds=2 * STEP_MS)
             self.submit_order(self.limit("2000.00", time_in_force=TimeInForce.GTD, expire_time=until))
@@ -78,29 +78,29 @@ class Expires(Noter):
 class BarsAndQuotes(Noter):
     """Bars that the node makes of quotes, beside the quotes."""
 
-    DATA = FLAT
+    DATA: ClassVar = FLAT
 
     def on_start(self) -> None:
         super().on_start()
         self.subscribe_bars(BarType.from_str(f"{ETH_ID}-2-TICK-MID-INTERNAL"))
 
-    def act(self, tick: Any) -> None:
+    def act(self) -> None:
         self.notes.append(f"quote {self.seen}")
 
-    def on_bar(self, bar: Any) -> None:
+    def on_bar(self, _bar: Any) -> None:
         self.notes.append("bar")
 
 
 class Timed(Noter):
     """A timer that is due at the moment of a quote, right before a trade at another price."""
 
-    DATA = [*FLAT, *(trade(ETH, STEP_MS * number + 0.0005, 300_004, number=number) for number in range(2, 8))]
+    DATA: ClassVar = [*FLAT, *(trade(ETH, STEP_MS * number + 0.0005, 300_004, number=number) for number in range(2, 8))]
 
-    def act(self, tick: Any) -> None:
+    def act(self) -> None:
         if self.seen == 2:
             self.clock.set_timer("t", timedelta(milliseconds=2 * STEP_MS), callback=self.on_due)
 
-    def on_due(self, event: Any) -> None:
+    def on_due(self, _event: Any) -> None:
         self.clock.cancel_timer("t")
         self.submit_order(self.order_factory.market(ETH_ID, OrderSide.BUY, self.instrument.make_qty(1)))
 
@@ -111,9 +111,9 @@ class Timed(Noter):
 class TwoVenues(Noter):
     """Orders to two venues in one callback, in the other order than the venues stand in the config."""
 
-    DATA = [*FLAT, *(quote(BTC, STEP_MS * number - 50, 600_000) for number in range(1, 8))]
+    DATA: ClassVar = [*FLAT, *(quote(BTC, STEP_MS * number - 50, 600_000) for number in range(1, 8))]
 
-    def act(self, tick: Any) -> None:
+    def act(self) -> None:
         if self.seen == 3:
             for instrument_id in (BTC_ID, ETH_ID):
                 quantity = self.cache.instrument(instrument_id).make_qty(1)
@@ -127,9 +127,9 @@ class TwoVenues(Noter):
 class Bracketed(Noter):
     """An entry with a target that is reached, and a stop that is not."""
 
-    DATA = [quote(ETH, STEP_MS * number, bid) for number, bid in enumerate([300_000] * 3 + [300_300] * 5)]
+    DATA: ClassVar = [quote(ETH, STEP_MS * number, bid) for number, bid in enumerate([300_000] * 3 + [300_300] * 5)]
 
-    def act(self, tick: Any) -> None:
+    def act(self) -> None:
         if self.seen == 2:
             price = self.instrument.make_price
             self.submit_order_list(
@@ -146,9 +146,9 @@ class Bracketed(Noter):
 class FilledByAQuote(Noter):
     """A resting order that a quote fills."""
 
-    DATA = [quote(ETH, STEP_MS * number, bid) for number, bid in enumerate([300_000] * 3 + [299_000] * 5)]
+    DATA: ClassVar = [quote(ETH, STEP_MS * number, bid) for number, bid in enumerate([300_000] * 3 + [299_000] * 5)]
 
-    def act(self, tick: Any) -> None:
+    def act(self) -> None:
         self.notes.append(f"quote {self.seen}")
         if self.seen == 2:
             self.submit_order(self.limit("2995"))
@@ -157,9 +157,11 @@ class FilledByAQuote(Noter):
 class Hedged(Noter):
     """A resting order of more than a quote shows, and an order back for each part of it that fills."""
 
-    DATA = [quote(ETH, STEP_MS * number, bid, lots=300) for number, bid in enumerate([300_000] * 3 + [299_992] * 5)]
+    DATA: ClassVar = [
+        quote(ETH, STEP_MS * number, bid, lots=300) for number, bid in enumerate([300_000] * 3 + [299_992] * 5)
+    ]
 
-    def act(self, tick: Any) -> None:
+    def act(self) -> None:
         self.notes.append(f"quote {self.seen}, net {self.portfolio.net_position(ETH_ID)}")
         if self.seen == 1:
             self.resting = self.limit("3000.00")

@@ -1,4 +1,4 @@
-"""Strategies in both worlds on one catalog: a backtest engine, and a trading node that replays into Nautilus's sandbox."""
+"""Strategies on one catalog in both worlds: a backtest, and a trading node that replays into Nautilus's sandbox."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def quote(of: Any, ms: float, bid: int, *, lots: int = 1_000_000, spread: int | 
 
 
 def trade(of: Any, ms: float, price: int, *, lots: int = 1, number: int = 1) -> Any:
-    return TickMaker(to_instrument(of)).trade(Trade(of.instrument_id, price, lots, True), number, START_NS + int(ms * 1e6))
+    return TickMaker(to_instrument(of)).trade(
+        Trade(of.instrument_id, price, lots, True), number, START_NS + int(ms * 1e6)
+    )
 
 
 def write(folder: Path, data: Sequence[Any], listings: Sequence[Any] = (ETH, BTC)) -> Path:
@@ -67,7 +69,12 @@ def write(folder: Path, data: Sequence[Any], listings: Sequence[Any] = (ETH, BTC
 def backtest(catalog: Path, strategies: Sequence[Strategy], **venue: Any) -> None:
     """As `--backtest` runs it: one entry of data per kind."""
     stored = ParquetDataCatalog(str(catalog)).list_data_types()
-    folders = {"QuoteTick": "quote_tick", "TradeTick": "trade_tick", "OrderBookDelta": "order_book_deltas", "Bar": "bar"}
+    folders = {
+        "QuoteTick": "quote_tick",
+        "TradeTick": "trade_tick",
+        "OrderBookDelta": "order_book_deltas",
+        "Bar": "bar",
+    }
     ids = [each.id.value for each in ParquetDataCatalog(str(catalog)).instruments()]
     node = BacktestNode(
         [
@@ -100,7 +107,12 @@ def bar_types(catalog: Path) -> list[str]:
 
 
 def replay(
-    catalog: Path, strategies: Sequence[Strategy], *, venue: dict[str, Any] | None = None, seconds: float = 0, **config: Any
+    catalog: Path,
+    strategies: Sequence[Strategy],
+    *,
+    venue: dict[str, Any] | None = None,
+    seconds: float = 0,
+    **config: Any,
 ) -> None:
     """In a trading node; it ends with the catalog, or after some seconds where `stop_at_end` is not set."""
     asyncio.set_event_loop(asyncio.new_event_loop())

@@ -69,7 +69,6 @@ def _need(order: Order) -> tuple[int, int]:
 
 
 def _hold(order: Order) -> None:
-    lots = min(order.open, order.matching.room(order)) if order.reduce_only else order.open
     order.account.hold(
-        order.number, order.matching.grid, order.new.side, lots, order.ticks, reduce_only=order.reduce_only
+        order.number, order.matching.grid, order.new.side, order.open, order.ticks, reduce_only=order.reduce_only
     )

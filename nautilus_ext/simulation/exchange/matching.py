@@ -36,8 +36,7 @@ class Matching:
 
     def judge(self, order: Order) -> str | None:
         """Why it cannot wait or work now: a code with its numbers."""
-        room = self.room(order) if order.reduce_only else None
-        if room == 0:
+        if order.reduce_only and not self.room(order):
             position = self.grid.quantity(0)
             return f"REDUCE_ONLY_NO_POSITION: nothing that a {order.new.side} would reduce, position={position}"
         if order.stage == Stage.WAITING:
@@ -52,7 +51,7 @@ class Matching:
             lots, ticks = reach.lots, reach.worst_ticks
             if not lots:
                 return "NO_LIQUIDITY: the other side of the book is empty"
-        return holds.refuse(order, lots if room is None else min(lots, room), ticks)
+        return holds.refuse(order, lots, ticks)
 
     def _trigger_in_market(self, order: Order) -> str | None:
         market = self.book.against(buy=order.buy).best_ticks

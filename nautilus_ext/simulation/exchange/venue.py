@@ -132,7 +132,6 @@ class Venue:
             if crowd is not None:
                 crowd.step(quote, trades.get(quote.instrument_id))
                 self._mark(quote)
-                self._work_off()
         self._finish()
 
     def _mark(self, quote: Quote) -> None:
@@ -281,10 +280,6 @@ class Venue:
             order.matching.close(order, "REJECTED", reason)
 
     def _finish(self) -> None:
-        self._work_off()
-        self._say_accounts()
-
-    def _work_off(self) -> None:
         """Legs and triggers, until there is nothing more to do. It ends: each turn uses up a fill or a trigger."""
         register = self._register
         while register.fed or (register.moved and not self.halted):
@@ -297,6 +292,7 @@ class Venue:
                 del register.moved[matching]
             else:
                 matching.fire(due)
+        self._say_accounts()
 
     def _say_accounts(self) -> None:
         register = self._register

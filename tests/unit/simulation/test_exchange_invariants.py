@@ -77,7 +77,12 @@ def single(rng, own_id, instrument_id, number):
     trigger = f" t={level(rng, instrument_id)}" if kind not in ("LIMIT", "MARKET") else ""
     options = ["", "reduce", "FOK"]
     if price:
-        options += ["post", "IOC", f"GTD until={number + 1 + rng.randrange(30)}", f"show={BY_ID[instrument_id].lot}"]
+        options += [
+            "post",
+            "IOC",
+            f"GTD until={number + 1 + rng.randrange(30)}",
+            f"show={min(lots, 3 * BY_ID[instrument_id].lot)}",
+        ]
     side = rng.choice(("BUY", "SELL"))
     return an_order(f"{own_id} {side} {kind} {lots}{price}{trigger} {rng.choice(options)}", instrument_id)
 

@@ -161,6 +161,20 @@ b filled 3 2@100 maker
 a filled 5 2@100 taker
 b canceled 3 REDUCE_ONLY
 """
+CASES["FOK: two reducing orders count with one position"] = """
+> c place 1 SELL LIMIT 2@100
+c accepted 1
+> b place 2 BUY MARKET 2
+b accepted 2
+c filled 1 2@100 maker
+b filled 2 2@100 taker
+> b place 3 SELL LIMIT 2@100 reduce; 4 SELL LIMIT 2@101 reduce
+b accepted 3
+b accepted 4
+> a place 5 BUY LIMIT 3@101 FOK
+a accepted 5
+a canceled 5 FOK
+"""
 CASES["GTD: expires at its moment and no later command meets it"] = """
 > a place 1 BUY LIMIT 5@100 GTD until=50
 a accepted 1
@@ -518,6 +532,42 @@ a filled 2 2@110 maker
 b filled 4 2@110 taker
 b canceled 4 IOC
 """
+CASES["legs: a parent that takes what there is, and whose rest is canceled, keeps its legs"] = """
+> b place 1 SELL LIMIT 2@100
+b accepted 1
+> a place 2 BUY LIMIT 5@100 IOC; 3 SELL LIMIT 5@110 parent=2 OCO=4; 4 SELL STOP_MARKET 5 t=95 parent=2 OCO=3
+a accepted 2
+a accepted 3 held
+a accepted 4 held
+b filled 1 2@100 maker
+a filled 2 2@100 taker
+a canceled 2 IOC
+a updated 3 q=2 p=110
+a updated 4 q=2 t=95
+"""
+CASES["legs: smaller than the parent, they stay so, less what the other has filled"] = """
+> a place 1 BUY LIMIT 10@100; 2 SELL LIMIT 5@110 parent=1 OUO=3; 3 SELL STOP_MARKET 5 t=95 parent=1 OUO=2
+a accepted 1
+a accepted 2 held
+a accepted 3 held
+> b place 4 SELL LIMIT 3@100
+b accepted 4
+a filled 1 3@100 maker
+b filled 4 3@100 taker
+a updated 2 q=3 p=110
+a updated 3 q=3 t=95
+> c place 5 BUY LIMIT 2@110
+c accepted 5
+a filled 2 2@110 maker
+c filled 5 2@110 taker
+a updated 3 q=1 t=95
+> b place 6 SELL LIMIT 7@100
+b accepted 6
+a filled 1 7@100 maker
+b filled 6 7@100 taker
+a updated 2 q=5 p=110
+a updated 3 q=3 t=95
+"""
 CASES["legs: a market leg works at once; a stop leg whose trigger is reached fires"] = """
 > step 99*9 101*9
 > a place 1 BUY MARKET 2; 2 SELL MARKET 2 parent=1
@@ -761,6 +811,15 @@ a accepted 1
 a filled 1 1@99 maker
 > step 99*5 101*5 SELL*2
 a filled 1 1@99 maker
+"""
+CASES["strangers: who came last leaves first"] = """
+> step 99*5 101*5
+> a place 1 BUY LIMIT 2@99
+a accepted 1
+> step 99*8 101*5
+> step 99*6 101*5 SELL*5
+> step 99*6 101*5 SELL*2
+a filled 1 2@99 maker
 """
 CASES["strangers: a quote that crosses our order trades with it first"] = """
 > step 99*5 101*5

@@ -1,0 +1,133 @@
+"""A raw client that follows the wire's rules trades under random faults, and knows in the end what the ledger knows.
+
+SEED=n repeats a run, RUNS=n makes more of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections import Counter
+
+import msgspec
+import pytest
+from exchange_client import LinkLost, exchange_in
+from exchange_client import RawClient as Client
+from exchange_killer import SPOT, START_TIMEOUT_S, Trader, brisk_world
+from exchange_recount import Witness, adds_up, keeps_its_word
+
+from nautilus_ext.simulation import launch, wire
+from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
+
+SEED = int(os.environ.get("SEED") or secrets.randbits(32))
+RUNS = int(os.environ.get("RUNS") or 10)
+ACTIONS = 300
+QUIET_S = 10.0
+
+
+@pytest.fixture
+def exchange_folder(fast_folder):
+    with exchange_in(fast_folder) as folder:
+        yield folder
+
+
+@pytest.mark.timeout(60 + 20 * RUNS)
+@pytest.mark.parametrize("seed", [SEED + run for run in range(RUNS)])
+def test_under_faults_the_stream_is_whole_and_no_order_stays_unknown(exchange_folder, seed):
+    """Every item once and in order, each ambiguous order found or known to be absent, and the books add up."""
+    print(f"SEED={seed}")
+    rnd = random.Random(seed)
+    trader = Trader(Client("SIM1", "one"), SPOT, rnd)
+    faulty = _Connected(exchange_folder, trader.client)
+    counts = Counter()
+    faulty.patiently(trader.look)
+    faulty.set_faults(_random_faults(rnd, seed))
+    for _ in range(ACTIONS):
+        faulty.patiently(trader.act)
+        faulty.patiently(lambda: trader.client.pump(rnd.choice((0, 0, 0.002))))
+        if rnd.random() < 0.02:
+            counts |= faulty.counts()
+    counts |= faulty.counts()
+    faulty.set_faults(Faults())
+    unknown = faulty.resolve()
+    faulty.come_to_rest()
+    print(dict(counts), f"unknown={unknown} lost={trader.client.lost} links={faulty.links}")
+    witness = Witness(exchange_folder)
+    keeps_its_word(witness, trader.client)
+    adds_up(witness, faulty.world)
+    assert counts.total() > ACTIONS // 20, "hardly any fault: the run says nothing"
+
+
+def _random_faults(rnd: random.Random, seed: int) -> Faults:
+    rates = {kind: rnd.uniform(0.0, 0.03) for kind in (*REQUEST_FAULTS, *ITEM_FAULTS)}
+    rates["restart"] = rnd.uniform(0.0, 0.004)
+    return Faults(seed=seed, rates=rates, late_ms=rnd.randint(1, 100))
+
+
+class _Connected:
+    """Connects again whenever the link is lost, as often as it takes."""
+
+    def __init__(self, folder, client: Client) -> None:
+        self.world = brisk_world()
+        self._folder = folder
+        self._client = client
+        self._faults: bytes | None = None
+        self.links = 0
+
+    def patiently(self, act) -> None:
+        while True:
+            try:
+                if not self._client.is_connected:
+                    self._connect()
+                act()
+            except LinkLost:
+                continue
+            return
+
+    def _connect(self) -> None:
+        address = launch.ensure(self._folder, self.world, START_TIMEOUT_S)
+        self.links += 1
+        try:
+            assert isinstance(self._client.connect(address), wire.Welcome)
+        except ConnectionError as error:
+            raise LinkLost("it is just restarting") from error
+        if self._faults is not None:  # a server that was restarted has those of its world
+            self._client.ask(wire.Control, venue="SIM1", action="faults", faults=self._faults)
+
+    def set_faults(self, faults: Faults) -> None:
+        self._faults = msgspec.json.encode(faults)
+        self.patiently(lambda: self._client.ask(wire.Control, venue="SIM1", action="faults", faults=self._faults))
+
+    def counts(self) -> Counter:
+        found = []
+        self.patiently(lambda: found.append(self._client.ask(wire.Control, venue="SIM1", action="faults")))
+        return Counter(found[-1].faults)
+
+    def resolve(self) -> int:
+        """Ask for each order of an unanswered Place: it is there, or it never arrived. How many there were."""
+        unanswered = [request for number, request in self._client.sent.items() if number not in self._client.answers]
+        ids = [order.client_order_id for each in unanswered if isinstance(each, wire.Place) for order in each.orders]
+        for name in ids:
+            answer = self._client.ask(wire.GetOrders, client_order_id=name)
+            assert isinstance(answer, wire.Orders)
+            assert self._client.wait(lambda answer=answer: self._client.last_seq >= answer.seq or self._resume())
+            seen = {event.order.client_order_id for event in self._client.items.values() if hasattr(event, "order")}
+            assert (name in seen) == bool(answer.orders), f"{name}: the stream and the orders say different things"
+        return len(ids)
+
+    def _resume(self) -> None:
+        self._client.ask(wire.Resume, after=self._client.last_seq)
+
+    def come_to_rest(self) -> None:
+        """Take everything back and pause; then the stream has an end, and the client has all of it."""
+        self._client.ask(wire.Control, venue="SIM1", action="pause")
+        assert isinstance(self._client.ask(wire.CancelAll), wire.Done)
+        answer = self._client.ask(wire.GetOrders, open_only=True)
+        assert answer.orders == ()
+        give_up_s = time.monotonic() + QUIET_S
+        while self._client.last_seq < answer.seq:
+            assert time.monotonic() < give_up_s, (self._client.last_seq, answer.seq)
+            self._resume()
+        assert self._client.last_seq == max(self._client.items) == answer.seq
