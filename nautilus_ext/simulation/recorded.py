@@ -6,7 +6,10 @@ import heapq
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from nautilus_trader.core import nautilus_pyo3
+from nautilus_trader.core.nautilus_pyo3 import (
+    DataBackendSession,  # pyright: ignore[reportAttributeAccessIssue] - compiled
+    drop_cvec_pycapsule,  # pyright: ignore[reportAttributeAccessIssue] - compiled
+)
 from nautilus_trader.model.data import Bar, OrderBookDelta, QuoteTick, TradeTick, capsule_to_list
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 from nautilus_trader.persistence.funcs import urisafe_identifier
@@ -72,14 +75,14 @@ class Recording:
             return
         session = self._catalog.backend_session(
             data_cls=KINDS[name],
-            session=nautilus_pyo3.DataBackendSession(chunk_size=DATA_PER_READ),
+            session=DataBackendSession(chunk_size=DATA_PER_READ),
             files=self.kinds[name],
             optimize_file_loading=True,  # whole folders of files: a backtest's way, hence its order at equal times
             **self._range,
         )
         for chunk in session.to_query_result():
             data = capsule_to_list(chunk)
-            nautilus_pyo3.drop_cvec_pycapsule(chunk)
+            drop_cvec_pycapsule(chunk)
             yield from data
 
 

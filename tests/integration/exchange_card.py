@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from exchange_cards_stage import LINEAR, QUANTITIES, SPOT
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from exchange_cards_stage import Stage
 
+QUANTITY = QUANTITIES[LINEAR]
 NO_LIMITS = {"enable_limit_buys": False, "enable_limit_sells": False}
 ONLY_BUYS = {"enable_limit_sells": False}
 ONLY_SELLS = {"enable_limit_buys": False}
@@ -60,7 +61,15 @@ class Card:
         return "CASH" if self.instrument == SPOT else "MARGIN"
 
     def strategy(self, **changes: Any) -> Strategy:
-        return ByHand() if self.tester is None else tester(self.instrument, **(self.tester | changes))
+        return ByHand(self.instrument) if self.tester is None else tester(self.instrument, **(self.tester | changes))
+
+
+def elsewhere(card: Card, instrument: str, case: str) -> Card:
+    """The same card on another instrument."""
+    config = dict(card.tester or {})
+    if opening := config.get("open_position_on_start_qty"):
+        config["open_position_on_start_qty"] = QUANTITIES[instrument].copy_sign(opening)
+    return replace(card, instrument=instrument, case=case, tester=config)
 
 
 @dataclass(frozen=True)
@@ -72,9 +81,9 @@ class DataCard:
     play: Callable[[Stage, Any], Awaitable[None]]
     tester: dict[str, Any]  # config of the DataTester
     actors: int = 1  # testers with this config
-    instrument: str = LINEAR
     log: tuple[str, ...] = ()
     maybe: tuple[str, ...] = ()
+    instrument = LINEAR
 
     @property
     def account(self) -> str:
@@ -89,19 +98,22 @@ def trader_name(test_id: str) -> str:
 class ByHand(Strategy):
     """Sends what a card tells it."""
 
+    def __init__(self, instrument_id: str) -> None:
+        super().__init__()
+        self._instrument_id = InstrumentId.from_str(instrument_id)
+
     def on_start(self) -> None:
-        self.subscribe_quote_ticks(InstrumentId.from_str(LINEAR))
+        self.subscribe_quote_ticks(self._instrument_id)
 
     def on_stop(self) -> None:
         """Leave everything as it is."""
 
 
 def tester(instrument_id: str, **config: Any) -> ExecTester:
-    """Nautilus's own; quiet, because what it gets is looked at in the cache. An opening of 1 or -1 has the usual size."""
-    quantity = QUANTITIES[instrument_id]
+    """Nautilus's own; quiet, because what it gets is looked at in the cache."""
     settings = {
         "instrument_id": InstrumentId.from_str(instrument_id),
-        "order_qty": quantity,
+        "order_qty": QUANTITIES[instrument_id],
         "log_data": False,
         "log_events": False,
         "log_commands": False,

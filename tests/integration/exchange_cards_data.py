@@ -317,21 +317,22 @@ NOT_APPLICABLE = {
 }
 
 # What no card covers: that the rest does no harm.
+UNOFFERED = ("SubscribeBars", "SubscribeMarkPrices", "SubscribeIndexPrices", "SubscribeFundingRates")
+EMPTY = ("Received <QuoteTick[]>", "Received <TradeTick[]>", "Received <Bar[]>")
+
 EXTRA = (
     DataCard(
         "not-offered",
         "what is not offered is a warning",
         the_rest_is_a_warning,
         {"subscribe_quotes": True} | NOT_OFFERED,
-        log=("SubscribeBars: ", "SubscribeMarkPrices: ", "SubscribeIndexPrices: ", "SubscribeFundingRates: ")
-        + ("SubscribeInstrumentClose: ",),
+        log=(*UNOFFERED, "SubscribeInstrumentClose"),
     ),
     DataCard(
         "history",
         "history is answered empty",
         history_is_answered_empty,
         {"subscribe_quotes": True} | HISTORY,
-        log=("RequestQuoteTicks: ", "RequestTradeTicks: ", "RequestBars: ")
-        + ("Received <QuoteTick[]>", "Received <TradeTick[]>", "Received <Bar[]>"),
+        log=(*EMPTY, "RequestQuoteTicks", "RequestTradeTicks", "RequestBars"),
     ),
 )

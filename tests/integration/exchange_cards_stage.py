@@ -15,7 +15,6 @@ from exchange_cards_books import Books, cached, differences, held_orders, ledger
 from exchange_cards_staff import RawClient, Staff
 from nautilus_trader.common.component import Logger, flush_logger
 from nautilus_trader.config import (
-    InstrumentProviderConfig,
     LiveDataEngineConfig,
     LiveExecEngineConfig,
     LiveRiskEngineConfig,
@@ -53,11 +52,11 @@ EXCHANGE = "cards"
 LOG_FILE = "nodes"
 
 WAIT_S = 10.0
-ALL = InstrumentProviderConfig(load_all=True)
 POLL_S = 0.002
 SETTLE_S = 3.0
 MOVES_UNSEEN = 4
-QUANTITY = Decimal("0.01")
+ZERO = Decimal(0)
+QUANTITIES = {LINEAR: Decimal("0.01"), SPOT: Decimal("0.01"), INVERSE: Decimal(100)}
 
 COMMANDS = tuple(
     f"SimulatedExecutionClient._{name}"
@@ -84,7 +83,6 @@ def listings() -> list[ListingConfig]:
 
 def data_config(data_dir: Path) -> SimulatedDataClientConfig:
     return SimulatedDataClientConfig(
-        instrument_provider=ALL,
         seed=42,
         interval_ms=INTERVAL_MS,
         listings=listings(),
@@ -118,9 +116,10 @@ class Report:
 class Stage:
     """One account at the exchange, one node at a time, and the staff that moves the market."""
 
-    def __init__(self, data_dir: Path, card: Card | DataCard) -> None:
+    def __init__(self, data_dir: Path, card: Any) -> None:
         self.data_dir = data_dir
-        self.card = card
+        self.card = card  # a Card or a DataCard
+        self.instrument_id = InstrumentId.from_str(card.instrument)
         self.staff = Staff(find_exchange(data_dir), VENUE)
         self.published: list[Any] = []
         self._node: TradingNode | None = None
@@ -162,17 +161,6 @@ class Stage:
         assert node.trader.is_running, "the node ended at once; its log says why"
 
     def _config(self, *, trading: bool) -> TradingNodeConfig:
-        client = SimulatedExecClientConfig(
-            instrument_provider=ALL,
-            venue=VENUE,
-            account=self.card.account,
-            account_type="MARGIN",
-            starting_balances=[f"{amount} {name}" for name, amount in BALANCES.items()],
-            leverage=LEVERAGE,
-            data_dir=str(self.data_dir),
-            exchange=EXCHANGE,
-            **self.card.client,
-        )
         return TradingNodeConfig(
             trader_id=self.card.account,
             logging=LoggingConfig(
@@ -187,7 +175,19 @@ class Stage:
             timeout_disconnection=WAIT_S,
             timeout_post_stop=0.01,
             data_clients={"SIM": data_config(self.data_dir)},
-            exec_clients={VENUE: client} if trading else {},
+            exec_clients={VENUE: self._exec_config()} if trading else {},
+        )
+
+    def _exec_config(self) -> SimulatedExecClientConfig:
+        return SimulatedExecClientConfig(
+            venue=VENUE,
+            account=self.card.account,
+            account_type=self.card.account_type,
+            starting_balances=[f"{amount} {name}" for name, amount in BALANCES.items()],
+            leverage=LEVERAGE,
+            data_dir=str(self.data_dir),
+            exchange=EXCHANGE,
+            **self.card.client,
         )
 
     async def close(self) -> None:
@@ -204,8 +204,8 @@ class Stage:
         await self.settled()
         await self.close()
         self.published.clear()
-        claims = [InstrumentId.from_str(LINEAR)]
-        await self.open(self.card.strategy(dry_run=True, open_position_on_start_qty=None, external_order_claims=claims))
+        passive = {"dry_run": True, "open_position_on_start_qty": None}
+        await self.open(self.card.strategy(**passive, external_order_claims=[self.instrument_id]))
 
     def sweep(self) -> None:
         """Leave the market as it was found: standing still, the strangers' book whole again."""
@@ -216,7 +216,8 @@ class Stage:
 
     def sweep_orders(self) -> None:
         """No order of this card stays."""
-        terms = AccountTerms(account=self.card.account, kind="MARGIN", starting_balances=BALANCES, leverage=LEVERAGE)
+        kind = self.card.account_type
+        terms = AccountTerms(account=self.card.account, kind=kind, starting_balances=BALANCES)
         client = RawClient(find_exchange(self.data_dir), session=f"sweep-{time.time_ns()}", venue=VENUE, terms=terms)
         client.done(wire.CancelAll)
         client.close(bye=True)
@@ -236,18 +237,18 @@ class Stage:
     def _order(self, kind: str, side: OrderSide, price: Decimal, **more: Any) -> Order:
         instrument = self.instrument()
         make = getattr(self.strategy.order_factory, kind)
-        return make(instrument.id, side, instrument.make_qty(QUANTITY), instrument.make_price(price), **more)
+        return make(instrument.id, side, instrument.make_qty(self.quantity), instrument.make_price(price), **more)
 
     async def submit_bracket(self) -> None:
         """A buy far below the market."""
         instrument, bid = self.instrument(), self.quote().bid_price
-        at = [instrument.make_price(bid - ticks * instrument.price_increment) for ticks in (500, 1_000, 100)]
+        at = [instrument.make_price(bid - ticks * self.tick) for ticks in (500, 1_000, 100)]
         entry, stop, target = at
         self.strategy.submit_order_list(
             self.strategy.order_factory.bracket(
                 instrument.id,
                 OrderSide.BUY,
-                instrument.make_qty(QUANTITY),
+                instrument.make_qty(self.quantity),
                 entry_order_type=OrderType.LIMIT,
                 entry_price=entry,
                 sl_trigger_price=stop,
@@ -261,16 +262,15 @@ class Stage:
 
     def improve(self, side: OrderSide, ticks: int) -> None:
         """Move the best price of one side towards the other."""
-        quote, tick = self.quote(), self.instrument().price_increment
-        buying = side == OrderSide.BUY
-        price = quote.bid_price + ticks * tick if buying else quote.ask_price - ticks * tick
-        self.staff.place(LINEAR, "BUY" if buying else "SELL", QUANTITY, Decimal(str(price)))
+        quote, buying = self.quote(), side == OrderSide.BUY
+        best = quote.bid_price if buying else quote.ask_price
+        price = best.as_decimal() + ticks * (self.tick if buying else -self.tick)
+        self.staff.place(self.card.instrument, "BUY" if buying else "SELL", self.quantity, price)
 
-    def sell_down_to(self, price: Decimal) -> None:
-        """Take every bid down to this price."""
-        tick, lot = self.instrument().price_increment.as_decimal(), self.instrument().size_increment.as_decimal()
-        lots = sum(lots for ticks, lots in self.staff.book(LINEAR).bids if ticks * tick >= price)
-        self.staff.place(LINEAR, "SELL", lots * lot, price, time_in_force="IOC")
+    def sell_down_to(self, price: Decimal, *, left: Decimal = ZERO) -> None:
+        """Take every bid down to this price, less what is to be left of the last."""
+        quantity = sum(quantity for at, quantity in self.levels()[0] if at >= price) - left
+        self.staff.place(self.card.instrument, "SELL", quantity, price, time_in_force="IOC")
 
     # -- waiting ------------------------------------------------------------------------------------
 
@@ -283,7 +283,7 @@ class Stage:
 
     async def quoted(self) -> None:
         """Wait for the first quote."""
-        await self.until(lambda: self.cache.quote_tick(InstrumentId.from_str(LINEAR)), "there is a quote")
+        await self.until(lambda: self.cache.quote_tick(self.instrument_id), "there is a quote")
 
     async def statuses(self, *names: str) -> list[Order]:
         """Wait until the orders, oldest first, have exactly these statuses."""
@@ -325,8 +325,8 @@ class Stage:
         assert counts() == before
 
     async def _market_moves(self) -> None:
-        before = self.staff.touch(LINEAR)
-        await self.until(lambda: self.staff.touch(LINEAR) != before, "the market moves")
+        before = self.staff.touch(self.card.instrument)
+        await self.until(lambda: self.staff.touch(self.card.instrument) != before, "the market moves")
 
     # -- looking ------------------------------------------------------------------------------------
 
@@ -336,10 +336,22 @@ class Stage:
         return sorted(self.cache.orders(), key=lambda order: order.client_order_id.value)  # a clock and a counter
 
     def instrument(self) -> Any:
-        return self.cache.instrument(InstrumentId.from_str(LINEAR))
+        return self.cache.instrument(self.instrument_id)
+
+    @property
+    def tick(self) -> Decimal:
+        return self.instrument().price_increment.as_decimal()
+
+    @property
+    def lot(self) -> Decimal:
+        return self.instrument().size_increment.as_decimal()
+
+    @property
+    def quantity(self) -> Decimal:
+        return QUANTITIES[self.card.instrument]
 
     def quote(self) -> QuoteTick:
-        found = self.cache.quote_tick(InstrumentId.from_str(LINEAR))
+        found = self.cache.quote_tick(self.instrument_id)
         assert found is not None, "no quote"
         return found
 
@@ -351,9 +363,8 @@ class Stage:
 
     def levels(self) -> tuple[list[tuple[Decimal, Decimal]], list[tuple[Decimal, Decimal]]]:
         """The whole book at the exchange: (price, quantity), best first."""
-        tick, lot = self.instrument().price_increment.as_decimal(), self.instrument().size_increment.as_decimal()
-        book = self.staff.book(LINEAR)
-        bids, asks = ([(ticks * tick, lots * lot) for ticks, lots in side] for side in (book.bids, book.asks))
+        book = self.staff.book(self.card.instrument)
+        bids, asks = ([(ticks * self.tick, lots * self.lot) for ticks, lots in side] for side in (book.bids, book.asks))
         return bids, asks
 
     def held(self) -> list[str]:

@@ -18,12 +18,13 @@ from exchange_card import (
     RESTING,
     UPDATED,
     Card,
+    elsewhere,
 )
-from exchange_cards_orders import TICK, check_resting, opening, position_is_opened, stop_cancels
-from exchange_cards_stage import LINEAR, VENUE, status_of
+from exchange_cards_orders import check_resting, opening, position_is_opened, stop_cancels
+from exchange_cards_stage import INVERSE, VENUE, status_of
 from nautilus_trader.model.enums import OrderSide, OrderType, TimeInForce, TrailingOffsetType
 from nautilus_trader.model.events import OrderRejected
-from nautilus_trader.model.identifiers import InstrumentId, Venue
+from nautilus_trader.model.identifiers import Venue
 
 from nautilus_ext.simulation.faults import Faults, Scripted
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from exchange_cards_stage import Stage
     from nautilus_trader.model.orders import Order
+
+    from nautilus_ext.simulation.faults import ItemFault, RequestFault
 
 KEPT = {"cancel_orders_on_stop": False, "close_positions_on_stop": False}
 
@@ -45,7 +48,7 @@ BRACKET = {"enable_brackets": True, "bracket_offset_ticks": LEG_TICKS}
 async def bracket_rests(stage: Stage) -> tuple[Order, Order, Order]:
     """The legs are at the exchange too, and wait there."""
     entry, stop, target = await stage.statuses("ACCEPTED", "ACCEPTED", "ACCEPTED")
-    outwards = TICK if entry.side == OrderSide.BUY else -TICK
+    outwards = stage.tick if entry.side == OrderSide.BUY else -stage.tick
     at = entry.price.as_decimal()
     assert entry.quantity == stop.quantity == target.quantity
     assert {stop.side, target.side} == {stop.side} != {entry.side}
@@ -124,8 +127,8 @@ async def reduce_only_closes(stage: Stage) -> None:
 async def tip_is_visible(stage: Stage) -> None:
     """The book that everyone sees has the displayed part at that price, and nothing more."""
     (order,) = await stage.statuses("ACCEPTED")
-    ticks = int(order.price.as_decimal() / TICK)
-    lots = dict(stage.staff.book(LINEAR).bids)[ticks]
+    ticks = int(order.price.as_decimal() / stage.tick)
+    lots = dict(stage.staff.book(stage.card.instrument).bids)[ticks]
     assert lots * LOT == ICEBERG["order_display_qty"]
     assert order.quantity.as_decimal() == ICEBERG["order_qty"]
 
@@ -213,15 +216,15 @@ QUICK = {"answer_timeout_s": 0.3}
 LATE_MS = 700  # later than the client waits
 
 
-def script(*lines: tuple[str, str]) -> Faults:
+def script(*lines: tuple[str, RequestFault | ItemFault]) -> Faults:
     return Faults(script=tuple(Scripted(on=on, fault=fault) for on, fault in lines), late_ms=LATE_MS)
 
 
 async def submit_resting(stage: Stage) -> None:
-    await stage.submit("limit", OrderSide.BUY, price=stage.quote().bid_price.as_decimal() - 500 * TICK)
+    await stage.submit("limit", OrderSide.BUY, price=stage.quote().bid_price.as_decimal() - 500 * stage.tick)
 
 
-def submit_fails(fault: str) -> Callable:
+def submit_fails(fault: RequestFault) -> Callable:
     """The order was sent into a fault; what the exchange has done is what the node ends with."""
 
     async def play(stage: Stage) -> None:
@@ -240,6 +243,20 @@ def submit_fails(fault: str) -> Callable:
     return play
 
 
+def item_is_lost(fault: ItemFault) -> Callable:
+    """The stream stumbles over the acceptance; the order is accepted once all the same."""
+
+    async def play(stage: Stage) -> None:
+        await stage.quoted()
+        stage.staff.set_faults(script(("Accepted", fault)))
+        await submit_resting(stage)
+        await stage.statuses("ACCEPTED")
+        await stage.found_out()
+        assert stage.staff.faults_seen() == {fault: 1}
+
+    return play
+
+
 def check_evidence(stage: Stage, order: Order) -> None:
     """Rejected only because the exchange was asked afterwards, and had never heard of it."""
     assert order.client_order_id.value not in stage.ledger().orders
@@ -247,7 +264,7 @@ def check_evidence(stage: Stage, order: Order) -> None:
     assert "never" in order.last_event.reason, order.last_event
 
 
-def cancel_fails(fault: str) -> Callable:
+def cancel_fails(fault: RequestFault) -> Callable:
     async def play(stage: Stage) -> None:
         (order,) = await stage.statuses("ACCEPTED")
         stage.staff.set_faults(script(("Cancel", fault)))
@@ -259,11 +276,11 @@ def cancel_fails(fault: str) -> Callable:
     return play
 
 
-def modify_fails(fault: str) -> Callable:
+def modify_fails(fault: RequestFault) -> Callable:
     async def play(stage: Stage) -> None:
         (order,) = await stage.statuses("ACCEPTED")
         before = order.price
-        price = order.price - TICK
+        price = order.price - stage.tick
         stage.staff.set_faults(script(("Modify", fault)))
         stage.strategy.modify_order(order, price=stage.cache.instrument(order.instrument_id).make_price(price))
         await stage.until(lambda: status_of(order) == "ACCEPTED", "it is pending no more")
@@ -274,7 +291,7 @@ def modify_fails(fault: str) -> Callable:
     return play
 
 
-def list_fails(fault: str) -> Callable:
+def list_fails(fault: RequestFault) -> Callable:
     """One request for three orders: each of them ends as the exchange has it, never by a guess."""
 
     async def play(stage: Stage) -> None:
@@ -292,7 +309,7 @@ def list_fails(fault: str) -> Callable:
     return play
 
 
-def batch_cancel_fails(fault: str) -> Callable:
+def batch_cancel_fails(fault: RequestFault) -> Callable:
     async def play(stage: Stage) -> None:
         orders = await stage.statuses("ACCEPTED", "ACCEPTED")
         stage.staff.set_faults(script(("CancelMany", fault)))
@@ -308,19 +325,44 @@ async def one_of_a_list_is_rejected(stage: Stage) -> None:
     """The list as a whole was taken; the exchange's verdict on one order is that order's alone."""
     await stage.quoted()
     ask = stage.quote().ask_price.as_decimal()
-    await stage.submit_list((OrderSide.BUY, ask - 500 * TICK), (OrderSide.BUY, ask + 10 * TICK), post_only=True)
+    await stage.submit_list(
+        (OrderSide.BUY, ask - 500 * stage.tick), (OrderSide.BUY, ask + 10 * stage.tick), post_only=True
+    )
     good, bad = await stage.statuses("ACCEPTED", "REJECTED")
     assert bad.last_event.due_post_only is True, bad.last_event
     assert good.is_open
 
 
-AFTER = ("lost_answer", "late_answer", "drop_after")  # the exchange has done it
-BEFORE = "drop_before"  # it has not
+async def one_of_a_batch_is_refused(stage: Stage) -> None:
+    """One order was filled, of which the node has not heard: its cancel is refused, and its fill still comes."""
+    near, far = await two_buys(stage)
+    stage.staff.set_faults(
+        Faults(script=tuple(Scripted("Filled", "late_item", nth) for nth in (1, 2)), late_ms=LATE_MS)
+    )
+    stage.sell_down_to(near.price.as_decimal())
+    stage.strategy.cancel_orders([near, far])
+    await stage.statuses("FILLED", "CANCELED")
+    await stage.found_out()
+
+
+async def two_buys(stage: Stage) -> list[Order]:
+    await stage.quoted()
+    bid = stage.quote().bid_price.as_decimal()
+    await stage.submit("limit", OrderSide.BUY, price=bid - NEAR_TICKS * stage.tick)
+    await stage.submit("limit", OrderSide.BUY, price=bid - 500 * stage.tick)
+    return await stage.statuses("ACCEPTED", "ACCEPTED")
+
+
+AFTER: tuple[RequestFault, ...] = ("lost_answer", "late_answer", "drop_after")  # the exchange has done it
+BEFORE: RequestFault = "drop_before"  # it has not
 EACH = (*AFTER, BEFORE)
+ITEMS: tuple[ItemFault, ...] = ("lost_item", "late_item", "duplicate_item")
 LOST = "connection lost"
 
 
-def unknown(number: int, fault: str, play: Callable, *events: tuple[str, ...], **more: Any) -> Card:
+def unknown(
+    number: int, fault: RequestFault | ItemFault, play: Callable, *events: tuple[str, ...], **more: Any
+) -> Card:
     """A card played under one fault."""
     says = {
         74: "an order without an answer is found at the exchange, or rejected once it is known that it never arrived",
@@ -328,15 +370,16 @@ def unknown(number: int, fault: str, play: Callable, *events: tuple[str, ...], *
         76: "a modify without an answer is found in the order, or rejected once it is known that it never arrived",
         77: "a list or a batch without an answer ends order by order as the exchange has it",
     }[number]
-    late_s = LATE_MS / 1_000 if fault == "late_answer" else 0.0
+    late_s = LATE_MS / 1_000 if fault.startswith("late") else 0.0
     case = f"{more.pop('of', '')}{fault}"
-    sure = {"log": (LOST,)} if fault.startswith("drop") else {"maybe": (LOST,)}
+    sure: dict[str, Any] = {"log": (LOST,)} if fault.startswith("drop") else {"maybe": (LOST,)}
     return Card(f"TC-E{number}", says, play, events, case=case, client=QUICK, late_s=late_s, **(sure | more))
 
 
 AMBIGUOUS = (
     *(unknown(74, fault, submit_fails(fault), RESTING) for fault in AFTER),
     unknown(74, BEFORE, submit_fails(BEFORE), REJECTED, log=(LOST, "OrderRejected")),
+    *(unknown(74, fault, item_is_lost(fault), RESTING) for fault in ITEMS),
     *(unknown(75, fault, cancel_fails(fault), CANCELED, tester=ONLY_BUYS) for fault in EACH),
     *(unknown(76, fault, modify_fails(fault), UPDATED, tester=ONLY_BUYS) for fault in AFTER),
     unknown(
@@ -357,6 +400,16 @@ AMBIGUOUS = (
         (RESTING, REJECTED),
         log=("OrderRejected",),
     ),
+    Card(
+        "TC-E78",
+        "one cancel of a batch is refused, the other one is carried out",
+        one_of_a_batch_is_refused,
+        ((*RESTING, "PendingCancel", "CancelRejected", "Filled"), CANCELED),
+        case="cancels",
+        client=QUICK,
+        late_s=LATE_MS / 1_000,
+        log=("OrderCancelRejected",),
+    ),
 )
 
 # -- start and stop ---------------------------------------------------------------------------------
@@ -367,7 +420,7 @@ async def position_comes_before_the_limits(stage: Stage) -> None:
     assert first.order_type == OrderType.MARKET
     assert first.ts_init <= min(buy.ts_init, sell.ts_init)
     (position,) = stage.cache.positions_open(venue=Venue(VENUE))
-    assert position.signed_decimal_qty() == QUANTITY
+    assert position.signed_decimal_qty() == stage.quantity
 
 
 async def stop_closes_everything(stage: Stage) -> None:
@@ -380,7 +433,7 @@ async def stop_closes_everything(stage: Stage) -> None:
 async def flow_ends(stage: Stage) -> None:
     """The market goes on, and nothing of it arrives any more."""
     await stage.statuses("ACCEPTED")
-    instrument = InstrumentId.from_str(LINEAR)
+    instrument = stage.instrument_id
     stage.staff.control("play")
     await stage.until(lambda: stage.cache.quote_tick_count(instrument) > 5, "quotes flow")
     await stage.until(lambda: stage.cache.trade_tick_count(instrument) > 0, "trades flow")
@@ -395,6 +448,19 @@ async def open_orders_are_found(stage: Stage) -> None:
     await stage.reopen()
     after = await stage.statuses("ACCEPTED", "ACCEPTED")
     assert [facts(order) for order in after] == [facts(order) for order in before]
+
+
+async def partly_filled_order_is_found(stage: Stage) -> None:
+    """Its rest is still at the exchange, and can be canceled."""
+    (order,) = await stage.statuses("ACCEPTED")
+    part = stage.lot * 3
+    stage.sell_down_to(order.price.as_decimal(), left=stage.quantity - part)
+    await stage.statuses("PARTIALLY_FILLED")
+    await stage.reopen()
+    (found,) = await stage.statuses("PARTIALLY_FILLED")
+    assert (found.filled_qty.as_decimal(), found.leaves_qty.as_decimal()) == (part, stage.quantity - part)
+    stage.strategy.cancel_order(found)
+    await stage.statuses("CANCELED")
 
 
 def facts(order: Order) -> tuple:
@@ -453,6 +519,14 @@ LIFECYCLE = (
     Card("TC-E83", "after the stop no datum arrives", flow_ends, (CANCELED,), ONLY_BUYS | {"can_unsubscribe": True}),
     Card("TC-E84", "the next session finds the open orders", open_orders_are_found, (RECONCILED,) * 2, KEPT),
     Card(
+        "TC-E84",
+        "the next session finds what is left of an order",
+        partly_filled_order_is_found,
+        ((*RECONCILED_FILL, "PendingCancel", "Canceled"),),
+        ONLY_BUYS | KEPT | {"tob_offset_ticks": NEAR_TICKS},
+        case="partly_filled",
+    ),
+    Card(
         "TC-E85",
         "the next session finds the filled orders, with price and fee",
         filled_orders_are_found,
@@ -475,4 +549,11 @@ LIFECYCLE = (
     ),
 )
 
-CARDS = (*BRACKETS, *FLAGS, *REJECTIONS, *AMBIGUOUS, *LIFECYCLE)
+CARDS = (
+    *BRACKETS,
+    *FLAGS,
+    *REJECTIONS,
+    *AMBIGUOUS,
+    *LIFECYCLE,
+    *(elsewhere(card, INVERSE, "inverse") for card in LIFECYCLE if card.id in {"TC-E86", "TC-E87"}),
+)
