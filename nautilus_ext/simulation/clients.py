@@ -21,7 +21,7 @@ class ExchangeClient:
     _connect: Any
     _disconnect: Any
     _set_connected: Any
-    is_connected: bool
+    _is_ready = False
 
     def connect(self) -> None:
         self._log.info("Connecting...")
@@ -34,11 +34,19 @@ class ExchangeClient:
             self._log.error(f"cannot connect: {error}")
             await self._disconnect()
             return
-        self._set_connected(True)
+        self._is_ready = True
+        self._set_connected(self._is_up())
         self._log.info("Connected", LogColor.GREEN)
 
-    def _say(self, name: str, state: LinkState, reason: str) -> None:
-        """One line per change."""
+    def _is_up(self) -> bool:
+        """Whether every connection stands."""
+        raise NotImplementedError
+
+    def _on_change(self, name: str, state: LinkState, reason: str) -> None:
+        """One line per change; until the client has connected once, `connect` says all there is to say."""
+        if not self._is_ready:
+            return
+        self._set_connected(self._is_up())
         if state == "lost":
             self._log.warning(f"{name}: connection lost: {reason}")
         elif state == "away":

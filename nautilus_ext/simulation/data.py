@@ -100,11 +100,11 @@ class SimulatedDataClient(ExchangeClient, LiveMarketDataClient):
         )
         return tuple(listing for answer in answers for listing in answer.listings)
 
+    def _is_up(self) -> bool:
+        return all(link.state == "up" for link in self._links.values())
+
     def _on_link(self, venue: str, state: LinkState, reason: str) -> None:
-        if state == "up" and not self._makers:
-            return  # the first time: `connect` tells when the rest is done
-        self._say(venue, state, reason)
-        self._set_connected(all(link.state == "up" for link in self._links.values()))
+        self._on_change(venue, state, reason)
         if state == "up":
             self.create_task(self._subscribe_again(venue), log_msg=f"subscribe again at {venue}")
 

@@ -149,11 +149,11 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
     async def _listings(self) -> tuple[Listing, ...]:
         return (await self._link.read(wire.ListInstruments, venue=self._config.venue)).listings
 
+    def _is_up(self) -> bool:
+        return self._link is not None and self._link.state == "up"
+
     def _on_link(self, state: LinkState, reason: str) -> None:
-        if state == "up" and not self.is_connected and self.get_account() is None:
-            return  # the first time: `connect` tells when the rest is done
-        self._say(f"{self._config.venue}, account {self._terms.account}", state, reason)
-        self._set_connected(state == "up")
+        self._on_change(f"{self._config.venue}, account {self._terms.account}", state, reason)
         if state == "up" and reason:
             self._log.warning(f"what happened meanwhile cannot be sent again ({reason}): reconciling")
             self.create_task(self._reconcile(), log_msg="reconcile")
@@ -342,7 +342,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         """What speaks against sending them at all, or what to send."""
         if any(order.is_closed for order in orders):
             return "CLOSED: one of them was closed before it was sent", ()
-        if self._link is None or self._link.state != "up":
+        if not self._is_up():
             return f"NOT_CONNECTED: {self._config.venue} is out of reach, nothing was sent", ()
         if len(orders) > wire.ORDERS_PER_LIST_MAX:
             return f"UNSUPPORTED: a list of {len(orders)} orders; {wire.ORDERS_PER_LIST_MAX} are taken at most", ()
@@ -367,6 +367,9 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
                     await self._find_out_order(order)
             except (NotSent, Unanswered) as error:
                 self._log.warning(f"{missing[0].client_order_id}: still unknown whether it was placed: {error}")
+        self._log.error(
+            f"{orders[0].client_order_id}: nobody could tell in {ATTEMPTS_MAX} attempts whether it was placed"
+        )
 
     async def _find_out_order(self, order: Order) -> None:
         own_id = order.client_order_id.value

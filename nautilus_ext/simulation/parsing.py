@@ -175,6 +175,7 @@ def to_order_report(
         report_id=UUID4(),
         ts_accepted=state.ts_accepted_ns,
         ts_last=state.ts_last_ns,
+        ts_triggered=state.ts_last_ns if state.status == "TRIGGERED" else None,
         ts_init=ts_init,
     )
 

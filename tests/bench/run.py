@@ -18,12 +18,13 @@ import bench_live
 import bench_logs
 import bench_paper
 import bench_postgres
+import bench_simulated_client
 import psutil
 
 from nautilus_ext.embedded.binaries import bin_folder
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
-BENCHES = (bench_paper, bench_postgres, bench_logs, bench_backtest, bench_live)
+BENCHES = (bench_paper, bench_postgres, bench_logs, bench_backtest, bench_live, bench_simulated_client)
 BEGIN, END = "<!-- figures: make bench writes what is between these lines -->", "<!-- end of the figures -->"
 
 

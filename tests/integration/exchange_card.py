@@ -66,9 +66,9 @@ class Card:
 
 def elsewhere(card: Card, instrument: str, case: str) -> Card:
     """The same card on another instrument."""
-    config = dict(card.tester or {})
-    if opening := config.get("open_position_on_start_qty"):
-        config["open_position_on_start_qty"] = QUANTITIES[instrument].copy_sign(opening)
+    config = card.tester
+    if config and abs(opening := config.get("open_position_on_start_qty", 0)) == QUANTITY:
+        config = config | {"open_position_on_start_qty": QUANTITIES[instrument].copy_sign(opening)}
     return replace(card, instrument=instrument, case=case, tester=config)
 
 

@@ -63,8 +63,9 @@ class Recording(DataTester):
 
 
 def recording(name: str, **config: Any) -> Recording:
-    settings = {"component_id": name, "instrument_ids": [PIT], "log_data": False, "log_events": False}
-    return Recording(DataTesterConfig(**(settings | {"log_commands": False} | config)))
+    settings: dict[str, Any] = {"component_id": name, "instrument_ids": [PIT], "log_data": False, "log_events": False}
+    settings |= {"log_commands": False} | config
+    return Recording(DataTesterConfig(**settings))
 
 
 async def got(stage: Stage, tester: Recording, what: str, number: int = 1) -> list[Any]:
@@ -158,11 +159,11 @@ async def local_book_is_the_exchange_s(stage: Stage, tester: Recording) -> None:
     wanted = stage.levels()
     book = tester.book()
 
+    def side(levels: list[Any]) -> list[tuple[Decimal, Decimal]]:
+        return [(level.price.as_decimal(), Decimal(str(level.size()))) for level in levels]
+
     def levels() -> tuple[list, list]:
-        return tuple(
-            [(level.price.as_decimal(), Decimal(str(level.size()))) for level in side]
-            for side in (book.bids(), book.asks())
-        )
+        return side(book.bids()), side(book.asks())
 
     await stage.until(lambda: levels() == wanted, f"the local book is {wanted}; it is {levels()}")
     bids, asks = levels()

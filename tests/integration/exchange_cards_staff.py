@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT_S = 5.0
 CHUNK_BYTES = 65_536
-PATIENCE_S = 5.0
 ENDLESS = {"USDT": Decimal(10_000_000), "BTC": Decimal(1_000)}
 
 
@@ -47,6 +46,13 @@ class RawClient:
                 if isinstance(message, wire.Answer) and message.request == number:
                     return message
         raise TimeoutError(f"no answer to {request.__name__} within {ANSWER_TIMEOUT_S} s")
+
+    def wait_for_heartbeat(self) -> None:
+        deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            if any(isinstance(each, wire.Heartbeat) for each in self._framer.feed(self._socket.recv(CHUNK_BYTES))):
+                return
+        raise TimeoutError(f"no heartbeat within {ANSWER_TIMEOUT_S} s")
 
     def done(self, request: type[wire.Request], **fields: Any) -> Any:
         answer = self.ask(request, **fields)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from nautilus_ext.simulation.faults import ItemFault, RequestFault
 
+    type Fault = RequestFault | ItemFault
+
 KEPT = {"cancel_orders_on_stop": False, "close_positions_on_stop": False}
 
 # -- brackets ---------------------------------------------------------------------------------------
@@ -216,7 +218,7 @@ QUICK = {"answer_timeout_s": 0.3}
 LATE_MS = 700  # later than the client waits
 
 
-def script(*lines: tuple[str, RequestFault | ItemFault]) -> Faults:
+def script(*lines: tuple[str, Fault]) -> Faults:
     return Faults(script=tuple(Scripted(on=on, fault=fault) for on, fault in lines), late_ms=LATE_MS)
 
 
@@ -334,11 +336,13 @@ async def one_of_a_list_is_rejected(stage: Stage) -> None:
 
 
 async def one_of_a_batch_is_refused(stage: Stage) -> None:
-    """One order was filled, of which the node has not heard: its cancel is refused, and its fill still comes."""
+    """One order was filled, of which the node has not heard yet: its cancel is refused, and its fill still comes."""
     near, far = await two_buys(stage)
-    stage.staff.set_faults(
-        Faults(script=tuple(Scripted("Filled", "late_item", nth) for nth in (1, 2)), late_ms=LATE_MS)
-    )
+    late = [
+        Scripted(on, "late_item", nth) for on in ("Filled", "AccountChanged") for nth in (1, 2)
+    ]  # both sides' items
+    stage.staff.client.wait_for_heartbeat()  # the next one would betray them
+    stage.staff.set_faults(Faults(script=tuple(late), late_ms=LATE_MS))
     stage.sell_down_to(near.price.as_decimal())
     stage.strategy.cancel_orders([near, far])
     await stage.statuses("FILLED", "CANCELED")
@@ -356,6 +360,7 @@ async def two_buys(stage: Stage) -> list[Order]:
 AFTER: tuple[RequestFault, ...] = ("lost_answer", "late_answer", "drop_after")  # the exchange has done it
 BEFORE: RequestFault = "drop_before"  # it has not
 EACH = (*AFTER, BEFORE)
+LEVELS = 10  # of the book, at most, that a sale walks through
 ITEMS: tuple[ItemFault, ...] = ("lost_item", "late_item", "duplicate_item")
 LOST = "connection lost"
 

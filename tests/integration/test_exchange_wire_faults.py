@@ -26,6 +26,8 @@ RUNS = int(os.environ.get("RUNS") or 10)
 ACTIONS = 300
 QUIET_S = 10.0
 FAULTS_MIN = 5
+ON_THEIR_WAY_MAX = 20
+PATIENCE_S = 0.02  # then some answers were lost for good
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def test_under_faults_the_stream_is_whole_and_no_order_stays_unknown(exchange_fo
     faulty.set_faults(_random_faults(rnd, seed))
     for _ in range(ACTIONS):
         faulty.patiently(trader.act)
-        faulty.patiently(lambda: trader.client.pump(rnd.choice((0, 0.005, 0.01))))
+        faulty.patiently(lambda: trader.client.wait(lambda: trader.client.unanswered < ON_THEIR_WAY_MAX, PATIENCE_S))
         if rnd.random() < 0.02:
             counts |= faulty.counts()
     counts |= faulty.counts()

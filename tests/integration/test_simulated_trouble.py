@@ -354,6 +354,16 @@ def test_without_an_exchange_the_start_fails_with_its_reason(folder):
     assert "Traceback" not in said
 
 
+def test_without_reconciliation_events_arrive_all_the_same(folder):
+    """Nobody asks for a mass status then: what waits for it is let go when the strategies start."""
+    with ExchangeNode(node_config(folder, exec_engine={"reconciliation": False}), folder) as node:
+        order = node("hand.send('market', 'BUY', '0.001')")
+        node.until(f"hand.status({order!r}) == 'FILLED'")
+        desk = Desk(node, folder)
+        desk.agrees()
+        desk.close()
+
+
 def test_an_account_that_another_node_trades_is_refused(folder):
     """Two nodes cannot share an account: the second does not start, and the first goes on."""
     with ExchangeNode(node_config(folder), folder) as first:
