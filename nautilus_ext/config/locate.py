@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 class Unlocatable(Exception):
@@ -17,14 +20,21 @@ def locate(path: object, *, kind: type | None = None) -> Any:
         raise Unlocatable(f"{path!r} is no path: write package.module:ClassName")
     module_name, _, name = path.partition(":")
     module = _import(module_name)
-    if not hasattr(module, name):
-        near = difflib.get_close_matches(name, dir(module), n=1)
-        hint = f'; did you mean "{module_name}:{near[0]}"?' if near else ""
-        raise Unlocatable(f"the module {module_name} has no {name!r}{hint}")
-    found = getattr(module, name)
+    found = _attribute(module, name)
     if kind is not None and not (isinstance(found, type) and issubclass(found, kind)):
         raise Unlocatable(f"{path} is no subclass of {kind.__name__}")
     return found
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        near = difflib.get_close_matches(name, [*getattr(module, "__all__", ()), *dir(module)], n=1)
+        hint = f'; did you mean "{module.__name__}:{near[0]}"?' if near else ""
+        raise Unlocatable(f"the module {module.__name__} has no {name!r}{hint}") from None
+    except Exception as error:  # noqa: BLE001 - a module may import its parts only when they are asked for
+        raise Unlocatable(f"importing {module.__name__}:{name} fails: {type(error).__name__}: {error}") from None
 
 
 def _import(name: str) -> Any:

@@ -58,7 +58,7 @@ class Floor:
     def _restore(self) -> None:
         meta = self.ledger.meta
         if "world" in meta:
-            self._check_promises(from_json(meta["world"].encode()))
+            self._check_promises(self._former_world(meta["world"]))
         self.ledger.put_meta("world", self.world.to_json().decode())
         for name, venue in self.venues.items():
             if f"counters.{name}" in meta:
@@ -70,6 +70,15 @@ class Floor:
         self._tape = tape(self.world.market, begin)
         self.step()  # the books hold our orders only: strangers come before the first client does
         self.commit()
+
+    def _former_world(self, text: str) -> World:
+        try:
+            return from_json(text.encode())
+        except msgspec.MsgspecError as error:
+            raise LedgerError(
+                f"{self.ledger.path} was written with a world that this version cannot read ({error}): "
+                "move the folder away, or choose another exchange name"
+            ) from error
 
     def _check_promises(self, old: World) -> None:
         problems = broken_promises(old, self.world, self.ledger.listings_in_use())

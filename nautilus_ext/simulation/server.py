@@ -228,7 +228,7 @@ def main(arguments: list[str]) -> int:
         server = _server(folder, sys.stdin.buffer.read(WORLD_BYTES_MAX + 1), log)
         asyncio.run(server.serve())
         server.close()
-    except (LedgerError, OSError, ValueError, msgspec.MsgspecError) as error:
+    except (LedgerError, OSError, ValueError) as error:
         log.line(f"cannot go on: {error}")
         return 3
     os.close(lock)
@@ -256,7 +256,11 @@ def _server(folder: Path, text: bytes, log: ServerLog) -> Server:
         text = ledger.meta.get("world", "").encode()
     if not 0 < len(text) <= WORLD_BYTES_MAX:
         raise ValueError(f"a world of {len(text):,} bytes on stdin; 1 to {WORLD_BYTES_MAX:,} are taken")
-    return Server(folder, from_json(text), ledger, log)
+    try:
+        world = from_json(text)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"the world on stdin: {error}") from error
+    return Server(folder, world, ledger, log)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,23 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psutil
 from measure import Figure
 
 from nautilus_ext.simulation import default_market, launch, wire
-from nautilus_ext.simulation.address import Address
 from nautilus_ext.simulation.exchange.orders import AccountTerms, NewOrder
 from nautilus_ext.simulation.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nautilus_ext.simulation.address import Address
 
 RUNS = 5
 ORDERS = 4_000
@@ -161,4 +165,4 @@ def _canceled(numbers: Iterator[int], orders: int) -> Iterator[wire.Request]:
 
 if __name__ == "__main__":
     for figure in figures():
-        print(figure.what, figure.median, figure.values, figure.note)  # noqa: T201 - what is asked for
+        print(figure.what, figure.median, figure.values, figure.note)

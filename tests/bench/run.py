@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_backtest
+import bench_exchange
 import bench_live
 import bench_logs
 import bench_paper
@@ -24,7 +25,7 @@ import psutil
 from nautilus_ext.embedded.binaries import bin_folder
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
-BENCHES = (bench_paper, bench_postgres, bench_logs, bench_backtest, bench_live, bench_simulated_client)
+BENCHES = (bench_paper, bench_postgres, bench_logs, bench_exchange, bench_backtest, bench_live, bench_simulated_client)
 BEGIN, END = "<!-- figures: make bench writes what is between these lines -->", "<!-- end of the figures -->"
 
 

@@ -48,6 +48,7 @@ class RawClient:
         raise TimeoutError(f"no answer to {request.__name__} within {ANSWER_TIMEOUT_S} s")
 
     def wait_for_heartbeat(self) -> None:
+        self.ask(wire.GetAccount)  # what came before its answer is history
         deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
         while time.monotonic() < deadline_s:
             if any(isinstance(each, wire.Heartbeat) for each in self._framer.feed(self._socket.recv(CHUNK_BYTES))):

@@ -213,6 +213,27 @@ def _random_order(rng: random.Random) -> str:
     return f"hand.send('limit', {side!r}, '0.010', price={'59000.0' if side == 'BUY' else '61000.0'!r})"
 
 
+def test_reports_that_are_asked_for_while_orders_fill_change_nothing(desk):
+    """A report is applied at once, an event waits in a queue: none may overtake it, or a fill is counted twice."""
+    price = desk.bid("-0.1")
+    orders = [desk.send("limit", "BUY", "0.050", price=price) for _ in range(4)]
+    for order in orders:
+        desk.becomes(order, "ACCEPTED")
+    stop = threading.Event()
+    trader = threading.Thread(target=_trade_until, args=(stop, desk, price, 0.0, 190))
+    trader.start()
+    asked = 0
+    while trader.is_alive():
+        desk.node(f"[hand.ask(each) for each in {orders!r}] and None")
+        desk.node(f"hand.order_reports({CLIENT}, open_only=False) and None")
+        asked += 1
+    trader.join()
+    desk.agrees()
+    assert asked > 3
+    assert "inferred" not in desk.node.said()
+    assert "[ERROR]" not in desk.node.said()
+
+
 # -- killed -----------------------------------------------------------------------------------------
 
 
@@ -319,9 +340,9 @@ def test_what_fills_while_a_node_starts_is_counted_once(folder, number):
     desk.close()
 
 
-def _trade_until(stop: threading.Event, desk: Desk, price: str, pause_s: float) -> None:
+def _trade_until(stop: threading.Event, desk: Desk, price: str, pause_s: float, number: int = 480) -> None:
     with Peer(desk.folder, "SIM2") as peer:
-        for _ in range(480):
+        for _ in range(number):
             if stop.is_set():
                 return
             peer.trade("SELL", "0.001", price)
