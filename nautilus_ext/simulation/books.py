@@ -41,9 +41,9 @@ class BookReader:
     def snapshot(self, book: BookLevels, ts_ns: int) -> OrderBookDeltas:
         first = OrderBookDelta.clear(self.instrument_id, book.number, book.ts_ns, ts_ns)
         rows = [(OrderSide.BUY, *level) for level in book.bids] + [(OrderSide.SELL, *level) for level in book.asks]
-        flags = [int(RecordFlag.F_SNAPSHOT)] * len(rows)
+        flags = [RecordFlag.F_SNAPSHOT.value] * len(rows)
         if flags:
-            flags[-1] |= int(RecordFlag.F_LAST)
+            flags[-1] |= RecordFlag.F_LAST.value
         deltas = [
             OrderBookDelta(self.instrument_id, BookAction.ADD, self._order(*row), flag, book.number, book.ts_ns, ts_ns)
             for row, flag in zip(rows, flags, strict=True)
@@ -66,7 +66,7 @@ class BookReader:
             return None
         deltas = []
         for index, (side, ticks, lots, action) in enumerate(rows):
-            flags = RecordFlag.F_LAST if index == len(rows) - 1 else 0
+            flags = RecordFlag.F_LAST.value if index == len(rows) - 1 else 0
             order = self._order(side, ticks, lots)
             deltas.append(OrderBookDelta(self.instrument_id, action, order, flags, change.number, change.ts_ns, ts_ns))
         return OrderBookDeltas(self.instrument_id, deltas)

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from nautilus_ext.simulation import requests, wire
+from nautilus_ext.simulation import requests, staff, wire
 from nautilus_ext.simulation.exchange.orders import Refusal
-from nautilus_ext.simulation.faults import FaultPlan, Faults
+from nautilus_ext.simulation.reception import Reception, not_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nautilus_ext.simulation.exchange.orders import AccountTerms
     from nautilus_ext.simulation.exchange.venue import Venue
     from nautilus_ext.simulation.faults import RequestFault
     from nautilus_ext.simulation.floor import Floor
     from nautilus_ext.simulation.ledger import OpenAccount
     from nautilus_ext.simulation.sessions import Session
 
-EXCHANGE = "simulated"
 RETRY_AFTER_MS = 100  # what a rate-limited client is told
-ACCOUNTS_MAX = 1_000
-STEPS_MAX = 10_000  # of one Control
 LIMIT = wire.REPORTS_PER_ANSWER_MAX
 
 type Reply = wire.Answer | Refusal
 
 
 class Desk:
-    """Of one server. `clients` are the sessions that said Hello; `restart` ends the process, which then begins anew."""
+    """Of one server, which makes way for another world with `step_aside`, and begins anew after `restart`."""
 
     def __init__(self, floor: Floor, *, step_aside: Callable[[], bool], restart: Callable[[], None]) -> None:
         self._floor = floor
         self._ledger = floor.ledger
-        self._step_aside = step_aside
+        self._reception = Reception(floor, step_aside)
         self._restart = restart
         self._handlers: dict[type, Callable[..., Reply]] = {
             wire.Bye: self._bye,
@@ -60,7 +54,7 @@ class Desk:
     def handle(self, session: Session, request: wire.AnyRequest) -> None:
         """Answer one request, or do to it what the venue's faults want."""
         if not session.is_greeted or isinstance(request, wire.Hello):
-            session.answer(_answer(request, self._greet(session, request)))
+            session.answer(_answer(request, self._reception.greet(session, request)))
             return
         fault = self._fault(session, request)
         if fault == "drop_before":
@@ -117,88 +111,12 @@ class Desk:
         elif session.account is not None:
             self._floor.drain(session.venue)
 
-    # -- Hello and Bye ------------------------------------------------------------------------------
-
-    def _greet(self, session: Session, request: wire.AnyRequest) -> Reply:
-        if not isinstance(request, wire.Hello):
-            return Refusal("HELLO_FIRST", "a connection begins with Hello")
-        refusal = self._hello_refused(session, request)
-        if refusal is not None:
-            return refusal
-        session.session = request.session
-        session.name = f"{request.session} ({session.name})"
-        if request.venue is not None:
-            session.venue = request.venue
-            session.delay_s = self._floor.delays_s[request.venue]
-        if request.terms is not None:
-            self._join(session, request.terms, request.resume_after)
-        session.is_greeted = True
-        seq = 0 if session.account is None else session.account.seq
-        return wire.Welcome(
-            request=request.request, exchange=EXCHANGE, run=self._ledger.run, seq=seq, world=self._floor.world.digest
-        )
-
-    def _hello_refused(self, session: Session, hello: wire.Hello) -> Refusal | None:
-        if session.is_greeted:
-            return Refusal("HELLO_TWICE", "this connection has said Hello; open another one")
-        if hello.protocol != wire.PROTOCOL:
-            return Refusal("OTHER_PROTOCOL", f"this server speaks {wire.PROTOCOL}, you speak {hello.protocol}")
-        return self._place_refused(hello) or self._terms_refused(hello)
-
-    def _place_refused(self, hello: wire.Hello) -> Refusal | None:
-        if hello.world not in (None, self._floor.world.digest):
-            return self._other_world()
-        if hello.venue is not None and hello.venue not in self._floor.venues:
-            return Refusal("UNKNOWN_VENUE", f"{hello.venue[:40]!r}; there are {', '.join(self._floor.venues)}")
-        if not requests.is_id(hello.session) or (hello.terms is not None and hello.venue is None):
-            return Refusal("BAD_REQUEST", "a Hello needs a session's name, and with terms a venue")
-        return None
-
-    def _terms_refused(self, hello: wire.Hello) -> Refusal | None:
-        if hello.venue is None or hello.terms is None:
-            return None
-        return requests.bad_terms(hello.terms) or self._account_refused(hello.venue, hello.terms.account, hello)
-
-    def _other_world(self) -> Refusal:
-        if self._step_aside():
-            return Refusal("WORLD_ENDS", "it has no client and ends: start the server again with your world")
-        cure = "stop the nodes that use it, make their market and venues alike, or choose another exchange name"
-        return Refusal("OTHER_WORLD", f"the server was started with another market or other venues: {cure}")
-
-    def _account_refused(self, venue: str, name: str, hello: wire.Hello) -> Refusal | None:
-        former = self._floor.trading.get((venue, name))
-        if former is not None and not former.is_closed and former.session != hello.session:
-            return Refusal("ACCOUNT_IN_USE", f"session {former.session} trades for it: stop that one first")
-        account = self._ledger.accounts.get((venue, name))
-        if account is None and len(self._ledger.accounts) >= ACCOUNTS_MAX:
-            return Refusal(
-                "TOO_MANY_ACCOUNTS", f"there are {ACCOUNTS_MAX:,}: use one of them, or another exchange name"
-            )
-        if hello.resume_after is None:
-            return None
-        if account is None:
-            return Refusal("STREAM_AHEAD", "the account has no stream yet: begin anew")
-        return self._not_kept(account, hello.resume_after)
-
-    def _join(self, session: Session, terms: AccountTerms, resume_after: int | None) -> None:
-        """Make it the one session that trades for the account; the same client's former connection can act no more."""
-        key = (session.venue, terms.account)
-        former = self._floor.trading.get(key)
-        if former is not None:
-            former.drop("the same client connected again")
-        if key not in self._ledger.accounts:
-            now_ns = self._floor.now_ns()
-            self._ledger.open_account(session.venue, terms, now_ns)
-            self._floor.venues[session.venue].open_account(terms, now_ns)
-            self._floor.drain(session.venue)
-        account = self._ledger.accounts[key]
-        session.account = account
-        self._floor.trading[key] = session
-        self._floor.replay(session, account.seq if resume_after is None else resume_after)
-
     def _bye(self, session: Session, request: wire.Bye) -> Reply:
         session.said_bye = True
         return wire.Done(request=request.request)
+
+    def _control(self, _session: Session, request: wire.Control) -> Reply:
+        return staff.carry_out(self._floor, request)
 
     # -- the market ---------------------------------------------------------------------------------
 
@@ -323,58 +241,7 @@ class Desk:
         return wire.Account(request=request.request, state=state, positions=at.positions(name), seq=account.seq)
 
     def _resume(self, _venue: str, account: OpenAccount, request: wire.Resume) -> Reply:
-        return self._not_kept(account, request.after) or wire.Done(request=request.request)
-
-    def _not_kept(self, account: OpenAccount, after: int) -> Refusal | None:
-        if not 0 <= after <= account.seq:
-            return Refusal("STREAM_AHEAD", f"{after} was never given: the last is {account.seq}; begin anew")
-        if after < account.seq and after + 1 < (first := self._ledger.first_kept(account)):
-            return Refusal(
-                "STREAM_GONE", f"{first} is the oldest that is kept: begin anew, and ask for orders and fills"
-            )
-        return None
-
-    # -- the exchange's own staff -------------------------------------------------------------------
-
-    def _control(self, _session: Session, request: wire.Control) -> Reply:
-        floor, name = self._floor, request.venue
-        if name not in floor.venues:
-            return Refusal("UNKNOWN_VENUE", f"{name[:40]!r}; there are {', '.join(floor.venues)}")
-        refusal = self._act(request)
-        if refusal is not None:
-            return refusal
-        floor.log(f"control: {request.action} {name}")
-        return wire.Done(request=request.request, faults=dict(floor.plans[name].counts))
-
-    def _act(self, request: wire.Control) -> Refusal | None:
-        floor, name = self._floor, request.venue
-        match request.action:
-            case "faults":
-                return None if request.faults is None else self._set_faults(name, request.faults)
-            case "halt" | "open":
-                floor.venues[name].set_halted(request.action == "halt", floor.now_ns())
-            case "stale":
-                floor.stale.add(name)
-            case "fresh":
-                floor.stale.discard(name)
-            case "pause" | "play":
-                floor.is_paused = request.action == "pause"
-            case "step":
-                if not (floor.is_paused and 1 <= request.steps <= STEPS_MAX):
-                    return Refusal("BAD_REQUEST", f"1 to {STEPS_MAX:,} steps, while the market is paused")
-                for _ in range(request.steps):
-                    floor.step()
-        return None
-
-    def _set_faults(self, venue: str, text: bytes) -> Refusal | None:
-        try:
-            faults = msgspec.json.decode(text, type=Faults)
-        except msgspec.MsgspecError as error:
-            return Refusal("BAD_REQUEST", f"{error}")
-        plan = FaultPlan(faults, self._floor.ledger.run)
-        plan.counts += self._floor.plans[venue].counts  # they are counted since the server began
-        self._floor.plans[venue] = plan
-        return None
+        return not_kept(self._ledger, account, request.after) or wire.Done(request=request.request)
 
 
 def _answer(request: wire.AnyRequest, reply: Reply) -> wire.Answer:

@@ -28,6 +28,8 @@ from nautilus_trader.model.events import OrderCancelRejected
 from nautilus_trader.model.identifiers import Venue
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from exchange_cards_stage import Stage
     from nautilus_trader.model.orders import Order
 
@@ -247,19 +249,24 @@ def conditional(side: str, kind: OrderType, **config) -> dict:
     return NO_LIMITS | {f"enable_stop_{side}": True, "stop_order_type": kind} | config
 
 
+LIMITED = (OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED)
+IF_TOUCHED = (OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
+KINDS = (OrderType.STOP_MARKET, OrderType.STOP_LIMIT, OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED)
+SIDES = (OrderSide.BUY, OrderSide.SELL)
+
+
 def check_trigger(stage: Stage, order: Order) -> None:
     """Stops wait beyond the other side of the market, if-touched orders on their own side."""
     quote = stage.quote()
     buying = order.side == OrderSide.BUY
-    touched = order.order_type in {OrderType.MARKET_IF_TOUCHED, OrderType.LIMIT_IF_TOUCHED}
-    above = buying != touched
+    above = buying != (order.order_type in IF_TOUCHED)
     trigger = (
         quote.ask_price.as_decimal() + STOP_TICKS * stage.tick
         if above
         else quote.bid_price.as_decimal() - STOP_TICKS * stage.tick
     )
     assert order.trigger_price.as_decimal() == trigger, (order, quote)
-    if order.order_type in {OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED}:
+    if order.order_type in LIMITED:
         worse = LIMIT_TICKS * stage.tick if above else -LIMIT_TICKS * stage.tick
         assert order.price.as_decimal() == trigger + worse, order
 
@@ -279,9 +286,32 @@ async def trigger_waits_over_a_restart(stage: Stage) -> None:
     assert (after.order_type, after.trigger_price) == (before.order_type, before.trigger_price), after
 
 
+def fires(side: OrderSide, kind: OrderType) -> Callable[[Stage], Awaitable[None]]:
+    """The market walks to the trigger; what the order then finds in the book fills it."""
+    upwards = (side == OrderSide.BUY) != (kind in IF_TOUCHED)
+
+    async def play(stage: Stage) -> None:
+        await stage.quoted()
+        bids, asks = stage.levels()
+        trigger = (asks if upwards else bids)[1][0]  # with the two best levels gone it is reached
+        fills_at = (asks if side == OrderSide.BUY else bids)[0 if kind in IF_TOUCHED else 2][0]
+        far = TOB_TICKS * stage.tick * (1 if side == OrderSide.BUY else -1)
+        await stage.submit_conditional(kind, side, trigger=trigger, limit=trigger + far if kind in LIMITED else None)
+        await stage.statuses("ACCEPTED")
+        stage.walk(trigger, "BUY" if upwards else "SELL")
+        (order,) = await stage.statuses("FILLED")
+        assert order.last_event.last_px.as_decimal() == fills_at, order
+
+    return play
+
+
+def firing_card(number: int, kind: OrderType, side: OrderSide) -> Card:
+    events = (*RESTING, "Triggered", "Filled") if kind in LIMITED else OPENED
+    return Card(f"TC-E{number}", "it fires when the market gets there", fires(side, kind), (events,), case="fires")
+
+
 def conditional_card(number: int, says: str, side: str, kind: OrderType) -> Card:
-    limited = kind in {OrderType.STOP_LIMIT, OrderType.LIMIT_IF_TOUCHED}
-    more = {"stop_limit_offset_ticks": LIMIT_TICKS} if limited else {}
+    more = {"stop_limit_offset_ticks": LIMIT_TICKS} if kind in LIMITED else {}
     return Card(f"TC-E{number}", says, trigger_waits, (RESTING,), conditional(side, kind, **more))
 
 
@@ -302,6 +332,11 @@ CONDITIONAL = (
     conditional_card(25, "a market-if-touched sell waits above the ask", "sells", OrderType.MARKET_IF_TOUCHED),
     conditional_card(26, "a limit-if-touched buy waits with trigger and limit", "buys", OrderType.LIMIT_IF_TOUCHED),
     conditional_card(27, "a limit-if-touched sell waits with trigger and limit", "sells", OrderType.LIMIT_IF_TOUCHED),
+    *(
+        firing_card(20 + 2 * row + column, side, kind)
+        for row, kind in enumerate(KINDS)
+        for column, side in enumerate(SIDES)
+    ),
 )
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from exchange_cards_books import Books, cached, differences, held_orders, ledger
 from exchange_cards_staff import RawClient, Staff
-from nautilus_trader.common.component import Logger, flush_logger
 from nautilus_trader.config import (
     LiveDataEngineConfig,
     LiveExecEngineConfig,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from exchange_card import Card, DataCard
     from nautilus_trader.execution.messages import TradingCommand
     from nautilus_trader.model.data import QuoteTick
     from nautilus_trader.model.orders import Order
@@ -61,15 +59,6 @@ QUANTITIES = {LINEAR: Decimal("0.01"), SPOT: Decimal("0.01"), INVERSE: Decimal(1
 COMMANDS = tuple(
     f"SimulatedExecutionClient._{name}"
     for name in ("submit_order", "modify_order", "cancel_order", "cancel_all_orders", "batch_cancel_orders")
-)
-END_OF_CARD = "end of card"
-HARMLESS = (  # Nautilus's own words about a node without execution, or stopped with open orders or a stopped strategy
-    END_OF_CARD,
-    "No `exec_clients` configuration",
-    "ExecEngine: No clients to",
-    "Residual",
-    "already stopped",
-    "Dry run mode",
 )
 
 
@@ -230,6 +219,18 @@ class Stage:
     async def submit(self, kind: str, side: OrderSide, *, price: Decimal, **more: Any) -> None:
         self.strategy.submit_order(self._order(kind, side, price, **more))
 
+    async def submit_conditional(
+        self, kind: OrderType, side: OrderSide, *, trigger: Decimal, limit: Decimal | None = None
+    ) -> None:
+        instrument = self.instrument()
+        make = getattr(self.strategy.order_factory, OrderType(kind).name.lower())
+        prices = {"trigger_price": instrument.make_price(trigger)}
+        if limit is not None:
+            prices["price"] = instrument.make_price(limit)
+        self.strategy.submit_order(
+            make(instrument_id=instrument.id, order_side=side, quantity=instrument.make_qty(self.quantity), **prices)
+        )
+
     async def submit_list(self, *orders: tuple[OrderSide, Decimal], **more: Any) -> None:
         made = [self._order("limit", side, price, **more) for side, price in orders]
         self.strategy.submit_order_list(self.strategy.order_factory.create_list(made))
@@ -267,10 +268,16 @@ class Stage:
         price = best.as_decimal() + ticks * (self.tick if buying else -self.tick)
         self.staff.place(self.card.instrument, "BUY" if buying else "SELL", self.quantity, price)
 
+    def walk(self, price: Decimal, side: str, left: Decimal = ZERO) -> None:
+        """Take everything up (BUY) or down (SELL) to this price, less what is to be left of the last."""
+        bids, asks = self.levels()
+        taken = [
+            each for at, each in (asks if side == "BUY" else bids) if (at <= price if side == "BUY" else at >= price)
+        ]
+        self.staff.place(self.card.instrument, side, sum(taken, -left), price, time_in_force="IOC")
+
     def sell_down_to(self, price: Decimal, *, left: Decimal = ZERO) -> None:
-        """Take every bid down to this price, less what is to be left of the last."""
-        quantity = sum(quantity for at, quantity in self.levels()[0] if at >= price) - left
-        self.staff.place(self.card.instrument, "SELL", quantity, price, time_in_force="IOC")
+        self.walk(price, "SELL", left)
 
     # -- waiting ------------------------------------------------------------------------------------
 
@@ -407,80 +414,3 @@ def status_of(order: Order) -> str:
 
 def events_of(order: Order) -> tuple[str, ...]:
     return tuple(type(event).__name__.removeprefix("Order") for event in order.events)
-
-
-class Log:
-    """What Nautilus warns of from here on. Its log is one for the process, and bears the name of the first node."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._file = data_dir / f"{LOG_FILE}.log"
-        self._begin = self._file.stat().st_size if self._file.exists() else 0
-
-    def lines(self) -> list[str]:
-        """Warnings and errors, without the moment; complete, because a last line of ours has arrived."""
-        Logger("Card").warning(END_OF_CARD)
-        deadline_s = time.monotonic() + WAIT_S
-        while END_OF_CARD not in (text := self._file.read_bytes()[self._begin :].decode()):
-            assert time.monotonic() < deadline_s, f"no last line in {self._file}"
-            flush_logger()
-            time.sleep(POLL_S)
-        return [line.partition(" ")[2] for line in text.splitlines() if not any(part in line for part in HARMLESS)]
-
-
-# -- the child process ------------------------------------------------------------------------------
-
-
-def play(card_id: str, data_dir: Path) -> Report:
-    """Play one card in a fresh node on a fresh loop."""
-    from exchange_cards import BY_ID  # the cards need this module
-
-    log = Log(data_dir)
-    report = asyncio.run(_play(BY_ID[card_id], data_dir))
-    report.log = log.lines()
-    return report
-
-
-async def _play(card: Card, data_dir: Path) -> Report:
-    stage = Stage(data_dir, card)
-    try:
-        await stage.open(card.strategy())
-        await card.play(stage)
-        report = await stage.report()
-    finally:
-        await stage.close()
-        stage.sweep_orders()
-        stage.sweep()
-    report.left_running = await left_running()
-    return report
-
-
-def play_data(card_id: str, data_dir: Path) -> Report:
-    """The same for the data tester; nobody trades, and the market goes on."""
-    from exchange_cards_data import CARDS, EXTRA, recording
-
-    card = next(each for each in (*CARDS, *EXTRA) if each.id == card_id)
-    testers = [recording(f"Tester-{number}", **card.tester) for number in range(card.actors)]
-    log = Log(data_dir)
-    left = asyncio.run(_play_data(card, testers, data_dir))
-    return Report(log=log.lines(), left_running=left)
-
-
-async def _play_data(card: DataCard, testers: list[Any], data_dir: Path) -> list[str]:
-    stage = Stage(data_dir, card)
-    try:
-        stage.staff.control("play")
-        await stage.open(None, testers)
-        await card.play(stage, testers[0])
-    finally:
-        await stage.close()
-        stage.sweep()
-    return await left_running()
-
-
-async def left_running() -> list[str]:
-    """Tasks that did not end with their node. Nautilus's own order emulator never ends its worker."""
-    others = {each for each in asyncio.all_tasks() if "ActorExecutor._worker" not in f"{each.get_coro()}"}
-    others.discard(asyncio.current_task())
-    if others:
-        _, others = await asyncio.wait(others, timeout=SETTLE_S)
-    return [f"{task.get_coro()}" for task in others]

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import exchange_cards
+import exchange_cards_play
 import exchange_cards_stage
 import pytest
-from exchange_cards import CARDS
+from exchange_cards import BY_ID, CARDS, DATA_BY_ID
 from exchange_cards_books import differences
-from exchange_cards_data import CARDS as DATA_CARDS
-from exchange_cards_data import EXTRA as EXTRA_DATA_CARDS
 from exchange_cards_staff import RawClient
 
 from nautilus_ext.simulation import launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from exchange_card import Card, DataCard
 
@@ -50,12 +50,12 @@ def child() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.fixture
 def played(child: ProcessPoolExecutor, pit: Path) -> Callable[[Card], exchange_cards_stage.Report]:
-    return lambda card: child.submit(exchange_cards_stage.play, card.test_id, pit).result(CARD_TIMEOUT_S)
+    return lambda card: child.submit(exchange_cards_play.play, card.test_id, pit).result(CARD_TIMEOUT_S)
 
 
 @pytest.fixture
 def played_data(child: ProcessPoolExecutor, pit: Path) -> Callable[[DataCard], exchange_cards_stage.Report]:
-    return lambda card: child.submit(exchange_cards_stage.play_data, card.id, pit).result(CARD_TIMEOUT_S)
+    return lambda card: child.submit(exchange_cards_play.play_data, card.id, pit).result(CARD_TIMEOUT_S)
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.test_id)
@@ -69,12 +69,19 @@ def test_card(card: Card, played: Callable[[Card], exchange_cards_stage.Report])
     assert report.left_running == []
 
 
-@pytest.mark.parametrize("card", [*DATA_CARDS, *EXTRA_DATA_CARDS], ids=lambda card: card.id)
+@pytest.mark.parametrize("card", DATA_BY_ID.values(), ids=lambda card: card.id)
 def test_data_card(card: DataCard, played_data: Callable[[DataCard], exchange_cards_stage.Report]):
     """What the data tester gets is right, and nothing but what is expected is warned of."""
     report = played_data(card)
     assert unexpected(report.log, card) == []
     assert report.left_running == []
+
+
+def test_the_page_says_what_is_played():
+    """Each card of the specifications stands in the page's table: played here, or why not."""
+    page = (Path(__file__).parents[2] / "docs/adapters/simulated.md").read_text()
+    assert exchange_cards.table() == [line for line in page.splitlines() if line.startswith("| TC-")]
+    assert len(BY_ID) == len(CARDS)
 
 
 def unexpected(log: list[str], card: Card | DataCard) -> list[str]:

@@ -9,17 +9,12 @@ import os
 import secrets
 
 import pytest
-from exchange_client import exchange_in
 from exchange_killer import kill_often
+
+pytest_plugins = ["exchange_fixtures"]
 
 SEED = int(os.environ.get("SEED") or secrets.randbits(32))
 KILLS = int(os.environ.get("KILLS") or 10)
-
-
-@pytest.fixture
-def exchange_folder(fast_folder):
-    with exchange_in(fast_folder) as folder:
-        yield folder
 
 
 @pytest.mark.timeout(60 + 3 * KILLS)

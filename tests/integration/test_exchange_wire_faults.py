@@ -13,13 +13,15 @@ from collections import Counter
 
 import msgspec
 import pytest
-from exchange_client import LinkLost, exchange_in
+from exchange_client import LinkLost
 from exchange_client import RawClient as Client
 from exchange_killer import SPOT, START_TIMEOUT_S, Trader, brisk_world
 from exchange_recount import Witness, adds_up, keeps_its_word
 
 from nautilus_ext.simulation import launch, wire
 from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
+
+pytest_plugins = ["exchange_fixtures"]
 
 SEED = int(os.environ.get("SEED") or secrets.randbits(32))
 RUNS = int(os.environ.get("RUNS") or 10)
@@ -28,12 +30,6 @@ QUIET_S = 10.0
 FAULTS_MIN = 5
 ON_THEIR_WAY_MAX = 20
 PATIENCE_S = 0.02  # then some answers were lost for good
-
-
-@pytest.fixture
-def exchange_folder(fast_folder):
-    with exchange_in(fast_folder) as folder:
-        yield folder
 
 
 @pytest.mark.timeout(60 + 20 * RUNS)

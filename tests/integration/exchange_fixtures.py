@@ -1,0 +1,63 @@
+"""Fixtures for tests that talk to the exchange over the raw wire: `pytest_plugins = ["exchange_fixtures"]`."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from exchange_client import RawClient, exchange_in
+from exchange_quiet import START_S, quiet_world
+
+from nautilus_ext.simulation import launch, wire
+
+
+@pytest.fixture
+def exchange_folder(fast_folder):
+    with exchange_in(fast_folder) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def shared_folder(fast_folder):
+    """For tests that change nothing but an account of their own: one server for all of them."""
+    with exchange_in(fast_folder) as folder:
+        launch.ensure(folder, quiet_world(linger_s=100.0), START_S)
+        yield folder
+
+
+@pytest.fixture
+def shared(shared_folder):
+    address = launch.find(shared_folder)
+    assert address is not None, "a test before this one has ended the server"
+    return address
+
+
+@pytest.fixture
+def trader(shared):
+    trader = RawClient("SIM1", uuid4().hex)
+    assert isinstance(trader.connect(shared), wire.Welcome)
+    yield trader
+    trader.close()
+
+
+@pytest.fixture
+def started(exchange_folder):
+    return launch.ensure(exchange_folder, quiet_world(), START_S)
+
+
+@pytest.fixture
+def client(started):
+    client = RawClient("SIM1", "one")
+    assert isinstance(client.connect(started), wire.Welcome)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def reader(started):
+    """Reads the market of all venues, and trades nowhere."""
+    reader = RawClient("SIM1", "nobody")
+    assert isinstance(reader.connect(started, venue=None, terms=None), wire.Welcome)
+    reader.ask(wire.Control, venue="SIM1", action="pause")
+    yield reader
+    reader.close()
