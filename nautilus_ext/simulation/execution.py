@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -52,7 +53,7 @@ HELD_ITEMS_MAX = 100_000  # that wait for the end of a reconciliation
 ATTEMPTS_MAX = 20  # of one command, with a new connection in between
 PAGES_MAX = 10_000
 SETTLE_TURNS = 6  # of the loop, until the engine has applied what it was sent
-SETTLE_ROUNDS_MAX = 20
+HOLD_TURNS_MAX = 10_000
 POST_ONLY = "POST_ONLY_WOULD_TAKE"
 GIVEN_UP = (OrderStatus.REJECTED, OrderStatus.DENIED)
 
@@ -87,7 +88,9 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         self._terms = config.terms(msgbus.trader_id.value)
         self._set_account_id(AccountId(f"{client_id.value}-{self._terms.account}"))
         self._link: Link = None  # type: ignore[assignment]  # there is one from `_connect` on
-        self._held: list[wire.StreamItem] | None = []  # items wait here until what was before them is known
+        self._held: list[wire.StreamItem] = []  # items wait here until what was before them is known
+        self._holds = 1  # how many want them to wait: from the beginning the first reconciliation
+        self._is_reconciling = True
         self._recorders: list[list[wire.StreamItem]] = []
         self._unspoken: set[str] = set()  # client order ids that were sent and of which the stream has not spoken yet
         self._open: dict[str, told.OrderState] = {}  # open orders by venue order id, as the stream told last
@@ -162,7 +165,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         status = await self.generate_mass_status()
         if status is not None:
             self._send_mass_status_report(status)
-            self._release()
+            self._end_reconciling()
 
     # -- the stream ---------------------------------------------------------------------------------
 
@@ -170,14 +173,32 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         """Each item once and in order: the link sees to that."""
         for recorder in self._recorders:
             recorder.append(item)
-        if self._held is None:
+        if not self._holds:
             self._apply(item)
         elif len(self._held) < HELD_ITEMS_MAX:
             self._held.append(item)
         else:
             self._log.error(f"{HELD_ITEMS_MAX:,} events wait for a reconciliation that does not end: going on")
-            self._release()
+            self._holds = 1
+            self._let_go()
             self._apply(item)
+
+    def _hold(self) -> None:
+        self._holds += 1
+
+    def _let_go(self) -> None:
+        """The last one who holds the stream lets it go on."""
+        self._holds = max(0, self._holds - 1)
+        if not self._holds:
+            held, self._held = self._held, []
+            for item in held:
+                self._apply(item)
+
+    def _let_go_in(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._let_go_in, turns - 1)
+        else:
+            self._let_go()
 
     def _apply(self, item: wire.StreamItem) -> None:
         try:
@@ -210,18 +231,22 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             self._open.pop(state.venue_order_id, None)
 
     def _order_of(self, state: told.OrderState) -> Order | None:
-        """The cached order that this is about; None when the engine does not know it, or has given it up."""
-        known = self._cache.client_order_id(VenueOrderId(state.venue_order_id))
-        if known is not None:
-            return self._cache.order(known)
+        """The cached order that this is about; None when the engine does not know it, or has given it up.
+
+        What it has given up comes back as a new order: that one is known by the venue's id.
+        """
         order = self._cache.order(ClientOrderId(state.client_order_id))
-        if order is not None and order.status in GIVEN_UP and state.status != "REJECTED":
+        if order is not None and (order.status not in GIVEN_UP or state.status == "REJECTED"):
+            return order
+        known = self._cache.client_order_id(VenueOrderId(state.venue_order_id))
+        if known is None or known.value == state.client_order_id:
             return None
-        return order
+        return self._cache.order(known)
 
     def _is_foreign(self, state: told.OrderState) -> bool:
-        """The engine has given the order up, after many questions without an answer: it comes back as a new one."""
-        return self._order_of(state) is None and self._cache.order(ClientOrderId(state.client_order_id)) is not None
+        """Whether the engine has given up the order of this name, after many questions without an answer."""
+        order = self._cache.order(ClientOrderId(state.client_order_id))
+        return order is not None and order.status in GIVEN_UP and state.status != "REJECTED"
 
     def _report_unknown(self, event: told.OrderEvent, instrument: Instrument) -> None:
         """An order that is not from here: first as it was before the event, so that a fill is counted once."""
@@ -384,11 +409,11 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             self._reject_unspoken((order,), f"UNANSWERED: it never arrived: {evidence}")
 
     def _apply_state(self, state: told.OrderState) -> None:
-        """The exchange has an order of which the stream cannot tell any more."""
+        """The exchange has an order of which the stream does not tell (any more)."""
         self._note(state)
-        instrument = self._cache.instrument(InstrumentId.from_str(state.instrument_id))
-        now_ns = self._clock.timestamp_ns()
-        self._send_order_status_report(parsing.to_order_report(state, instrument, self.account_id, now_ns))
+        report = self._order_report(state)
+        if report is not None:
+            self._send_order_status_report(report)
 
     def _deny(self, order: Order, reason: str) -> None:
         self.generate_order_denied(
@@ -548,7 +573,8 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         with self._recording() as items:
             answer = await self._link.read(wire.GetAccount)
             picture = Picture(answer.state)
-            picture.follow(items[: await self._settled(items, answer.seq)])
+            await self._settled(items, answer.seq)
+            picture.follow(items)
         self._send_state(picture.state)
 
     @contextmanager
@@ -559,19 +585,26 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         try:
             yield items
         finally:
-            self._recorders = [each for each in self._recorders if each is not items]
+            self._forget_recorder(items)
 
-    async def _settled(self, items: list[wire.StreamItem], seq: int) -> int:
-        """Wait until the engine knows all up to `seq`, so that no report overtakes an event; return how many items."""
+    async def _settled(self, items: list[wire.StreamItem], seq: int) -> None:
+        """No report may overtake an event: wait until the engine has applied all that was told up to now.
+
+        What comes from here on is held until the engine has had time to apply the report; `items` end here, too.
+        """
         await self._link.reached(seq)
-        number = len(items)
-        for _ in range(SETTLE_ROUNDS_MAX):
-            number = len(items)
-            for _ in range(SETTLE_TURNS):
-                await asyncio.sleep(0)
-            if len(items) == number:
+        for _ in range(HOLD_TURNS_MAX):
+            if not self._holds:
                 break
-        return number
+            await asyncio.sleep(0)
+        self._forget_recorder(items)
+        self._hold()
+        self._let_go_in(2 * SETTLE_TURNS)
+        for _ in range(SETTLE_TURNS):
+            await asyncio.sleep(0)
+
+    def _forget_recorder(self, items: list[wire.StreamItem]) -> None:
+        self._recorders = [each for each in self._recorders if each is not items]
 
     # -- reports ------------------------------------------------------------------------------------
 
@@ -596,7 +629,8 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
                     return None
                 states = [known]  # as the stream told last: there is no newer truth
             picture = Picture(_NO_ACCOUNT, {each.venue_order_id: each for each in states})
-            picture.follow(items[: await self._settled(items, self._link.position)])
+            await self._settled(items, self._link.position)
+            picture.follow(items)
         found = [state for state in picture.orders.values() if _is_meant(state, ask)]
         return self._order_report(found[0]) if found else None
 
@@ -609,7 +643,8 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
                 self._log.warning("reporting orders as they were known last: the exchange is out of reach")
                 states = list(self._open.values())  # an empty list would say that there are none
             picture = Picture(_NO_ACCOUNT, {each.venue_order_id: each for each in states})
-            picture.follow(items[: await self._settled(items, self._link.position)])
+            await self._settled(items, self._link.position)
+            picture.follow(items)
         wanted = [
             each for each in picture.orders.values() if filters.get("instrument_id") in (None, each.instrument_id)
         ]
@@ -630,7 +665,8 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         with self._recording() as items:
             answer = await self._link.read(wire.GetAccount)
             picture = Picture(answer.state, positions={each.instrument_id: each for each in answer.positions})
-            picture.follow(items[: await self._settled(items, answer.seq)])
+            await self._settled(items, answer.seq)
+            picture.follow(items)
         reports = self._position_reports(picture, command.instrument_id)
         self._log_report_receipt(len(reports), "PositionStatusReport", command.log_receipt_level)
         return reports
@@ -642,14 +678,16 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         """
         self._log.info("Generating ExecutionMassStatus...")
         self.reconciliation_active = True
-        self._held = self._held if self._held is not None else []
+        if not self._is_reconciling:
+            self._is_reconciling = True
+            self._hold()
         now_ns = self._clock.timestamp_ns()
         since_ns = now_ns - lookback_mins * 60_000_000_000 if lookback_mins is not None else 0
         try:
             picture = await self._whole_picture(since_ns)
         except Unanswered as error:
             self._log.error(f"cannot reconcile: {error}")
-            self._release()
+            self._end_reconciling()
             return None
         finally:
             self.reconciliation_active = False
@@ -663,9 +701,12 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         status = ExecutionMassStatus(
             client_id=self.id, account_id=self.account_id, venue=self.venue, report_id=UUID4(), ts_init=now_ns
         )
-        status.add_order_reports(self._order_reports(list(picture.orders.values())))
+        vanished = [parsing.to_vanished_report(each, self.account_id, now_ns) for each in self._not_in(picture)]
+        status.add_order_reports([*self._order_reports(_as_filled(picture)), *vanished])
         status.add_fill_reports(self._fill_reports(sorted(picture.fills.values(), key=lambda each: each.ts_ns)))
-        status.add_position_reports(self._position_reports(picture, None))
+        explained = _explained(picture)
+        positions = self._position_reports(picture, None)
+        status.add_position_reports([each for each in positions if each.instrument_id.value not in explained])
         return status
 
     async def _whole_picture(self, since_ns: int) -> Picture:
@@ -681,7 +722,24 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
                 {each.instrument_id: each for each in account.positions},
             )
             picture.follow(items)
+            for order in self._not_in(picture):  # closed so long ago that it was not asked for, or unknown there
+                ids = {"client_order_id": order.client_order_id.value}
+                picture.orders |= {each.venue_order_id: each for each in await self._orders(**ids)}
+                picture.fills |= {each.trade_id: each for each in await self._fills(**ids)}
+            picture.follow(items)
         return picture
+
+    def _not_in(self, picture: Picture) -> list[Order]:
+        """What works as far as the engine knows, and is not in the picture. What is just being sent may well not be."""
+        found = {id(self._order_of(state)) for state in picture.orders.values()}
+        working = {*self._cache.orders_open(), *self._cache.orders_inflight()}
+        return [
+            order
+            for order in working
+            if order.account_id == self.account_id
+            and order.client_order_id.value not in self._unspoken
+            and id(order) not in found
+        ]
 
     async def _orders(self, **filters: Any) -> list[told.OrderState]:
         """All pages, and the stream as far as they go."""
@@ -723,9 +781,9 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         report = parsing.to_order_report(
             state, instrument, self.account_id, self._clock.timestamp_ns(), foreign=self._is_foreign(state)
         )
-        known = self._cache.client_order_id(report.venue_order_id)
-        if known is not None:
-            report.client_order_id = known
+        order = self._order_of(state)
+        if order is not None:
+            report.client_order_id = order.client_order_id
         return report
 
     def _fill_reports(self, fills: Sequence[told.Fill]) -> list[FillReport]:
@@ -759,7 +817,28 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
     def _on_mass_status(self, message: Any) -> None:
         """The engine publishes it when it has applied it."""
         if isinstance(message, ExecutionMassStatus) and message.client_id == self.id:
-            self._release()
+            self._report_again()
+            self._end_reconciling()
+
+    def _report_again(self) -> None:
+        """Where fills and a position's average price do not agree, the engine replaces all that was reported.
+
+        One made-up fill then stands for everything of that instrument, and its open orders are forgotten with the rest.
+        """
+        forgotten = [each for each in self._open.values() if self._cache.order(_order_id(each)) is None]
+        if not forgotten:
+            return
+        self._log.warning(f"{len(forgotten)} open orders were lost in Nautilus's reconciliation: reporting them again")
+        for report in self._order_reports(forgotten):
+            self._send_order_status_report(report)
+        if any(each.filled for each in forgotten):  # the engine made fills up for what they had filled before
+            self.create_task(self._report_positions(), log_msg="report positions")
+
+    async def _report_positions(self) -> None:
+        answer = await self._link.read(wire.GetAccount)
+        picture = Picture(answer.state, positions={each.instrument_id: each for each in answer.positions})
+        for report in self._position_reports(picture, None):
+            self._send_position_status_report(report)
 
     def _on_trader(self, event: Any) -> None:
         """The strategies start: with reconciliation switched off nobody asks for a mass status.
@@ -768,17 +847,45 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         """
         if event.state != ComponentState.STARTING or self.reconciliation_active:
             return
-        self._release()
+        self._end_reconciling()
         if self._state is not None:
             self._send_state(self._state)
 
-    def _release(self) -> None:
-        held, self._held = self._held, None
-        for item in held or ():
-            self._apply(item)
+    def _end_reconciling(self) -> None:
+        """What works at the exchange and was trimmed away by the engine is reported again, order by order."""
+        if not self._is_reconciling:
+            return
+        self._is_reconciling = False
+        for state in list(self._open.values()):
+            if self._order_of(state) is None:
+                self._apply_state(state)
+        self._let_go()
 
 
 _NO_ACCOUNT = told.AccountState(account="", kind="CASH", balances=(), margins=(), ts_ns=0)
+
+
+def _explained(picture: Picture) -> set[str]:
+    """Instruments whose position is the sum of the reported fills.
+
+    Their position is left out of a mass status: the engine would trim orders and fills to what it takes for the
+    position's own, and loses working orders thereby. It asks for each position afterwards anyway, and compares.
+    """
+    net: dict[str, Decimal] = {}
+    for fill in picture.fills.values():
+        signed = fill.quantity if fill.side == "BUY" else -fill.quantity
+        net[fill.instrument_id] = net.get(fill.instrument_id, Decimal(0)) + signed
+    return {name for name, position in picture.positions.items() if net.get(name, Decimal(0)) == position.quantity}
+
+
+def _as_filled(picture: Picture) -> list[told.OrderState]:
+    """By their last fills: the engine replays order by order, and a position's average price follows that order."""
+    filled_ns = {each.venue_order_id: each.ts_ns for each in picture.fills.values()}
+    return sorted(picture.orders.values(), key=lambda each: filled_ns.get(each.venue_order_id, each.ts_last_ns))
+
+
+def _order_id(state: told.OrderState) -> ClientOrderId:
+    return ClientOrderId(state.client_order_id)
 
 
 def _key(order: Order, state: told.OrderState) -> tuple[Any, ...]:

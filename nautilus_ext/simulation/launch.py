@@ -55,10 +55,26 @@ def ensure(folder: Path, world: World, timeout_s: float) -> Address:
             if found is not None and not _steps_aside(found, world, folder):
                 return found
             with _launch_lock(folder, deadline_s):
-                found = find(folder)
-                if found is None:
+                if not _is_anybody(folder):
                     return _start(folder, world, deadline_s)
-    raise MachineError(f"exchange {folder}: no server within {timeout_s:g} s: look into {folder / LOG_FILE}")
+            time.sleep(POLL_S)  # it is just ending, or beginning anew
+        raise _no_answer(folder, timeout_s)
+
+
+def _is_anybody(folder: Path) -> bool:
+    """Tell whether a server has the folder, also one that does not answer at the moment: a second one is no help."""
+    address = read_address(folder)
+    return address is not None and _lives(address)
+
+
+def _no_answer(folder: Path, timeout_s: float) -> MachineError:
+    address = read_address(folder)
+    if address is None or not _lives(address):
+        return MachineError(f"exchange {folder}: no server within {timeout_s:g} s: look into {folder / LOG_FILE}")
+    cure = f"end it (kill -9 {address.pid}: its ledger keeps what was answered) and start again"
+    return MachineError(
+        f"exchange {folder}: its server (pid {address.pid}) has not answered for {timeout_s:g} s: {cure}"
+    )
 
 
 def _lives(address: Address) -> bool:

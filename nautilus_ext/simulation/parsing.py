@@ -180,6 +180,31 @@ def to_order_report(
     )
 
 
+def to_vanished_report(order: Order, account_id: AccountId, ts_init: int) -> OrderStatusReport:
+    """An order that works as far as the engine knows, and of which the exchange has no record."""
+    is_accepted = order.venue_order_id is not None
+    return OrderStatusReport(
+        account_id=account_id,
+        instrument_id=order.instrument_id,
+        venue_order_id=order.venue_order_id if is_accepted else VenueOrderId(f"NONE-{order.client_order_id.value}"),
+        client_order_id=order.client_order_id,
+        order_side=order.side,
+        order_type=order.order_type,
+        time_in_force=order.time_in_force,
+        order_status=OrderStatus.CANCELED if is_accepted else OrderStatus.REJECTED,
+        quantity=order.quantity,
+        filled_qty=order.filled_qty,
+        price=order.price if order.has_price else None,
+        trigger_price=order.trigger_price if order.has_trigger_price else None,
+        trigger_type=order.trigger_type if order.has_trigger_price else TriggerType.NO_TRIGGER,
+        cancel_reason="NOT_FOUND: the exchange has no such order",
+        report_id=UUID4(),
+        ts_accepted=order.ts_accepted,
+        ts_last=ts_init,
+        ts_init=ts_init,
+    )
+
+
 def to_fill_report(
     fill: Fill, instrument: Instrument, account_id: AccountId, ts_init: int, *, foreign: bool = False
 ) -> FillReport:

@@ -87,7 +87,7 @@ class Stage:
     def exec_client(self) -> SimulatedExecutionClient:
         config = SimulatedExecClientConfig(venue="SIM2", account_type="MARGIN", starting_balances=["1 USDT"])
         client = SimulatedExecutionClient(**self.given("SIM2", config))
-        client._held = None
+        client._end_reconciling()
         return client
 
 

@@ -194,7 +194,7 @@ async def history_is_answered_empty(stage: Stage, tester: Recording) -> None:
     """Whoever waits for it goes on, and live quotes flow."""
     await got(stage, tester, "quote", ENOUGH)
     assert tester.got["historical"] == []
-    await stage.until(lambda: not tester.has_pending_requests(), "each request is answered")
+    await stage.until(lambda: not tester.has_pending_requests(), "each is answered")  # pyright: ignore[reportAttributeAccessIssue] - compiled
 
 
 # -- status, lifecycle ------------------------------------------------------------------------------
@@ -216,15 +216,17 @@ async def the_rest_is_a_warning(stage: Stage, tester: Recording) -> None:
     await got(stage, tester, "quote", ENOUGH)
 
 
-def counts(tester: Recording) -> dict[str, int]:
-    return {name: len(data) for name, data in tester.got.items()}
+def counts(stage: Stage, *testers: Recording) -> list[int]:
+    """What the testers got, and what came as far as the cache."""
+    arrived = [stage.cache.quote_tick_count(PIT), stage.cache.trade_tick_count(PIT), stage.cache.book_update_count(PIT)]
+    return arrived + [len(data) for tester in testers for data in tester.got.values()]
 
 
 async def flow_ends(stage: Stage, tester: Recording) -> None:
     for what in ("quote", "trade", "deltas", "status"):
         await got(stage, tester, what)
     tester.stop()
-    await stage.flow_stops(lambda: counts(tester))
+    await stage.flow_stops(lambda: counts(stage, tester))
 
 
 async def flow_ends_with_the_last(stage: Stage, first: Recording) -> None:
@@ -236,7 +238,7 @@ async def flow_ends_with_the_last(stage: Stage, first: Recording) -> None:
     number = len(second.got["quote"])
     await got(stage, second, "quote", number + ENOUGH)
     stage.node.trader.remove_actor(second.id)
-    await stage.flow_stops(lambda: (counts(first), counts(second)))
+    await stage.flow_stops(lambda: counts(stage, first, second))
 
 
 BAR = BarType.from_str(f"{LINEAR}-1-MINUTE-LAST-EXTERNAL")

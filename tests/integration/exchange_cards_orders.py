@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from typing import TYPE_CHECKING
 
 from exchange_card import (
@@ -332,11 +333,7 @@ CONDITIONAL = (
     conditional_card(25, "a market-if-touched sell waits above the ask", "sells", OrderType.MARKET_IF_TOUCHED),
     conditional_card(26, "a limit-if-touched buy waits with trigger and limit", "buys", OrderType.LIMIT_IF_TOUCHED),
     conditional_card(27, "a limit-if-touched sell waits with trigger and limit", "sells", OrderType.LIMIT_IF_TOUCHED),
-    *(
-        firing_card(20 + 2 * row + column, side, kind)
-        for row, kind in enumerate(KINDS)
-        for column, side in enumerate(SIDES)
-    ),
+    *(firing_card(number, kind, side) for number, (kind, side) in enumerate(product(KINDS, SIDES), start=20)),
 )
 
 

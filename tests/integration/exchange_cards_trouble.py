@@ -155,7 +155,7 @@ def check_evidence(stage: Stage, order: Order) -> None:
     """Rejected only because the exchange was asked afterwards, and had never heard of it."""
     assert order.client_order_id.value not in stage.ledger().orders
     assert isinstance(order.last_event, OrderRejected)
-    assert "never" in order.last_event.reason, order.last_event
+    assert "no such order" in order.last_event.reason, order.last_event
 
 
 def cancel_fails(fault: RequestFault) -> Callable:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
-from exchange_cards_books import cached, differences, ledger
+from exchange_cards_books import Books, cached, differences, ledger
 from exchange_cards_staff import RawClient
 from exchange_monkey import Monkey, MonkeyConfig
 from nautilus_trader.common.component import flush_logger
@@ -33,17 +33,18 @@ from nautilus_trader.config import (
 )
 from nautilus_trader.live.node import TradingNode
 from nautilus_trader.model.events import OrderFilled
-from nautilus_trader.model.identifiers import Venue
+from nautilus_trader.model.identifiers import InstrumentId, Venue
 
 from nautilus_ext.simulation import launch, wire
 from nautilus_ext.simulation.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
 from nautilus_ext.simulation.data import SimulatedDataClientFactory
+from nautilus_ext.simulation.exchange.orders import OPEN
 from nautilus_ext.simulation.execution import SimulatedExecClientFactory
 from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
 from nautilus_ext.simulation.world import VenueTerms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 VENUES = {"CASHY": "CASH", "PERPY": "MARGIN"}
 INVERSE = "BTCUSD-PERP.PERPY"
@@ -57,6 +58,7 @@ POLL_S = 0.02
 RATES = {"restart": 0.004, "drop_before": 0.03, "drop_after": 0.03}
 RATE = 0.06  # of each other fault
 KILL_PROBABILITY = 0.25
+RESTART_PROBABILITY = 0.3  # of the node, by another that has nothing in its cache
 
 
 def main(folder: str, *seeds: str) -> None:
@@ -82,6 +84,17 @@ async def _end_tasks() -> None:
     await asyncio.gather(*left, return_exceptions=True)
 
 
+def _leave_history_out(*both: Books) -> None:
+    """Nautilus's reconciliation takes over what is open, and of the past only what explains an open position.
+
+    It replays order by order, not fill by fill, so an average price may come out otherwise.
+    """
+    for books in both:
+        books.orders = {name: order for name, order in books.orders.items() if order["status"] in OPEN}
+        books.fills.clear()
+        books.positions = {name: (quantity, None) for name, (quantity, _) in books.positions.items()}
+
+
 class FaultRun:
     """One node, one exchange, one seed."""
 
@@ -89,27 +102,44 @@ class FaultRun:
         self.data_dir = data_dir
         self.seed = seed
         self.rng = random.Random(seed)
+        self.venues = tuple(VenueTerms(name=each, faults=self._chosen_faults(i)) for i, each in enumerate(VENUES))
         self.folder = data_dir / "exchange" / "faults"
         self.monkeys: list[Monkey] = []
+        self.known_before = True  # the node's cache has seen all of it
         self.faults: Counter[str] = Counter()
 
     async def play(self) -> dict[str, Any]:
+        """Trade under faults, look, and look again with a node that knows only what the exchange tells it."""
+        try:
+            outcome = await self._with_node(self._trade_and_look)
+            if self.rng.random() < RESTART_PROBABILITY and not outcome["differences"]:
+                self.known_before = False
+                again = await self._with_node(self._judge)
+                outcome["differences"] = [f"after a restart: {each}" for each in again["differences"]]
+                outcome["restarted"] = True
+            return outcome
+        finally:
+            self._end_exchange()
+
+    async def _with_node(self, act: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         node = self.node = self._node()
         running = asyncio.create_task(node.run_async())
         try:
             await self._until(lambda: node.trader.is_running or running.done(), "the node runs")
-            await self._trade()
-            for monkey in self.monkeys:
-                monkey.active = False
-            await self._calm_down()
-            return await self._judge()
+            return await act()
         finally:
             await node.stop_async()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait_for(running, 20)
             node.kernel.dispose()
             flush_logger()
-            self._end_exchange()
+
+    async def _trade_and_look(self) -> dict[str, Any]:
+        await self._trade()
+        for monkey in self.monkeys:
+            monkey.active = False
+        await self._calm_down()
+        return await self._judge()
 
     def _node(self) -> TradingNode:
         quick = {"data_dir": str(self.data_dir), "exchange": "faults", "answer_timeout_s": ANSWER_TIMEOUT_S}
@@ -118,7 +148,7 @@ class FaultRun:
             seed=self.seed,
             interval_ms=INTERVAL_MS,
             listings=[ListingConfig(instrument_id=name, kind=kind) for name, kind in LISTINGS],
-            venues=tuple(VenueTerms(name=each, faults=self._chosen_faults(i)) for i, each in enumerate(VENUES)),
+            venues=self.venues,
             **quick,
         )
         config = TradingNodeConfig(
@@ -144,8 +174,14 @@ class FaultRun:
         node.add_data_client_factory("SIM", SimulatedDataClientFactory)
         for venue in VENUES:
             node.add_exec_client_factory(venue, SimulatedExecClientFactory)
+        self.monkeys = []
         for number, (name, _) in enumerate(LISTINGS):
-            settings = MonkeyConfig(order_id_tag=f"{number:03d}", instrument_ids=[name], seed=self.seed * 10 + number)
+            settings = MonkeyConfig(
+                order_id_tag=f"{number:03d}",
+                instrument_ids=[name],
+                seed=self.seed * 10 + number,
+                external_order_claims=[InstrumentId.from_str(name)],
+            )
             self.monkeys.append(Monkey(settings))
         node.trader.add_strategies(self.monkeys)
         node.build()
@@ -186,6 +222,8 @@ class FaultRun:
             for books in (there, here):
                 if INVERSE in books.positions:  # Nautilus averages prices there, the exchange their inverses
                     books.positions[INVERSE] = (books.positions[INVERSE][0], None)
+            if not self.known_before:
+                _leave_history_out(there, here)
             found += differences(there, here)
             trades = [
                 (event.venue_order_id, event.trade_id)
@@ -215,21 +253,24 @@ class FaultRun:
         return Faults(seed=self.seed * 10 + number, rates={kind: RATES.get(kind, RATE) for kind in kinds}, late_ms=120)
 
     def _kill_exchange(self) -> None:
-        process = self._exchange()
-        if process is not None:
+        for process in self._servers():
             process.kill()
 
     def _end_exchange(self) -> None:
-        process = self._exchange()
-        if process is not None:
+        servers = self._servers()
+        for process in servers:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
                 process.wait(10)
+        assert len(servers) <= 1, f"{len(servers)} servers of one exchange"
 
-    def _exchange(self) -> psutil.Process | None:
-        with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
-            return psutil.Process(json.loads((self.folder / "server.json").read_text())["pid"])
-        return None
+    def _servers(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if str(self.folder) in process.cmdline():
+                    found.append(process)
+        return found
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + SETTLE_S

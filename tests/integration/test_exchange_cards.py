@@ -18,13 +18,15 @@ from exchange_cards import BY_ID, CARDS, DATA_BY_ID
 from exchange_cards_books import differences
 from exchange_cards_staff import RawClient
 
-from nautilus_ext.simulation import launch
+from nautilus_ext.simulation import launch, parsing
+from nautilus_ext.simulation.config import SimulatedDataClientConfig, SimulatedExecClientConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from exchange_card import Card, DataCard
 
+PAGE = Path(__file__).parents[2] / "docs/adapters/simulated.md"
 CARD_TIMEOUT_S = 60.0
 START_TIMEOUT_S = 10.0
 
@@ -79,9 +81,20 @@ def test_data_card(card: DataCard, played_data: Callable[[DataCard], exchange_ca
 
 def test_the_page_says_what_is_played():
     """Each card of the specifications stands in the page's table: played here, or why not."""
-    page = (Path(__file__).parents[2] / "docs/adapters/simulated.md").read_text()
+    page = PAGE.read_text()
     assert exchange_cards.table() == [line for line in page.splitlines() if line.startswith("| TC-")]
     assert len(BY_ID) == len(CARDS)
+
+
+def test_the_page_knows_every_key_and_kind():
+    """The keys of both clients' configs, and what an order may be."""
+    page = PAGE.read_text()
+    own_keys = {
+        *SimulatedDataClientConfig.__struct_fields__,
+        *SimulatedExecClientConfig.__struct_fields__,
+    } - {"handle_revised_bars", "instrument_provider"}
+    assert [key for key in sorted(own_keys) if f"`{key}`" not in page] == []
+    assert [kind for kind in (*parsing.TYPES, *parsing.TIMES_IN_FORCE) if kind not in page] == []
 
 
 def unexpected(log: list[str], card: Card | DataCard) -> list[str]:

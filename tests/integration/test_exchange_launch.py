@@ -133,15 +133,25 @@ def test_a_server_that_dies_at_its_start_says_why(exchange_folder):
 
 
 def test_a_server_that_stands_still_is_named(exchange_folder, monkeypatch):
-    """It has the folder, so there is no second one: the message says that one runs already."""
+    """It has the folder, so no second one is started: the message says which process to end."""
     monkeypatch.setattr(launch, "ASK_S", 0.5)
     address = launch.ensure(exchange_folder, WORLD, START_S)
     os.kill(address.pid, signal.SIGSTOP)
     try:
-        with pytest.raises(MachineError, match="runs already"):
-            launch.ensure(exchange_folder, WORLD, START_S)
+        with pytest.raises(MachineError, match=rf"pid {address.pid}\) has not answered for 1 s: end it"):
+            launch.ensure(exchange_folder, WORLD, 1.0)
+        assert servers_of(exchange_folder) == [address.pid]
     finally:
         os.kill(address.pid, signal.SIGCONT)
+    assert launch.find(exchange_folder) == address
+
+
+def test_a_folder_has_one_server_whatever_starts_it(exchange_folder):
+    """A second one, started by hand, gives up and says so."""
+    address = launch.ensure(exchange_folder, WORLD, START_S)
+    command = [sys.executable, "-m", "nautilus_ext.simulation.server", str(exchange_folder)]
+    second = subprocess.run(command, capture_output=True, input=WORLD.to_json())
+    assert (second.returncode, b"runs already" in second.stderr) == (3, True)
     assert launch.find(exchange_folder) == address
 
 

@@ -52,7 +52,7 @@ def test_under_faults_the_stream_is_whole_and_no_order_stays_unknown(exchange_fo
     faulty.set_faults(Faults())
     unknown = faulty.resolve()
     faulty.come_to_rest()
-    print(dict(counts), f"unknown={unknown} lost={trader.client.lost} links={faulty.links}")
+    print(dict(counts), f"unknown={unknown} lost={trader.client.lost} links={faulty.links} run={faulty.run}")
     witness = Witness(exchange_folder)
     keeps_its_word(witness, trader.client)
     adds_up(witness, faulty.world)
@@ -74,6 +74,7 @@ class _Connected:
         self._client = client
         self._faults: bytes | None = None
         self.links = 0
+        self.run = 0
 
     def patiently(self, act) -> None:
         while True:
@@ -89,11 +90,13 @@ class _Connected:
         address = launch.ensure(self._folder, self.world, START_TIMEOUT_S)
         self.links += 1
         try:
-            assert isinstance(self._client.connect(address), wire.Welcome)
+            welcome = self._client.connect(address)
         except ConnectionError as error:
             raise LinkLost("it is just restarting") from error
-        if self._faults is not None:  # a server that was restarted has those of its world
+        assert isinstance(welcome, wire.Welcome)
+        if self._faults is not None and welcome.run != self.run:  # a server that began anew has those of its world
             self._client.ask(wire.Control, venue="SIM1", action="faults", faults=self._faults)
+        self.run = welcome.run
 
     def set_faults(self, faults: Faults) -> None:
         self._faults = msgspec.json.encode(faults)

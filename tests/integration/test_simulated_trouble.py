@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from exchange_desk import CLIENT, Desk, new_folder
-from exchange_node import PERP, ExchangeNode, Peer, exec_client, node_config, server_pid, stop_server
+from exchange_node import (
+    PERP,
+    ExchangeNode,
+    Peer,
+    exchange_folder,
+    exec_client,
+    node_config,
+    server_pid,
+    stop_server,
+)
 
 from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.faults import ITEM_FAULTS, Scripted
@@ -304,6 +313,47 @@ def test_a_node_that_is_killed_finds_orders_positions_and_balances(folder):
         desk.agrees()
         assert "Traceback" not in second.said()
     desk.close()
+
+
+@pytest.mark.parametrize("lookback_mins", [None, 1])
+def test_positions_that_turned_round_cost_no_order_at_a_restart(folder, lookback_mins):
+    """Long, short, flat, long again, with orders that rest: the engine trims such a history, and must not trim them."""
+    engine = {} if lookback_mins is None else {"reconciliation_lookback_mins": lookback_mins}
+    with ExchangeNode(node_config(folder), folder) as first:
+        desk = Desk(first, folder)
+        desk.peer.control("pause")
+        early = resting(desk)
+        for side, quantity in (("BUY", "0.020"), ("SELL", "0.030"), ("BUY", "0.010"), ("BUY", "0.005")):
+            desk.becomes(desk.send("market", side, quantity), "FILLED")
+            resting(desk)
+        first.kill()
+    with ExchangeNode(node_config(folder, exec_engine=engine), folder) as second:
+        desk.node = second
+        desk.agrees()
+        assert second(f"hand.status({early!r})") == "ACCEPTED"
+        assert "Traceback" not in second.said()
+        desk.close()
+
+
+def test_an_exchange_that_has_forgotten_everything_is_reconciled_with(folder):
+    """Its ledger is gone under a running node: what worked there is canceled, positions and money are what it says."""
+    with ExchangeNode(node_config(folder), folder) as node:
+        desk = Desk(node, folder)
+        desk.peer.control("pause")
+        desk.becomes(desk.send("market", "BUY", "0.020"), "FILLED")
+        works = resting(desk)
+        psutil.Process(server_pid(folder)).kill()
+        for path in exchange_folder(folder).glob("exchange.sqlite*"):
+            path.unlink()
+        desk.becomes(works, "CANCELED")
+        desk.node.until("hand.positions() == {}")
+        desk.node.until("all(each.is_connected for each in clients.values())", SETTLE_S)
+        fresh = desk.send("market", "BUY", "0.010")
+        desk.becomes(fresh, "FILLED")
+        assert desk.account_differences() == []
+        assert "begin anew" in node.said()
+        assert "Traceback" not in node.said()
+        desk.close()
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
