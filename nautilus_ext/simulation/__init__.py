@@ -13,34 +13,38 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nautilus_ext.simulation.catalog import Catalog, ensure_catalog
-    from nautilus_ext.simulation.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
-    from nautilus_ext.simulation.data import SimulatedDataClient, SimulatedDataClientFactory
-    from nautilus_ext.simulation.execution import SimulatedExecClientFactory, SimulatedExecutionClient
+    from nautilus_ext.simulation.client.config import (
+        ListingConfig,
+        SimulatedDataClientConfig,
+        SimulatedExecClientConfig,
+    )
+    from nautilus_ext.simulation.client.data import SimulatedDataClient, SimulatedDataClientFactory
+    from nautilus_ext.simulation.client.execution import SimulatedExecClientFactory, SimulatedExecutionClient
     from nautilus_ext.simulation.listings import default_listings, default_market, listing
     from nautilus_ext.simulation.market import Asset, Listing, Market, tape
-    from nautilus_ext.simulation.replay import CatalogReplayDataClient, CatalogReplayDataClientFactory
-    from nautilus_ext.simulation.replay_config import CatalogReplayDataClientConfig
-    from nautilus_ext.simulation.sandbox import RememberingSandboxClient, SandboxLiveExecClientFactory
-    from nautilus_ext.simulation.sandbox_config import RememberingSandboxConfig
+    from nautilus_ext.simulation.replay.client import CatalogReplayDataClient, CatalogReplayDataClientFactory
+    from nautilus_ext.simulation.replay.config import CatalogReplayDataClientConfig
+    from nautilus_ext.simulation.sandbox.client import RememberingSandboxClient, SandboxLiveExecClientFactory
+    from nautilus_ext.simulation.sandbox.config import RememberingSandboxConfig
 
 _HOMES = {
     "Asset": "market",
     "Catalog": "catalog",
-    "CatalogReplayDataClient": "replay",
-    "CatalogReplayDataClientConfig": "replay_config",
-    "CatalogReplayDataClientFactory": "replay",
+    "CatalogReplayDataClient": "replay.client",
+    "CatalogReplayDataClientConfig": "replay.config",
+    "CatalogReplayDataClientFactory": "replay.client",
     "Listing": "market",
-    "ListingConfig": "config",
+    "ListingConfig": "client.config",
     "Market": "market",
-    "RememberingSandboxClient": "sandbox",
-    "RememberingSandboxConfig": "sandbox_config",
-    "SandboxLiveExecClientFactory": "sandbox",
-    "SimulatedDataClient": "data",
-    "SimulatedDataClientConfig": "config",
-    "SimulatedDataClientFactory": "data",
-    "SimulatedExecClientConfig": "config",
-    "SimulatedExecClientFactory": "execution",
-    "SimulatedExecutionClient": "execution",
+    "RememberingSandboxClient": "sandbox.client",
+    "RememberingSandboxConfig": "sandbox.config",
+    "SandboxLiveExecClientFactory": "sandbox.client",
+    "SimulatedDataClient": "client.data",
+    "SimulatedDataClientConfig": "client.config",
+    "SimulatedDataClientFactory": "client.data",
+    "SimulatedExecClientConfig": "client.config",
+    "SimulatedExecClientFactory": "client.execution",
+    "SimulatedExecutionClient": "client.execution",
     "default_listings": "listings",
     "default_market": "listings",
     "ensure_catalog": "catalog",

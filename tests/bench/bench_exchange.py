@@ -16,14 +16,15 @@ from uuid import uuid4
 import psutil
 from measure import Figure
 
-from nautilus_ext.simulation import default_market, launch, wire
+from nautilus_ext.simulation import default_market, wire
 from nautilus_ext.simulation.exchange.orders import AccountTerms, NewOrder
+from nautilus_ext.simulation.server import launch
 from nautilus_ext.simulation.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nautilus_ext.simulation.address import Address
+    from nautilus_ext.simulation.server.address import Address
 
 RUNS = 5
 ORDERS = 4_000

@@ -26,8 +26,9 @@ from nautilus_trader.test_kit.stubs.execution import TestExecStubs
 from nautilus_trader.trading.strategy import Strategy
 
 from nautilus_ext.simulation import default_market, wire
-from nautilus_ext.simulation.config import SimulatedDataClientConfig, SimulatedExecClientConfig
-from nautilus_ext.simulation.data import SimulatedDataClient
+from nautilus_ext.simulation.client.config import SimulatedDataClientConfig, SimulatedExecClientConfig
+from nautilus_ext.simulation.client.data import SimulatedDataClient
+from nautilus_ext.simulation.client.execution import SimulatedExecutionClient
 from nautilus_ext.simulation.exchange.orders import (
     Accepted,
     AccountChanged,
@@ -38,7 +39,6 @@ from nautilus_ext.simulation.exchange.orders import (
     Margin,
     OrderState,
 )
-from nautilus_ext.simulation.execution import SimulatedExecutionClient
 from nautilus_ext.simulation.instruments import TickMaker, to_instrument
 
 PAIRS = 3

@@ -24,12 +24,13 @@ from nautilus_trader.live.node import TradingNode
 from nautilus_trader.model.enums import OrderSide, OrderStatus, OrderType
 from nautilus_trader.model.identifiers import InstrumentId, Venue
 
-from nautilus_ext.simulation import launch, wire
-from nautilus_ext.simulation.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
-from nautilus_ext.simulation.data import SimulatedDataClientFactory
+from nautilus_ext.simulation import wire
+from nautilus_ext.simulation.client.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
+from nautilus_ext.simulation.client.data import SimulatedDataClientFactory
+from nautilus_ext.simulation.client.execution import SimulatedExecClientFactory
 from nautilus_ext.simulation.exchange.orders import AccountTerms
-from nautilus_ext.simulation.execution import SimulatedExecClientFactory
 from nautilus_ext.simulation.faults import Faults
+from nautilus_ext.simulation.server import launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

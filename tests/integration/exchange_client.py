@@ -14,16 +14,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from nautilus_ext.simulation import launch, wire
-from nautilus_ext.simulation.address import ADDRESS_FILE, read_address
+from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.exchange.orders import AccountTerms
+from nautilus_ext.simulation.server import launch
+from nautilus_ext.simulation.server.address import ADDRESS_FILE, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nautilus_ext.simulation.address import Address
     from nautilus_ext.simulation.exchange.orders import Event
+    from nautilus_ext.simulation.server.address import Address
 
 ANSWER_TIMEOUT_S = 5.0
 READ_BYTES = 262_144

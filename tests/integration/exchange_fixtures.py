@@ -8,7 +8,8 @@ import pytest
 from exchange_client import RawClient, exchange_in
 from exchange_quiet import START_S, quiet_world
 
-from nautilus_ext.simulation import launch, wire
+from nautilus_ext.simulation import wire
+from nautilus_ext.simulation.server import launch
 
 
 @pytest.fixture

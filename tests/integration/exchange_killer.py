@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from exchange_client import LinkLost, RawClient
 from exchange_recount import Witness, adds_up, keeps_its_word
 
-from nautilus_ext.simulation import default_market, launch, wire
+from nautilus_ext.simulation import default_market, wire
 from nautilus_ext.simulation.exchange.orders import OPEN, AccountChanged, NewOrder
+from nautilus_ext.simulation.server import launch
 from nautilus_ext.simulation.world import World
 
 if TYPE_CHECKING:

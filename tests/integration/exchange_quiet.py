@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from nautilus_ext.simulation import default_market, launch, wire
+from nautilus_ext.simulation import default_market, wire
 from nautilus_ext.simulation.exchange.orders import NewOrder
+from nautilus_ext.simulation.server import launch
 from nautilus_ext.simulation.world import World
 
 SPOT, PERPETUAL = "BTCUSDT.SIM1", "BTCUSDT-PERP.SIM2"

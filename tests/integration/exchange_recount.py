@@ -12,7 +12,7 @@ import msgspec
 
 from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.exchange.orders import Filled
-from nautilus_ext.simulation.ledger import FILE
+from nautilus_ext.simulation.server.ledger import FILE
 
 if TYPE_CHECKING:
     from pathlib import Path

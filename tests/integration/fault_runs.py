@@ -35,12 +35,13 @@ from nautilus_trader.live.node import TradingNode
 from nautilus_trader.model.events import OrderFilled
 from nautilus_trader.model.identifiers import InstrumentId, Venue
 
-from nautilus_ext.simulation import launch, wire
-from nautilus_ext.simulation.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
-from nautilus_ext.simulation.data import SimulatedDataClientFactory
+from nautilus_ext.simulation import wire
+from nautilus_ext.simulation.client.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
+from nautilus_ext.simulation.client.data import SimulatedDataClientFactory
+from nautilus_ext.simulation.client.execution import SimulatedExecClientFactory
 from nautilus_ext.simulation.exchange.orders import OPEN
-from nautilus_ext.simulation.execution import SimulatedExecClientFactory
 from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
+from nautilus_ext.simulation.server import launch
 from nautilus_ext.simulation.world import VenueTerms
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from exchange_cards import BY_ID, CARDS, DATA_BY_ID
 from exchange_cards_books import differences
 from exchange_cards_staff import RawClient
 
-from nautilus_ext.simulation import launch, parsing
-from nautilus_ext.simulation.config import SimulatedDataClientConfig, SimulatedExecClientConfig
+from nautilus_ext.simulation.client import parsing
+from nautilus_ext.simulation.client.config import SimulatedDataClientConfig, SimulatedExecClientConfig
+from nautilus_ext.simulation.server import launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

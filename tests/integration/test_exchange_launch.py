@@ -16,8 +16,9 @@ import pytest
 from exchange_client import RawClient, end_server
 
 from nautilus_ext.errors import MachineError
-from nautilus_ext.simulation import default_market, launch, wire
-from nautilus_ext.simulation.address import ADDRESS_FILE, LOCK_FILE, Address, read_address, write_address
+from nautilus_ext.simulation import default_market, wire
+from nautilus_ext.simulation.server import launch
+from nautilus_ext.simulation.server.address import ADDRESS_FILE, LOCK_FILE, Address, read_address, write_address
 from nautilus_ext.simulation.world import World
 
 pytest_plugins = ["exchange_fixtures"]
@@ -26,7 +27,8 @@ START_S = 15.0
 RACERS = 8
 WORLD = World(market=default_market(seed=3), linger_s=20.0)
 RACER = (
-    "import sys; from pathlib import Path; from nautilus_ext.simulation import launch, world;"
+    "import sys; from pathlib import Path; from nautilus_ext.simulation import world;"
+    "from nautilus_ext.simulation.server import launch;"
     f"print(launch.ensure(Path(sys.argv[1]), world.from_json(sys.stdin.buffer.read()), {START_S}).pid)"
 )
 

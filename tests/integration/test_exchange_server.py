@@ -25,8 +25,9 @@ from exchange_quiet import (
 )
 from exchange_recount import Witness, adds_up, keeps_its_word
 
-from nautilus_ext.simulation import default_listings, launch, tape, wire
+from nautilus_ext.simulation import default_listings, tape, wire
 from nautilus_ext.simulation.exchange.orders import Accepted, AccountChanged, Filled
+from nautilus_ext.simulation.server import launch
 
 pytest_plugins = ["exchange_fixtures"]
 

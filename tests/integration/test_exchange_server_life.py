@@ -31,10 +31,11 @@ from exchange_quiet import (
 from exchange_recount import Witness, adds_up, keeps_its_word
 
 from nautilus_ext.errors import MachineError
-from nautilus_ext.simulation import default_listings, default_market, launch, sessions, wire
+from nautilus_ext.simulation import default_listings, default_market, wire
 from nautilus_ext.simulation.exchange.orders import Accepted, AccountChanged, Canceled
 from nautilus_ext.simulation.faults import Faults, Scripted
-from nautilus_ext.simulation.ledger import FILE
+from nautilus_ext.simulation.server import launch, sessions
+from nautilus_ext.simulation.server.ledger import FILE
 from nautilus_ext.simulation.world import VenueTerms, World
 
 pytest_plugins = ["exchange_fixtures"]

@@ -18,8 +18,9 @@ from exchange_client import RawClient as Client
 from exchange_killer import SPOT, START_TIMEOUT_S, Trader, brisk_world
 from exchange_recount import Witness, adds_up, keeps_its_word
 
-from nautilus_ext.simulation import launch, wire
+from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
+from nautilus_ext.simulation.server import launch
 
 pytest_plugins = ["exchange_fixtures"]
 

@@ -20,7 +20,7 @@ from nautilus_trader.trading.strategy import Strategy
 from two_worlds import BTC, BTC_ID, ETH, ETH_ID, START_NS, backtest, in_child, quote, replay, report, trade, write
 
 from nautilus_ext.simulation import CatalogReplayDataClientConfig, default_market, ensure_catalog
-from nautilus_ext.simulation.recorded import Recording, Unplayable
+from nautilus_ext.simulation.replay.recorded import Recording, Unplayable
 
 STEP_MS = 50
 STEPS = 40

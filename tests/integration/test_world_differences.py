@@ -15,7 +15,7 @@ from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 from two_worlds import BTC, BTC_ID, ETH, ETH_ID, backtest, in_child, quote, replay, report, trade, write
 
-from nautilus_ext.simulation import replay as replays
+from nautilus_ext.simulation.replay import client as replays
 
 STEP_MS = 200
 FLAT = [quote(ETH, STEP_MS * number, 300_000) for number in range(8)]

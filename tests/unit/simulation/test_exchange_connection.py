@@ -11,8 +11,10 @@ from typing import Self
 
 import pytest
 
-from nautilus_ext.simulation import connection, wire
-from nautilus_ext.simulation.connection import Link, LinkError, LinkRefused, NotSent, Unanswered
+from nautilus_ext.simulation import wire
+from nautilus_ext.simulation.client import connection
+from nautilus_ext.simulation.client.connection import Link, LinkError, LinkRefused, NotSent, Unanswered
+from nautilus_ext.simulation.client.stream import AHEAD_MAX, InOrder, Picture
 from nautilus_ext.simulation.exchange.orders import (
     Accepted,
     AccountChanged,
@@ -24,7 +26,6 @@ from nautilus_ext.simulation.exchange.orders import (
     OrderState,
     PositionState,
 )
-from nautilus_ext.simulation.stream import AHEAD_MAX, InOrder, Picture
 
 SEED = int(os.environ.get("STREAM_SEED", "0")) or random.randrange(1, 10**9)
 ROUNDS = 200

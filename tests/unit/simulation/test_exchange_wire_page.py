@@ -10,8 +10,9 @@ from typing import get_args
 import pytest
 
 import nautilus_ext.simulation
-from nautilus_ext.simulation import address, faults, tables, wire
+from nautilus_ext.simulation import faults, wire
 from nautilus_ext.simulation.exchange import orders
+from nautilus_ext.simulation.server import address, tables
 
 FOLDER = Path(nautilus_ext.simulation.__file__).parent
 PAGE = (Path(__file__).parents[3] / "docs" / "adapters" / "simulated-wire.md").read_text(encoding="utf-8")

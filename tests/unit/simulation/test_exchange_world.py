@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from nautilus_ext.simulation import default_listings, default_market, ledger, tables, wire
+from nautilus_ext.simulation import default_listings, default_market, wire
 from nautilus_ext.simulation.exchange.orders import (
     Accepted,
     AccountChanged,
@@ -23,8 +23,9 @@ from nautilus_ext.simulation.exchange.orders import (
     PositionState,
 )
 from nautilus_ext.simulation.faults import Faults
-from nautilus_ext.simulation.ledger import Ledger, LedgerError
-from nautilus_ext.simulation.requests import is_countable, is_id, number_from
+from nautilus_ext.simulation.server import ledger, tables
+from nautilus_ext.simulation.server.ledger import Ledger, LedgerError
+from nautilus_ext.simulation.server.requests import is_countable, is_id, number_from
 from nautilus_ext.simulation.world import VenueTerms, World, broken_promises, from_json
 
 SPOT = "BTCUSDT.SIM1"
@@ -145,7 +146,7 @@ def test_only_listings_in_use_bind_a_new_world():
 def test_the_server_loads_neither_the_engine_nor_parquet():
     """It starts in a fraction of a second."""
     code = (
-        "import sys, nautilus_ext.simulation.server, nautilus_ext.simulation.launch;"
+        "import sys, nautilus_ext.simulation.server.process, nautilus_ext.simulation.server.launch;"
         "print([name for name in ('nautilus_trader', 'pandas', 'pyarrow', 'numpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

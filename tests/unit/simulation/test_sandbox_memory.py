@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from nautilus_ext.errors import BookTaken, MachineError
-from nautilus_ext.simulation.sandbox_memory import (
+from nautilus_ext.simulation.sandbox.memory import (
     Change,
     Memory,
     OrderRecord,
@@ -99,7 +99,7 @@ def test_a_killed_process_leaves_all_that_it_had_saved(tmp_path):
     """No close, no checkpoint: the last change is there."""
     path = tmp_path / "SIM2.sqlite"
     script = (
-        "import os, sys; from pathlib import Path; from nautilus_ext.simulation.sandbox_memory import *\n"
+        "import os, sys; from pathlib import Path; from nautilus_ext.simulation.sandbox.memory import *\n"
         "memory = Memory(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=Owner))\n"
         "for number in range(1_000): memory.save(Change(balances={'USDT': f'{number} USDT'}))\n"
         "os.kill(os.getpid(), 9)"

@@ -12,20 +12,21 @@ from nautilus_trader.model.data import DataType, InstrumentStatus, OrderBookDelt
 from nautilus_trader.model.enums import MarketStatusAction
 from nautilus_trader.model.identifiers import ClientId
 
-from nautilus_ext.simulation import launch, wire
-from nautilus_ext.simulation.books import BookReader
-from nautilus_ext.simulation.clients import ExchangeClient
-from nautilus_ext.simulation.connection import Link, NotSent, Unanswered
+from nautilus_ext.simulation import wire
+from nautilus_ext.simulation.client.books import BookReader
+from nautilus_ext.simulation.client.connection import Link, NotSent, Unanswered
+from nautilus_ext.simulation.client.provider import SimulatedInstrumentProvider
+from nautilus_ext.simulation.client.shared import ExchangeClient
 from nautilus_ext.simulation.instruments import TickMaker
-from nautilus_ext.simulation.provider import SimulatedInstrumentProvider
+from nautilus_ext.simulation.server import launch
 
 if TYPE_CHECKING:
     from nautilus_trader.cache.cache import Cache
     from nautilus_trader.common.component import LiveClock, MessageBus
     from nautilus_trader.model.identifiers import InstrumentId
 
-    from nautilus_ext.simulation.config import SimulatedDataClientConfig
-    from nautilus_ext.simulation.connection import LinkState
+    from nautilus_ext.simulation.client.config import SimulatedDataClientConfig
+    from nautilus_ext.simulation.client.connection import LinkState
     from nautilus_ext.simulation.market import Listing
 
 REFRESH_EVERY_S = 0.5  # how often a book is asked for again while it has a gap

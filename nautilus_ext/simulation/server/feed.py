@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from nautilus_ext.simulation.exchange.venue import MarketChanges, Venue
     from nautilus_ext.simulation.market import Quote
-    from nautilus_ext.simulation.sessions import Session
+    from nautilus_ext.simulation.server.sessions import Session
 
 
 class Feed:

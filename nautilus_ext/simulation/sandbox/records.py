@@ -31,7 +31,7 @@ from nautilus_trader.model.orders.unpacker import OrderUnpacker
 from nautilus_trader.model.position import Position
 from nautilus_trader.serialization.serializer import MsgSpecSerializer
 
-from nautilus_ext.simulation.sandbox_memory import OrderRecord, PositionRecord
+from nautilus_ext.simulation.sandbox.memory import OrderRecord, PositionRecord
 
 if TYPE_CHECKING:
     from nautilus_trader.model.identifiers import AccountId, TraderId

@@ -19,8 +19,8 @@ from nautilus_trader.live.data_client import LiveMarketDataClient
 from nautilus_trader.live.factories import LiveDataClientFactory
 from nautilus_trader.model.identifiers import ClientId, ComponentId
 
-from nautilus_ext.simulation.backtest_venues import BacktestVenues
-from nautilus_ext.simulation.recorded import KINDS, Recording, Unplayable, moved
+from nautilus_ext.simulation.replay.recorded import KINDS, Recording, Unplayable, moved
+from nautilus_ext.simulation.replay.venues import BacktestVenues
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nautilus_trader.cache.cache import Cache
     from nautilus_trader.common.component import LiveClock, MessageBus
 
-    from nautilus_ext.simulation.replay_config import CatalogReplayDataClientConfig
+    from nautilus_ext.simulation.replay.config import CatalogReplayDataClientConfig
 
 STATES_TOPIC = "events.system.*"
 SHUTDOWN_TOPIC = "commands.system.shutdown"

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from nautilus_ext.errors import SuiteError
 from nautilus_ext.simulation import wire
-from nautilus_ext.simulation.stream import InOrder
+from nautilus_ext.simulation.client.stream import InOrder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nautilus_ext.simulation import tables
 from nautilus_ext.simulation.exchange.orders import OPEN, AccountChanged, AccountState, Filled
+from nautilus_ext.simulation.server import tables
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator

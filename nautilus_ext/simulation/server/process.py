@@ -20,12 +20,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psutil
 
-from nautilus_ext.simulation.address import ADDRESS_FILE, LOCK_FILE, LOG_FILE, Address, read_address, write_address
-from nautilus_ext.simulation.desk import Desk
-from nautilus_ext.simulation.floor import Floor
-from nautilus_ext.simulation.ledger import Ledger, LedgerError
-from nautilus_ext.simulation.logfile import ServerLog
-from nautilus_ext.simulation.sessions import Session
+from nautilus_ext.simulation.server.address import (
+    ADDRESS_FILE,
+    LOCK_FILE,
+    LOG_FILE,
+    Address,
+    read_address,
+    write_address,
+)
+from nautilus_ext.simulation.server.desk import Desk
+from nautilus_ext.simulation.server.floor import Floor
+from nautilus_ext.simulation.server.ledger import Ledger, LedgerError
+from nautilus_ext.simulation.server.logfile import ServerLog
+from nautilus_ext.simulation.server.sessions import Session
 from nautilus_ext.simulation.wire import HEARTBEAT_S, Heartbeat, frame
 from nautilus_ext.simulation.world import World, from_json
 
@@ -261,7 +268,3 @@ def _server(folder: Path, text: bytes, log: ServerLog) -> Server:
     except msgspec.MsgspecError as error:
         raise ValueError(f"the world on stdin: {error}") from error
     return Server(folder, world, ledger, log)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from nautilus_trader.common.enums import LogColor
 
 from nautilus_ext.errors import SuiteError
-from nautilus_ext.simulation.connection import BACKOFF_MAX_S, LinkError, Unanswered
+from nautilus_ext.simulation.client.connection import BACKOFF_MAX_S, LinkError, Unanswered
 
 if TYPE_CHECKING:
-    from nautilus_ext.simulation.connection import LinkState
+    from nautilus_ext.simulation.client.connection import LinkState
 
 
 class ExchangeClient:

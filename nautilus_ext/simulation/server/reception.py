@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nautilus_ext.simulation import requests, wire
+from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.exchange.orders import Refusal
+from nautilus_ext.simulation.server import requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nautilus_ext.simulation.exchange.orders import AccountTerms
-    from nautilus_ext.simulation.floor import Floor
-    from nautilus_ext.simulation.ledger import Ledger, OpenAccount
-    from nautilus_ext.simulation.sessions import Session
+    from nautilus_ext.simulation.server.floor import Floor
+    from nautilus_ext.simulation.server.ledger import Ledger, OpenAccount
+    from nautilus_ext.simulation.server.sessions import Session
 
 EXCHANGE = "simulated"
 ACCOUNTS_MAX = 1_000

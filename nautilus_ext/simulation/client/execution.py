@@ -29,12 +29,14 @@ from nautilus_trader.model.identifiers import (
     VenueOrderId,
 )
 
-from nautilus_ext.simulation import launch, parsing, wire
-from nautilus_ext.simulation.clients import ExchangeClient
-from nautilus_ext.simulation.connection import Link, LinkError, NotSent, Unanswered, wait_s
+from nautilus_ext.simulation import wire
+from nautilus_ext.simulation.client import parsing
+from nautilus_ext.simulation.client.connection import Link, LinkError, NotSent, Unanswered, wait_s
+from nautilus_ext.simulation.client.provider import SimulatedInstrumentProvider
+from nautilus_ext.simulation.client.shared import ExchangeClient
+from nautilus_ext.simulation.client.stream import Picture
 from nautilus_ext.simulation.exchange import orders as told
-from nautilus_ext.simulation.provider import SimulatedInstrumentProvider
-from nautilus_ext.simulation.stream import Picture
+from nautilus_ext.simulation.server import launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,8 +47,8 @@ if TYPE_CHECKING:
     from nautilus_trader.model.instruments import Instrument
     from nautilus_trader.model.orders import Order
 
-    from nautilus_ext.simulation.config import SimulatedExecClientConfig
-    from nautilus_ext.simulation.connection import LinkState
+    from nautilus_ext.simulation.client.config import SimulatedExecClientConfig
+    from nautilus_ext.simulation.client.connection import LinkState
     from nautilus_ext.simulation.market import Listing
 
 HELD_ITEMS_MAX = 100_000  # that wait for the end of a reconciliation
@@ -825,7 +827,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
 
         One made-up fill then stands for everything of that instrument, and its open orders are forgotten with the rest.
         """
-        forgotten = [each for each in self._open.values() if self._cache.order(_order_id(each)) is None]
+        forgotten = [each for each in self._open.values() if self._order_of(each) is None]
         if not forgotten:
             return
         self._log.warning(f"{len(forgotten)} open orders were lost in Nautilus's reconciliation: reporting them again")
@@ -852,14 +854,9 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             self._send_state(self._state)
 
     def _end_reconciling(self) -> None:
-        """What works at the exchange and was trimmed away by the engine is reported again, order by order."""
-        if not self._is_reconciling:
-            return
-        self._is_reconciling = False
-        for state in list(self._open.values()):
-            if self._order_of(state) is None:
-                self._apply_state(state)
-        self._let_go()
+        if self._is_reconciling:
+            self._is_reconciling = False
+            self._let_go()
 
 
 _NO_ACCOUNT = told.AccountState(account="", kind="CASH", balances=(), margins=(), ts_ns=0)
@@ -882,10 +879,6 @@ def _as_filled(picture: Picture) -> list[told.OrderState]:
     """By their last fills: the engine replays order by order, and a position's average price follows that order."""
     filled_ns = {each.venue_order_id: each.ts_ns for each in picture.fills.values()}
     return sorted(picture.orders.values(), key=lambda each: filled_ns.get(each.venue_order_id, each.ts_last_ns))
-
-
-def _order_id(state: told.OrderState) -> ClientOrderId:
-    return ClientOrderId(state.client_order_id)
 
 
 def _key(order: Order, state: told.OrderState) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from nautilus_ext.simulation.exchange.orders import Refusal
 from nautilus_ext.simulation.faults import FaultPlan, Faults
 
 if TYPE_CHECKING:
-    from nautilus_ext.simulation.floor import Floor
+    from nautilus_ext.simulation.server.floor import Floor
 
 STEPS_MAX = 10_000  # of one Control
 

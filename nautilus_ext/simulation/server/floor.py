@@ -11,16 +11,16 @@ from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.exchange.register import Counters
 from nautilus_ext.simulation.exchange.venue import Venue
 from nautilus_ext.simulation.faults import FaultPlan, Faults
-from nautilus_ext.simulation.feed import Feed
-from nautilus_ext.simulation.ledger import LedgerError
 from nautilus_ext.simulation.market import Begin, Step, tape, venue_of
+from nautilus_ext.simulation.server.feed import Feed
+from nautilus_ext.simulation.server.ledger import LedgerError
 from nautilus_ext.simulation.world import World, broken_promises, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nautilus_ext.simulation.ledger import Ledger
-    from nautilus_ext.simulation.sessions import Session
+    from nautilus_ext.simulation.server.ledger import Ledger
+    from nautilus_ext.simulation.server.sessions import Session
 
 REPLAY_ITEMS = 500  # sent again in one turn of the server
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nautilus_ext.simulation import requests, staff, wire
+from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.exchange.orders import Refusal
-from nautilus_ext.simulation.reception import Reception, not_kept
+from nautilus_ext.simulation.server import requests, staff
+from nautilus_ext.simulation.server.reception import Reception, not_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nautilus_ext.simulation.exchange.venue import Venue
     from nautilus_ext.simulation.faults import RequestFault
-    from nautilus_ext.simulation.floor import Floor
-    from nautilus_ext.simulation.ledger import OpenAccount
-    from nautilus_ext.simulation.sessions import Session
+    from nautilus_ext.simulation.server.floor import Floor
+    from nautilus_ext.simulation.server.ledger import OpenAccount
+    from nautilus_ext.simulation.server.sessions import Session
 
 RETRY_AFTER_MS = 100  # what a rate-limited client is told
 LIMIT = wire.REPORTS_PER_ANSWER_MAX

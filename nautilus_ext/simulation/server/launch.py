@@ -21,7 +21,7 @@ import psutil
 import nautilus_ext
 from nautilus_ext.errors import MachineError
 from nautilus_ext.simulation import wire
-from nautilus_ext.simulation.address import LAUNCH_LOCK_FILE, LOG_FILE, Address, read_address
+from nautilus_ext.simulation.server.address import LAUNCH_LOCK_FILE, LOG_FILE, Address, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

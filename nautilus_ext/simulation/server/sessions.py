@@ -10,7 +10,7 @@ from nautilus_ext.simulation.wire import WireError, frame, request_framer
 
 if TYPE_CHECKING:
     from nautilus_ext.simulation.faults import ItemFault, RequestFault
-    from nautilus_ext.simulation.ledger import OpenAccount
+    from nautilus_ext.simulation.server.ledger import OpenAccount
     from nautilus_ext.simulation.wire import AnyRequest, Message
 
 OUTBOX_BYTES_MAX = 8_000_000  # a client that reads so slowly is dropped

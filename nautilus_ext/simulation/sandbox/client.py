@@ -17,7 +17,7 @@ from nautilus_trader.live.factories import LiveExecClientFactory
 from nautilus_trader.model.enums import LiquiditySide, OrderType
 from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, PositionId
 
-from nautilus_ext.simulation.sandbox_memory import (
+from nautilus_ext.simulation.sandbox.memory import (
     Change,
     Memory,
     OrderRecord,
@@ -25,7 +25,7 @@ from nautilus_ext.simulation.sandbox_memory import (
     PositionRecord,
     still_needed,
 )
-from nautilus_ext.simulation.sandbox_records import (
+from nautilus_ext.simulation.sandbox.records import (
     exact,
     instrument_of,
     instrument_record,
@@ -35,7 +35,7 @@ from nautilus_ext.simulation.sandbox_records import (
     position_record,
     relatives,
 )
-from nautilus_ext.simulation.sandbox_reports import order_report, position_reports
+from nautilus_ext.simulation.sandbox.reports import order_report, position_reports
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from nautilus_trader.model.orders import Order
     from nautilus_trader.portfolio import PortfolioFacade
 
-    from nautilus_ext.simulation.sandbox_config import RememberingSandboxConfig
-    from nautilus_ext.simulation.sandbox_memory import Remembered
+    from nautilus_ext.simulation.sandbox.config import RememberingSandboxConfig
+    from nautilus_ext.simulation.sandbox.memory import Remembered
 
 EVENTS_ENDPOINT = "ExecEngine.process"
 NOT_REMEMBERED = (

@@ -1,0 +1,1 @@
+"""Nautilus's data and execution clients of the simulated exchange: the reference for who writes an adapter."""

@@ -1,0 +1,1 @@
+"""A Parquet catalog as a live data source."""

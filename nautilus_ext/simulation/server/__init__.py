@@ -1,0 +1,1 @@
+"""The process of the simulated exchange: sessions, requests, faults, the ledger. It loads no engine."""
