@@ -1,6 +1,7 @@
 import json
 import re
 import signal
+import sqlite3
 import time
 from datetime import UTC, datetime
 
@@ -100,18 +101,45 @@ async def test_a_node_that_lost_its_book_stops_and_sends_nothing_more(shell):
     assert [] == [record for record in records[lost:] if record.get("event") == "OrderSubmitted"]
 
 
-def test_a_killed_run_leaves_no_server_behind_and_the_next_one_works(shell, wait_until):
-    """kill -9 of the runner: the server notices, stops, and starts again for the next run."""
+def test_a_killed_run_leaves_no_database_behind_and_its_orders_at_the_exchange(shell, wait_until):
+    """kill -9 of the runner: the database stops, the exchange goes on, and the next run takes over what is there."""
     running = shell.start(PAPER)
-    running.until("order submitted")
+    running.until("order filled")
+    running.until("BTCUSDT-PERP.SIM3 @")  # the quoter's orders work there
     assert shell.postmasters()
     running.process.kill()
     began = time.monotonic()
     wait_until(lambda: not shell.postmasters(), 10)
-    print(f"no server {time.monotonic() - began:.2f} s after kill -9")
-    code, output = shell.run(PAPER, "--seconds", "2")
+    print(f"no database server {time.monotonic() - began:.2f} s after kill -9")
+    assert 1 == len(shell.exchanges()), "it outlives a killed node"
+    code, output = shell.run(PAPER, "--seconds", "3")
     assert code == 0, output
     assert "run 2" in output
+    assert "orders from before, as the venues have them: " in output
+    records = shell.records(BOOK)
+    second = next(i for i, record in enumerate(records) if "orders from before" in str(record.get("message")))
+    before = {record["client_order_id"] for record in records[:second] if record.get("event") == "OrderSubmitted"}
+    found = {record["client_order_id"] for record in records[:second] if record.get("event") == "OrderAccepted"}
+    assert before <= found, "an order of the killed run is unknown"
+    assert "EXTERNAL" not in output, "each order found is its strategy's"
+    wait_until(lambda: not shell.exchanges(), 10)
+
+
+def test_two_books_of_one_file_have_accounts_of_their_own(shell):
+    """Side by side at one exchange: neither sees the other's orders, and both ledgers hold."""
+    first = shell.start(PAPER)
+    first.until("order filled")
+    code, output = shell.run(PAPER, "--seconds", "4", "--book", "OTHER")
+    assert code == 0, output
+    first.process.send_signal(signal.SIGTERM)
+    assert first.end() == 0, first.output
+    ledger = sqlite3.connect(shell.data / "exchange" / "paper" / "exchange.sqlite")
+    at_exchange = set(ledger.execute("SELECT account, client_order_id FROM orders"))
+    ledger.close()
+    for book in (BOOK, "OTHER"):
+        sent = {record["client_order_id"] for record in shell.records(book) if record.get("event") == "OrderSubmitted"}
+        assert sent
+        assert sent == {name for account, name in at_exchange if account == book}
 
 
 def test_a_signal_during_the_start_ends_it(shell):

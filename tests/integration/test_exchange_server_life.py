@@ -34,6 +34,7 @@ from nautilus_ext.errors import MachineError
 from nautilus_ext.simulation import default_listings, default_market, wire
 from nautilus_ext.simulation.exchange.orders import Accepted, AccountChanged, Canceled
 from nautilus_ext.simulation.faults import Faults, Scripted
+from nautilus_ext.simulation.regimes import Regime
 from nautilus_ext.simulation.server import launch, sessions
 from nautilus_ext.simulation.server.ledger import FILE
 from nautilus_ext.simulation.world import VenueTerms, World
@@ -220,6 +221,22 @@ def test_after_a_restart_orders_queue_as_before(started, client, exchange_folder
     client.ask(wire.Place, orders=(limit("c"),))
     numbers = [order.priority for order in client.ask(wire.GetOrders, open_only=True).orders]
     assert numbers == sorted(numbers)
+
+
+def test_a_venue_that_is_stale_at_a_restart_still_has_its_strangers(exchange_folder):
+    """Our own orders alone are no market: without strangers they would trigger stops and price market orders."""
+    silence = Regime(kind="stale", start_s=60, seconds=600, venue="SIM1")  # from the second step on
+    market = default_market(seed=3, interval_ms=60_000, regimes=(silence,))
+    world = World(market=market, linger_s=20.0)
+    client = RawClient("SIM1", "one")
+    client.connect(launch.ensure(exchange_folder, world, START_S))
+    client.ask(wire.Place, orders=(limit("a"),))
+    end_server(exchange_folder, signal.SIGKILL)
+    assert welcomed(client.connect(launch.ensure(exchange_folder, world, START_S))).run == 2
+    book = client.ask(wire.GetBook, instrument_id=SPOT).book
+    assert len(book.asks) == 5
+    assert len(book.bids) == 6
+    client.close()
 
 
 # -- the end, and other worlds ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.exchange.register import Counters
 from nautilus_ext.simulation.exchange.venue import Venue
 from nautilus_ext.simulation.faults import FaultPlan, Faults
-from nautilus_ext.simulation.market import Begin, Step, tape, venue_of
+from nautilus_ext.simulation.market import Begin, Quote, Step, tape, venue_of
 from nautilus_ext.simulation.server.feed import Feed
 from nautilus_ext.simulation.server.ledger import LedgerError
 from nautilus_ext.simulation.world import World, broken_promises, from_json
@@ -60,13 +60,16 @@ class Floor:
         if "world" in meta:
             self._check_promises(self._former_world(meta["world"]))
         self.ledger.put_meta("world", self.world.to_json().decode())
-        for name, venue in self.venues.items():
-            if f"counters.{name}" in meta:
-                self._restore_venue(name, venue, msgspec.json.decode(meta[f"counters.{name}"], type=Counters))
         begin = None
         if "step" in meta:
             last = msgspec.json.decode(meta["step"], type=Begin)
             begin = Begin(last.number + 1, last.prices)
+        # A venue that is stale or halted in the first step has strangers all the same: those from before.
+        everywhere = next(tape(msgspec.structs.replace(self.world.market, regimes=()), begin)).quotes
+        for name, venue in self.venues.items():
+            if f"counters.{name}" in meta:
+                self._counters[name] = msgspec.json.decode(meta[f"counters.{name}"], type=Counters)
+                self._restore_venue(name, venue, [each for each in everywhere if venue_of(each.instrument_id) == name])
         self._tape = tape(self.world.market, begin)
         self.step()  # the books hold our orders only: strangers come before the first client does
         self.commit()
@@ -88,14 +91,14 @@ class Floor:
                 "give them back what they had, or choose another exchange name"
             )
 
-    def _restore_venue(self, name: str, venue: Venue, counters: Counters) -> None:
+    def _restore_venue(self, name: str, venue: Venue, quotes: list[Quote]) -> None:
         terms = [account.terms for (where, _), account in self.ledger.accounts.items() if where == name]
         accounts = [
             (each, self.ledger.account_state(name, each), self.ledger.positions(name, each.account, venue.grids))
             for each in terms
         ]
-        venue.restore(counters=counters, accounts=accounts, orders=self.ledger.open_orders(name))
-        self._counters[name] = counters
+        orders = self.ledger.open_orders(name)
+        venue.restore(counters=self._counters[name], accounts=accounts, orders=orders, quotes=quotes)
 
     # -- what happens -------------------------------------------------------------------------------
 
