@@ -54,7 +54,7 @@ def run_backtest(config: Config, screen: Screen, signals: StopSignals, *, book: 
         exit_code = EXIT_DEFECT
         try:
             log_file = attach_log_file(log, config, book_id)
-            screen.move_to(log.capture_output())
+            screen.move_to(log.capture_output)
             frame = View(book=book_id, run=record.run, world=config.world)
             _replay(config, screen, signals, data, frame)
             if Path(log_file).exists():  # nothing to tell at this level, no file

@@ -9,6 +9,7 @@ from nautilus_trader.model.identifiers import Venue
 
 from nautilus_ext.config.secret import reveal_all
 from nautilus_ext.config.shape import decode
+from nautilus_ext.errors import SuiteError, VenueError
 
 if TYPE_CHECKING:
     from nautilus_trader.live.node import TradingNode
@@ -27,10 +28,28 @@ def late_factory(spec: ClientSpec, secrets: Secrets, built: list[Any]) -> type:
     def create(*, config: Any, **context: Any) -> Any:
         client = spec.factory.create(config=_sealed(spec, secrets, shown=config), **context)
         built.append(client)
+        _remember_failure(client)
         return client
 
     # Nautilus passes the portfolio only to a factory of this exact name: the sandbox's must keep its own.
     return type(spec.factory.__name__, (spec.factory,), {"create": staticmethod(create)})
+
+
+def _remember_failure(client: Any) -> None:
+    """Nautilus logs what `_connect` raises, and waits on although nobody tries again: the runner shall not."""
+    connect = getattr(client, "_connect", None)
+    if connect is None:
+        return
+
+    async def connect_or_remember() -> None:
+        try:
+            await connect()
+        except Exception as error:
+            told = VenueError(f"{client.id}: {type(error).__name__}: {error}")
+            client.connect_failure = error if isinstance(error, SuiteError) else told
+            raise
+
+    client._connect = connect_or_remember  # noqa: SLF001 - the one hook that every live client has
 
 
 def _sealed(spec: ClientSpec, secrets: Secrets, *, shown: Any) -> Any:

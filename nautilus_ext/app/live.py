@@ -16,7 +16,7 @@ from nautilus_ext.app.stop import Interrupted
 from nautilus_ext.app.summary import show_summary
 from nautilus_ext.app.view import Part, View
 from nautilus_ext.config.suite import MAX_STOP_S
-from nautilus_ext.errors import BookLost, SuiteError, VenueError
+from nautilus_ext.errors import BookLost, MachineError, SuiteError, VenueError
 
 if TYPE_CHECKING:
     from nautilus_ext.app.database import Tables
@@ -84,19 +84,20 @@ class _LiveRun:
         with screen.step("node") as step:
             from nautilus_ext.app.node import Node  # noqa: PLC0415 - most of this step is importing the engine
 
-            screen.move_to(self._log.capture_output())
+            screen.move_to(self._log.capture_output)
             frame = View(book=hold.book_id, run=hold.run, world=config.world)
             node = Node(config.for_book(hold.book_id), frame, on_asked=self._asked, on_stopping=self._stopping)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
         try:
             with screen.step("venues") as step:
                 node.start(self._signals)
-                step.detail = "connected and reconciled"
-            self._show(hold, node)
+                step.detail = "connected and reconciled" if node.is_trading else "interrupted"
+            if node.is_trading:
+                self._show(hold, node)
             ended = node.trade(seconds)
             view = node.look()
-        except VenueError as error:
-            raise VenueError(f"{error}\n  log: {log_file}") from None
+        except (VenueError, MachineError) as error:
+            raise type(error)(f"{error}\n  log: {log_file}") from None
         finally:
             screen.unwatch()
             node.dispose()

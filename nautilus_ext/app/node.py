@@ -30,6 +30,7 @@ SHUTDOWN_TOPIC = "commands.system.shutdown"
 NAUTILUS_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGABRT)  # which its kernel takes over
 ENGINES = ("DataEngine", "RiskEngine", "ExecEngine")
 LOOK_EVERY_S = 0.5
+REFUSAL_LOOK_EVERY_S = 0.1
 CANCEL_TIMEOUT_S = 1.0
 DRAIN_TIMEOUT_S = 1.0
 IDLE_TURNS = 10  # a command takes a turn of the loop into each queue and one out of it, and is in neither meanwhile
@@ -71,16 +72,17 @@ class Node:
 
     def start(self, signals: StopSignals) -> None:
         """Connect, reconcile and start the strategies; raise VenueError when that fails. A signal ends it early."""
-        for number in NAUTILUS_SIGNALS:
-            self._loop.remove_signal_handler(number)
-        signals.install()
-        signals.hand_to(self._ask)
-        self._loop.run_until_complete(self._start())
+        self._loop.run_until_complete(self._start(signals))
 
     def trade(self, seconds: float | None) -> Ended:
         """Run until a signal, the end of `seconds` or a failure."""
         self._loop.run_until_complete(self._trade(seconds))
         return Ended(self._reason, self._failure, self._ran_s())
+
+    @property
+    def is_trading(self) -> bool:
+        """Whether the start went through: a signal may have ended it before."""
+        return bool(self._began_s)
 
     def look(self) -> View:
         """The node as it is now. Only on the thread that runs the node, or after the end of it."""
@@ -98,11 +100,12 @@ class Node:
     def _ran_s(self) -> float:
         return time.monotonic() - self._began_s if self._began_s else 0.0
 
-    async def _start(self) -> None:
+    async def _start(self, signals: StopSignals) -> None:
+        self._take_signals_over(signals)
         self._take_shutdown_over()
         self._watch_start()
         self._running = self._loop.create_task(self._node.run_async())
-        await _first(self._started.wait(), self._wake.wait())
+        await _first(self._started.wait(), self._wake.wait(), self._refused())
         if self._node.trader.is_running:
             self._began_s = time.monotonic()
         elif not self._wake.is_set():
@@ -110,6 +113,23 @@ class Node:
             self._fail(str(error))
             await self._end()
             raise error
+
+    async def _refused(self) -> None:
+        """Return when a client has given up: Nautilus would wait for it until the time for connecting is over."""
+        while self._refusal() is None:  # noqa: ASYNC110 - an event would have to reach into each client
+            await asyncio.sleep(REFUSAL_LOOK_EVERY_S)
+
+    def _refusal(self) -> SuiteError | None:
+        """Why a client has given up; see `late_factory`."""
+        failures = (getattr(client, "connect_failure", None) for client in self._clients)
+        return next((failure for failure in failures if failure is not None), None)
+
+    def _take_signals_over(self, signals: StopSignals) -> None:
+        """On the running loop: uvloop removes nothing before, and a signal would start two stops that cross."""
+        for number in NAUTILUS_SIGNALS:
+            self._loop.remove_signal_handler(number)
+        signals.install()
+        signals.hand_to(self._ask)
 
     def _take_shutdown_over(self) -> None:
         """An engine that fails asks for a shutdown: there is one way to stop, ours, which no failure cuts short."""
@@ -223,9 +243,15 @@ class Node:
             error = self._running.exception()
             if error is not None:
                 return SuiteError(f"the start failed: {type(error).__name__}: {error}")
-        away = sorted({client.id.value for client in self._clients if not client.is_connected})
+        refusal = self._refusal()
+        if refusal is not None:
+            return refusal
+        away = [client for client in self._clients if not client.is_connected]
         if away:
-            return VenueError(f"not connected within {self._timeout_connection_s:g} s: {', '.join(away)}")
+            names = ", ".join(sorted({client.id.value for client in away}))
+            troubles = dict.fromkeys(getattr(client, "connect_trouble", "") for client in away)
+            lines = [f"not connected within {self._timeout_connection_s:g} s: {names}", *filter(None, troubles)]
+            return VenueError("\n  ".join(lines))
         return VenueError("reconciliation with the venues, or the portfolio, was not ready in time: see the log")
 
 

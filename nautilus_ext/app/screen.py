@@ -86,10 +86,10 @@ class Screen:
             self._said += 1
         self._wake.set()
 
-    def move_to(self, stream: TextIO) -> None:
-        """Write to another stream from now on: the log has taken the first one over."""
+    def move_to(self, take_over: Callable[[], TextIO]) -> None:
+        """Write to another stream from now on; what waits goes to the first one before the log takes that over."""
         self.flush()
-        self.stream = stream
+        self.stream = take_over()
 
     def watch(self, look: Callable[[], View | None]) -> None:
         """Show what `look` returns, in place on a terminal, as an occasional line elsewhere."""

@@ -8,8 +8,10 @@ from nautilus_trader.common.actor import Actor
 from nautilus_trader.common.config import ActorConfig
 
 from nautilus_ext.logs.intake import EVENTS_LOGGER, EventRecord
+from nautilus_ext.logs.records import grouped
 
 RECENT_EVENTS_MAX = 12
+POSITIONS_NAMED_MAX = 5
 
 _LOGGER = logging.getLogger(EVENTS_LOGGER)
 _REFUSALS = frozenset({"OrderDenied", "OrderRejected", "OrderModifyRejected", "OrderCancelRejected"})
@@ -76,8 +78,14 @@ class EventLog(Actor):
         """What came before is history that the venues told: in the file event by event, on the terminal in a line."""
         self._started = True
         found = ", ".join(f"{count:,} {name}" for name, count in self._found.items() if count)
-        if found:
-            _LOGGER.info("orders from before, as the venues have them: %s", found)
+        positions = self.cache.positions_open()
+        if found or positions:
+            _LOGGER.info(
+                "orders from before, as the venues have them: %s; %s open; %s",
+                found or "none",
+                f"{self.cache.orders_open_count():,}",
+                _positions_line(positions),
+            )
 
     def on_stop(self) -> None:
         """Nothing: what the strategies' stop causes comes later and is logged, too."""
@@ -105,7 +113,8 @@ class EventLog(Actor):
         init, state = None, ()
         if order is not None:
             init = order.init_event
-            state = (order.quantity, order.filled_qty, order.price if order.has_price else None)
+            price = order.price if order.has_price else None
+            state = (order.quantity, order.filled_qty, price, order.trigger_price if order.has_trigger_price else None)
         levelno = logging.WARNING if name in _REFUSALS else logging.INFO
         return EventRecord(event, init, state, component="orders", levelno=levelno, shown=self._is_shown(name))
 
@@ -128,6 +137,17 @@ class EventLog(Actor):
         self.faults += 1
         if self.faults == 1:
             _LOGGER.error("an event could not be logged; further ones are only counted", exc_info=error)
+
+
+def _positions_line(positions: list[Any]) -> str:
+    if not positions:
+        return "no position"
+    shown = [
+        f"{position.side.name} {grouped(str(position.quantity))} {position.instrument_id}"
+        for position in positions[:POSITIONS_NAMED_MAX]
+    ]
+    more = len(positions) - len(shown)
+    return f"positions {', '.join(shown)}{f' and {more:,} more' if more else ''}"
 
 
 def _log(record: EventRecord) -> None:

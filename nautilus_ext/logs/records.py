@@ -17,8 +17,9 @@ CLOCK_DIFFERENCE_S = 60.0
 _REPEATED_EVENT = "<--[EVT]"  # Nautilus repeats each event per strategy: the EventLog shows it once
 _RENAMED = {"order_side": "side", "order_type": "type"}
 _LEFT_OUT = frozenset({"type", "trader_id", "ts_init", "ts_event", "info", "options", "signed_qty", "event_id"})
+_RESIDUAL = "Residual "  # what stays open at a stop on purpose: the summary says it, without alarm
 _OFF = frozenset({"NO_TRIGGER", "NO_CONTINGENCY", "None"})
-STATE = ("quantity", "filled_qty", "price")
+STATE = ("quantity", "filled_qty", "price", "trigger_price")
 _FROM_ORDER = (
     "order_side",
     "order_type",
@@ -47,7 +48,7 @@ def event_record(event: Any, init: Any = None, state: tuple[Any, ...] = ()) -> d
     """The record of an order, position or account event.
 
     Most order events name only ids: `init` (the order's OrderInitialized) adds what the order is, `state` its quantity,
-    filled quantity and price at the moment of the event, since they change.
+    filled quantity, price and trigger price at the moment of the event, since they change.
     """
     own = type(event).to_dict(event)
     record: dict[str, Any] = {"event": type(event).__name__}
@@ -82,7 +83,9 @@ def captured_record(captured: Captured, now_ns: int) -> tuple[dict[str, Any], bo
     # A backtest's clock shows another time; `ts` must order the file.
     real = abs(logged.timestamp() - now_ns / NS_PER_S) < CLOCK_DIFFERENCE_S
     record["ts" if real else "ts_event"] = captured.ts
-    shown = captured.level in ("WARNING", "ERROR") and not captured.message.startswith(_REPEATED_EVENT)
+    is_residual = captured.component == "Cache" and captured.message.startswith(_RESIDUAL)
+    is_repeated = captured.message.startswith(_REPEATED_EVENT)
+    shown = captured.level in ("WARNING", "ERROR") and not is_repeated and not is_residual
     return record, shown
 
 
@@ -131,9 +134,12 @@ def _order_parts(record: dict[str, Any]) -> tuple[str, ...]:
     quantity = grouped(record.get("last_qty") or record.get("quantity", ""))
     price = grouped(record.get("last_px") or record.get("price", ""))
     what = " ".join(part for part in (record.get("side", ""), quantity, record["instrument_id"]) if part)
-    kind = "" if "last_px" in record or price else record.get("type", "").lower()
+    is_fill = "last_px" in record
+    kind = "" if is_fill or price else record.get("type", "").lower()
+    trigger = "" if is_fill else grouped(record.get("trigger_price", ""))
+    terms = (f"@ {price}" if price else "", kind, f"trigger {trigger}" if trigger else "")
     return (
-        what + (f" @ {price}" if price else "") + (f" {kind}" if kind else ""),
+        " ".join(part for part in (what, *terms) if part),
         record.get("reason", ""),
         record["client_order_id"],
         record["strategy_id"],

@@ -1,6 +1,7 @@
 """What a user's own code does wrong must end in good order, with the reason in the log and an exit code."""
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -9,9 +10,11 @@ import asyncpg
 import pytest
 
 from nautilus_ext.embedded import EmbeddedPostgres
+from nautilus_ext.errors import MachineError
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = "PAPER-001.paper"
+REFUSED_WITHIN_S = 5.0  # the start of the command included
 
 # Strategies that misbehave at the place that their config names.
 FAULTY = """
@@ -45,7 +48,7 @@ class Faulty(Strategy):
         self.boom("on_stop")
 """
 
-# A data client whose connection is never there.
+# A data client whose connection is never there, and one that raises.
 AWAY = """
 import asyncio
 from nautilus_ext.simulation import SimulatedDataClient, SimulatedDataClientConfig, SimulatedDataClientFactory
@@ -53,6 +56,16 @@ from nautilus_ext.simulation import SimulatedDataClient, SimulatedDataClientConf
 class AwayClient(SimulatedDataClient):
     async def _connect(self):
         await asyncio.sleep(3600)
+
+class BrokenClient(SimulatedDataClient):
+    async def _connect(self):
+        raise RuntimeError("this key is not valid")
+
+class BrokenFactory(SimulatedDataClientFactory):
+    @staticmethod
+    def create(loop, name, config, msgbus, cache, clock):
+        from nautilus_trader.model.identifiers import ClientId
+        return BrokenClient(loop=loop, client_id=ClientId(name), msgbus=msgbus, cache=cache, clock=clock, config=config)
 
 class AwayFactory(SimulatedDataClientFactory):
     @staticmethod
@@ -148,6 +161,47 @@ def test_a_venue_that_does_not_connect_is_named(shell, config, tmp_path):
     assert "Traceback" not in output
 
 
+def test_a_venue_that_refuses_ends_the_start_at_once_with_its_reason(shell, config):
+    """Another market beside a running one is known at once: nobody waits for the time-out of the connection."""
+    first = shell.start(config())
+    first.until("order submitted")
+    document = json.loads((ROOT / "node_configs" / "paper.json").read_text())
+    document["data_clients"]["SIM"]["config"]["seed"] = 8
+    other = config(trader_id="PAPER-002", data_clients=document["data_clients"], timeout_connection=60.0)
+    began = time.monotonic()
+    code, output = shell.run(other)
+    took_s = time.monotonic() - began
+    print(f"exit {code} after {took_s:.2f} s")
+    assert code == MachineError.exit_code, output
+    assert took_s < REFUSED_WITHIN_S
+    assert "started with another market or other venues" in output
+    assert "log: " in output
+    assert "Traceback" not in output
+    first.process.send_signal(signal.SIGTERM)
+    assert first.end(20) == 0, first.output
+
+
+def test_what_a_client_of_any_adapter_raises_ends_the_start_at_once(shell, config, tmp_path):
+    """Nobody tries again after that, so there is nothing to wait for."""
+    (tmp_path / "away.py").write_text(AWAY)
+    clients = json.loads((ROOT / "node_configs" / "paper.json").read_text())["data_clients"]
+    clients["SIM"]["factory"]["path"] = "away:BrokenFactory"
+    code, output = shell.run(config(data_clients=clients, timeout_connection=60.0), PYTHONPATH=str(tmp_path))
+    assert code == 6, output
+    took_s = float(re.search(r"✗ venues +(\d+\.\d\d) s", output)[1])
+    assert took_s < REFUSED_WITHIN_S
+    assert "SIM: RuntimeError: this key is not valid" in output
+    assert "Traceback" not in output
+
+
+def test_a_venue_that_is_not_there_is_named_with_the_reason(shell, config):
+    """The last error of each client that did not connect stands behind its name."""
+    code, output = shell.run(config(data_clients={}, strategies=[], timeout_connection=2.0))
+    assert code == 6, output
+    assert "not connected within 2 s: SIM1, SIM2, SIM3" in output
+    assert "no exchange 'paper' runs in" in output
+
+
 def test_a_stop_while_venues_connect_takes_less_than_ten_seconds(shell, config, tmp_path, wait_until):
     """The time-out of the connection is longer than an operator waits."""
     (tmp_path / "away.py").write_text(AWAY)
@@ -162,6 +216,8 @@ def test_a_stop_while_venues_connect_takes_less_than_ten_seconds(shell, config, 
     print(f"exit {code} after {time.monotonic() - began:.2f} s")
     assert code == 0, running.output
     assert time.monotonic() - began < 10
+    assert "interrupted" in running.output
+    assert "connected and reconciled" not in running.output
 
 
 async def test_a_database_that_dies_while_the_node_trades_costs_no_order(shell, wait_until):

@@ -62,6 +62,7 @@ def test_a_signal_ends_a_run_within_ten_seconds_with_all_that_the_stop_causes(sh
     stop = next(i for i, record in enumerate(records) if number.name in str(record.get("message", "")))
     after = [record.get("event") for record in records[stop:]]
     assert "OrderCanceled" in after or "OrderFilled" in after
+    assert not [one for one in records if "shutting down" in str(one.get("message"))], "Nautilus heard the signal too"
     assert "  orders " in running.output
 
 

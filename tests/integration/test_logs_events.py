@@ -11,8 +11,9 @@ from nautilus_trader.config import ImportableActorConfig, LoggingConfig, Strateg
 from nautilus_trader.model.currencies import BTC, USDT
 from nautilus_trader.model.data import QuoteTick
 from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
-from nautilus_trader.model.identifiers import Venue
+from nautilus_trader.model.identifiers import ClientOrderId, PositionId, Venue
 from nautilus_trader.model.objects import Money, Quantity
+from nautilus_trader.model.position import Position
 from nautilus_trader.test_kit.providers import TestInstrumentProvider
 from nautilus_trader.test_kit.stubs.events import TestEventStubs
 from nautilus_trader.test_kit.stubs.execution import TestExecStubs
@@ -190,8 +191,28 @@ def test_what_the_venues_had_from_before_is_one_line_at_the_start(tmp_path):
         actor.start()
     records = [json.loads(line) for line in path.read_text().splitlines()]
     assert ["OrderAccepted", "OrderAccepted", None] == [record.get("event") for record in records]
-    assert "as the venues have them: 2 accepted" in records[-1]["message"]
+    assert records[-1]["message"].endswith("as the venues have them: 2 accepted; 0 open; no position")
     assert not any(actor.counts.values())
+    engine.dispose()
+
+
+def test_the_line_at_the_start_names_what_is_still_open(tmp_path):
+    """How many orders are open, and which positions there are: what the run begins with."""
+    engine = _engine()
+    actor = EventLog()
+    engine.add_actor(actor)
+    order = TestExecStubs.make_accepted_order(instrument=INSTRUMENT)
+    bought = TestExecStubs.limit_order(instrument=INSTRUMENT, client_order_id=ClientOrderId("O-2"))
+    fill = TestEventStubs.order_filled(bought, instrument=INSTRUMENT, position_id=PositionId("P-1"))
+    path = tmp_path / "book.jsonl"
+    with LogSession.start() as session:
+        session.attach_file(path, max_bytes=1_000_000, retain_files=1)
+        engine.kernel.cache.add_order(order)
+        engine.kernel.cache.update_order(order)
+        engine.kernel.cache.add_position(Position(INSTRUMENT, fill), OmsType.NETTING)
+        actor.start()
+    (record,) = [json.loads(line) for line in path.read_text().splitlines()]
+    assert record["message"].endswith(f"none; 1 open; positions LONG {fill.last_qty} {INSTRUMENT.id}")
     engine.dispose()
 
 

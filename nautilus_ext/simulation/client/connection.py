@@ -170,7 +170,9 @@ class Link:
                     raise
             else:
                 return
-            if not first and self.state == "lost" and self._loop.time() - began_s > AWAY_AFTER_S:
+            if first:
+                self._tell("closed", self.reason)
+            elif self.state == "lost" and self._loop.time() - began_s > AWAY_AFTER_S:
                 self._tell("away", self.reason)
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, BACKOFF_MAX_S)

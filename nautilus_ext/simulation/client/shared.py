@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 class ExchangeClient:
-    """Before one of the engine's client classes: its `connect` says in one line why it failed."""
+    """Before one of the engine's client classes: its `connect` says in one line why it failed.
+
+    Until it is connected, `connect_trouble` tells whoever waits why that takes so long.
+    """
+
+    connect_trouble = ""
 
     _log: Any
     create_task: Any
@@ -45,6 +50,7 @@ class ExchangeClient:
     def _on_change(self, name: str, state: LinkState, reason: str) -> None:
         """One line per change; until the client has connected once, `connect` says all there is to say."""
         if not self._is_ready:
+            self.connect_trouble = f"{name}: {reason}" if reason else ""
             return
         self._set_connected(self._is_up())
         if state == "lost":

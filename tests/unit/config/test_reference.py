@@ -12,6 +12,9 @@ from nautilus_trader.live.config import TradingNodeConfig
 from nautilus_ext.config.keys import NAUTILUS_KEYS
 from nautilus_ext.config.schema import json_schema
 from nautilus_ext.config.suite import Suite
+from nautilus_ext.simulation.client.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
+from nautilus_ext.simulation.replay.config import CatalogReplayDataClientConfig
+from nautilus_ext.simulation.sandbox.config import RememberingSandboxConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIGS = sorted((ROOT / "node_configs").glob("*.json"))
@@ -46,6 +49,31 @@ def described(cls, prefix):
             yield from described(section, f"{prefix}{name}.")
         else:
             yield prefix + name, next(meta.description for meta in hint.__metadata__ if meta.description)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SimulatedDataClientConfig,
+        SimulatedExecClientConfig,
+        CatalogReplayDataClientConfig,
+        RememberingSandboxConfig,
+    ],
+    ids=lambda config: config.__name__,
+)
+def test_the_reference_explains_every_key_of_our_own_clients(config):
+    """In the table of the clients, whatever the class declares itself."""
+    table = REFERENCE.split("\n## Clients\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"`config\.(\w+)", table))
+    own = set(vars(config)["__annotations__"])
+    assert own
+    assert set() == own - named
+
+
+def test_the_reference_explains_every_key_of_a_listing():
+    """In the paragraph about entries of `listings`."""
+    (paragraph,) = (part for part in REFERENCE.split("\n\n") if part.startswith("An entry of `backtest.synthetic.l"))
+    assert set() == set(ListingConfig.__struct_fields__) - set(re.findall(r"`(\w+)`", paragraph))
 
 
 def keys_in(value, names):

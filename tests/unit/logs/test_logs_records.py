@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.model.enums import TriggerType
 from nautilus_trader.model.events import (
     OrderCancelRejected,
     OrderDenied,
@@ -13,12 +14,14 @@ from nautilus_trader.model.events import (
     OrderUpdated,
 )
 from nautilus_trader.model.identifiers import VenueOrderId
+from nautilus_trader.model.orders import StopMarketOrder
 from nautilus_trader.test_kit.providers import TestInstrumentProvider
 from nautilus_trader.test_kit.stubs.events import TestEventStubs
 from nautilus_trader.test_kit.stubs.execution import TestExecStubs
 from nautilus_trader.test_kit.stubs.identifiers import TestIdStubs
 
-from nautilus_ext.logs.records import event_line, event_record, grouped, iso_ns, terminal_line
+from nautilus_ext.logs.lines import Captured
+from nautilus_ext.logs.records import captured_record, event_line, event_record, grouped, iso_ns, terminal_line
 
 INSTRUMENT = TestInstrumentProvider.btcusdt_binance()
 
@@ -62,6 +65,32 @@ def test_a_changed_price_is_the_one_at_the_moment_of_the_event(order):
     record = event_record(accepted, order.init_event, (order.quantity, None, INSTRUMENT.make_price("49000.00")))
     assert record["price"] == "49000.00"
     assert "49,000.00" in event_line(record)
+
+
+def test_a_stop_order_shows_the_price_that_triggers_it():
+    """The one at the moment of the event; a fill shows what was paid."""
+    price = INSTRUMENT.make_price
+    stop = TestExecStubs.limit_order(instrument=INSTRUMENT)
+    stop = StopMarketOrder(
+        stop.trader_id, stop.strategy_id, stop.instrument_id, stop.client_order_id, stop.side, stop.quantity,
+        price("2990.00"), TriggerType.DEFAULT, UUID4(), 0,
+    )  # fmt: skip
+    submitted = TestEventStubs.order_submitted(stop)
+    record = event_record(submitted, stop.init_event, (stop.quantity, None, None, price("2998.59")))
+    assert record["trigger_price"] == "2998.59"
+    assert " stop_market trigger 2,998.59  " in event_line(record)
+    fill = TestEventStubs.order_filled(stop, instrument=INSTRUMENT, last_px=price("2998.00"))
+    line = event_line(event_record(fill, stop.init_event, (stop.quantity, None, None, price("2998.59"))))
+    assert "@ 2,998.00" in line
+    assert "trigger" not in line
+
+
+def test_what_stays_open_at_a_stop_is_in_the_file_only():
+    """The summary says it; as a warning on the terminal it would look like an alarm."""
+    at = {"ts": "2026-01-05T00:00:00.000000000Z", "trader_id": "T-1"}
+    residual = Captured("WARNING", "Cache", "Residual Position(LONG 1 BTCUSDT.BINANCE, id=P-1)", **at)
+    other = Captured("WARNING", "Cache", "something else", **at)
+    assert [False, True] == [captured_record(captured, 0)[1] for captured in (residual, other)]
 
 
 def every_order_event(order):
