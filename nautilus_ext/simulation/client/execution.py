@@ -160,7 +160,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
     def _on_link(self, state: LinkState, reason: str) -> None:
         self._on_change(f"{self._config.venue}, account {self._terms.account}", state, reason)
         if state == "up" and reason:
-            self._log.warning(f"what happened meanwhile cannot be sent again ({reason}): reconciling")
+            self._log.error(f"what happened meanwhile cannot be sent again ({reason}): the exchange's word counts now")
             self.create_task(self._reconcile(), log_msg="reconcile")
 
     async def _reconcile(self) -> None:
