@@ -100,11 +100,12 @@ def test_a_client_that_does_not_read_is_dropped(started, reader, exchange_folder
 
 
 def test_there_are_only_so_many_connections(started, client, exchange_folder):
-    """The one too many is closed; those that are there are served."""
+    """One too many takes the place of the oldest that has not said Hello; who has said it is served."""
     strangers = [socket.create_connection((started.host, started.port), SOON_S) for _ in range(100)]
     try:
-        assert strangers[-1].recv(1) == b""
+        assert strangers[0].recv(1) == b""
         assert isinstance(client.ask(wire.GetAccount), wire.Account)
+        assert isinstance(RawClient("SIM1", "late").connect(started), wire.Welcome)
     finally:
         for stranger in strangers:
             stranger.close()

@@ -10,7 +10,7 @@ from nautilus_trader.config import LiveDataClientConfig, LiveExecClientConfig, R
 
 from nautilus_ext.simulation import listings as defaults
 from nautilus_ext.simulation.exchange.orders import AccountTerms
-from nautilus_ext.simulation.market import Kind, Listing, Market
+from nautilus_ext.simulation.market import SIZE_MAX, Kind, Listing, Market
 from nautilus_ext.simulation.regimes import Regime
 from nautilus_ext.simulation.world import LINGER_S, VenueTerms, World
 
@@ -18,6 +18,7 @@ DATA_DIR_VARIABLE = "NAUTILUS_EXT_DATA"
 DATA_DIR = "~/.local/state/nautilus_ext"
 TIMEOUT_S_MAX = 600.0
 LEVERAGE_MAX = 1_000
+ACCOUNT_CHARS_MAX = 64
 
 
 class ListingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,6 +170,7 @@ class SimulatedExecClientConfig(LiveExecClientConfig, frozen=True, kw_only=True)
         _check_timeouts(self)
         if not (self.leverage.is_finite() and 1 <= self.leverage <= LEVERAGE_MAX):
             raise ValueError(f"leverage is {self.leverage}; it must be between 1 and {LEVERAGE_MAX}")
+        _check_account(self.account)
         self.balances()
 
     def balances(self) -> dict[str, Decimal]:
@@ -208,7 +210,18 @@ def _amount(text: str) -> tuple[Decimal, str]:
         amount = Decimal("NaN")
     if not (amount.is_finite() and amount >= 0 and currency.isascii() and currency.isalnum()):
         raise ValueError(f'starting_balances: {text!r} is no amount of money; write it like "100000 USDT"')
+    if amount > SIZE_MAX:
+        raise ValueError(f"starting_balances: {text!r} is more than the exchange books: give at most {SIZE_MAX:,}")
     return amount, currency
+
+
+def _check_account(name: str | None) -> None:
+    if name is None:
+        return
+    is_plain = name.isascii() and name.isprintable() and " " not in name
+    if not (is_plain and 0 < len(name) <= ACCOUNT_CHARS_MAX):
+        cure = f"use 1 to {ACCOUNT_CHARS_MAX} printable ASCII characters without spaces, or leave it out"
+        raise ValueError(f"account {name[:ACCOUNT_CHARS_MAX]!r} cannot be an account's name: {cure}")
 
 
 def _check_exchange(name: str) -> None:

@@ -126,12 +126,19 @@ class Account:
         free = self._free(grid.currency)
         return None if needed <= max(0, free) else _insufficient("MARGIN", needed, free, grid.currency)
 
-    def affords(self, grid: Grid, side: Side, lots: int, ticks: int) -> bool:
-        """Whether a spot fill could be paid: a derivative's loss may have taken what an order held."""
+    def affords(self, grid: Grid, side: Side, lots: int, ticks: int, *, spent: int = 0) -> bool:
+        """Whether a spot fill could be paid: a derivative's loss may have taken what an order held.
+
+        `spent`: what fills before it will have cost, in atoms.
+        """
         if not grid.spot:
             return True
         needed, unit = self._spot_need(grid, side, lots, ticks, with_fee=False)
-        return needed <= self._total(unit)
+        return needed + spent <= self._total(unit)
+
+    def cost(self, grid: Grid, side: Side, lots: int, ticks: int) -> int:
+        """What a spot fill would take from the balance that pays for it, in atoms, with the larger fee."""
+        return self._spot_need(grid, side, lots, ticks)[0] if grid.spot else 0
 
     def hold(self, order_number: int, grid: Grid, side: Side, lots: int, ticks: int, *, reduce_only: bool) -> None:
         """Ties up what the order may need; replaces what it held before."""

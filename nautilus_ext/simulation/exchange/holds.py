@@ -29,12 +29,17 @@ def release(order: Order) -> None:
         _hold_largest(_family(order))
 
 
-def refuse(order: Order, lots: int, ticks: int) -> str | None:
-    """Why its account could not carry it, as if it and its family held nothing yet."""
+def refuse(order: Order, lots: int, ticks: int, *, taken: int = 0) -> str | None:
+    """Why its account could not carry it, as if it and its family held nothing yet.
+
+    What it takes at once is `taken` lots, and paid beside what its family then still holds.
+    """
     family = _family(order)
     standing = [order, *family] if order.stands else family
     for member in standing:
         member.account.release(member.number)
+    if taken and order.new.contingency == "OUO":  # OCO: the first fill ends the others
+        _hold_largest(family, less=taken)
     side, grid = order.new.side, order.matching.grid
     reason = order.account.refuse(grid, side, lots, ticks, reduce_only=order.reduce_only)
     _hold_largest(standing)
@@ -53,22 +58,24 @@ def _family(order: Order) -> list[Order]:
     ]
 
 
-def _hold_largest(members: list[Order]) -> None:
-    if not members:
-        return
+def _hold_largest(members: list[Order], less: int = 0) -> None:
+    """`less`: when so many lots of each are gone."""
     for member in members:
         member.account.release(member.number)
-    _hold(max(members, key=_need))
+    left = [member for member in members if member.open > less]
+    if left:
+        _hold(max(left, key=lambda member: _need(member, less)), less)
 
 
-def _need(order: Order) -> tuple[int, int]:
+def _need(order: Order, less: int) -> tuple[int, int]:
     """Comparable among orders of one side of one listing."""
-    grid = order.matching.grid
+    grid, lots = order.matching.grid, order.open - less
     spot_sell = grid.spot and not order.buy
-    return (order.open if spot_sell else grid.value_atoms(order.ticks, order.open), order.number)
+    return (lots if spot_sell else grid.value_atoms(order.ticks, lots), order.number)
 
 
-def _hold(order: Order) -> None:
+def _hold(order: Order, less: int = 0) -> None:
+    lots = order.open - less
     order.account.hold(
-        order.number, order.matching.grid, order.new.side, order.open, order.ticks, reduce_only=order.reduce_only
+        order.number, order.matching.grid, order.new.side, lots, order.ticks, reduce_only=order.reduce_only
     )

@@ -34,7 +34,8 @@ def read(
         if refusal is not None:
             return refusal
         found.append(order)
-    return found
+    refusals = (_apart(order, found, register) for order in found)
+    return next((refusal for refusal in refusals if refusal is not None), found)
 
 
 def _known(order: Order, before: Sequence[Order], register: Register) -> Refusal | None:
@@ -49,6 +50,25 @@ def _known(order: Order, before: Sequence[Order], register: Register) -> Refusal
     if parent is not None and not parent.filled:
         return None
     return Refusal("BAD_ORDER", f"{own_id}: its parent {parent_id} is not before it in the list, nor open and unfilled")
+
+
+def _apart(order: Order, listed: Sequence[Order], register: Register) -> Refusal | None:
+    """A parent and its legs, or linked orders, that do not fit together. An id that nobody has yet is no fault."""
+    ids = {other.new.client_order_id: other for other in listed}
+    new, own_id = order.new, order.new.client_order_id
+    linked_ids = new.linked_ids if order.linked else ()
+    for other_id in (*linked_ids, *((new.parent_id,) if new.parent_id else ())):
+        other = ids.get(other_id) or register.find(order.owner, other_id)
+        if other is None or other is order:
+            continue
+        if other.matching is not order.matching:
+            where = f"{new.instrument_id}, {other_id} on {other.new.instrument_id}"
+            text = f"{own_id} is on {where}; parent, legs and linked orders must be on one listing"
+            return Refusal("BAD_ORDER", text)
+        if other_id in linked_ids and not other.mutual(order):
+            text = f"{own_id}: {other_id} must be {new.contingency} too, and linked with it and with the same others"
+            return Refusal("BAD_ORDER", text)
+    return None
 
 
 def _convert(order: Order) -> Refusal | None:

@@ -45,13 +45,22 @@ class Matching:
         if order.new.post_only and against.reaches(order.ticks):
             best = self.grid.price(against.best_ticks or 0)
             return f"POST_ONLY_WOULD_TAKE: price={self.grid.price(order.ticks)} best={best}"
+        if not against.reaches(order.ticks or None):
+            no_liquidity = order.any_price and "NO_LIQUIDITY: the other side of the book is empty"
+            return no_liquidity or holds.refuse(order, order.open, order.ticks)
+        return self._judge_taker(order, against.best_ticks or 0)
+
+    def _judge_taker(self, order: Order, best_ticks: int) -> str | None:
+        """At the price at which it ties up most: of a linear sale and an inverse purchase that is not the limit."""
+        reach = Reach(order)
         lots, ticks = order.open, order.ticks
         if order.any_price:
-            reach = Reach(order)
             lots, ticks = reach.lots, reach.worst_ticks
             if not lots:
-                return "NO_LIQUIDITY: the other side of the book is empty"
-        return holds.refuse(order, lots, ticks)
+                return "NO_LIQUIDITY: nobody on the other side of the book can trade with it"
+        if order.buy == self.grid.inverse:
+            ticks = min(ticks, best_ticks) if order.buy else max(ticks, best_ticks)
+        return holds.refuse(order, lots, ticks, taken=reach.lots)
 
     def _trigger_in_market(self, order: Order) -> str | None:
         market = self.book.against(buy=order.buy).best_ticks
@@ -104,15 +113,19 @@ class Matching:
             self.close(order, "CANCELED", "NO_LIQUIDITY: the other side of the book was used up")
         elif order.new.time_in_force == "IOC":
             self.close(order, "CANCELED", "IOC: the rest could not be filled at once")
+        elif order.new.time_in_force == "FOK":
+            self.close(order, "CANCELED", "FOK: the rest could not be filled at once")
         else:
             self._rest(order)
 
     def _not_whole(self, order: Order) -> str | None:
-        found = Reach(order).lots
+        reach = Reach(order)
+        found = reach.lots
         if order.reduce_only:
             found = min(found, self.room(order))
         if found >= order.open:
-            return None
+            payable = order.account.affords(self.grid, order.new.side, 0, 1, spent=reach.cost)
+            return None if payable else "INSUFFICIENT_BALANCE: its fees, each rounded, are more than is left"
         return f"FOK: wanted={self.grid.quantity(order.open)} available={self.grid.quantity(found)}"
 
     def _rest(self, order: Order) -> None:
@@ -203,9 +216,14 @@ class Matching:
                 self.close(cast("Order", maker), "CANCELED", f"SELF_TRADE: {order.new.client_order_id} came against it")
                 continue
             lots = self._offered(side, maker, min(order.open, room))
-            if lots:
-                room -= lots
-                self._trade(order, maker, lots)
+            if not lots:
+                continue
+            if not order.account.affords(self.grid, order.new.side, lots, maker.ticks):
+                price = self.grid.price(maker.ticks)
+                self.close(order, "CANCELED", f"INSUFFICIENT_BALANCE: the next fill, at price={price}, cannot be paid")
+                return
+            room -= lots
+            self._trade(order, maker, lots)
         if order.stage == Stage.WORKING and not room:
             self.close(order, "CANCELED", "REDUCE_ONLY: the position is closed")
 

@@ -102,15 +102,17 @@ class Register:
         if venue_order_id is None:
             return self._ids.get((owner, client_order_id))
         number = venue_order_id.removeprefix(f"{self.name}-")
-        order = self.open.get(int(number)) if number.isdecimal() else None
-        return order if order is not None and order.owner == owner else None
+        order = self.open.get(int(number)) if number.isascii() and number.isdecimal() else None
+        if order is None or order.owner != owner or order.venue_order_id != venue_order_id:
+            return None
+        return order
 
     def linked(self, order: Order) -> list[Order]:
-        """The open ones that its fills cancel or reduce."""
+        """The open ones that its fills cancel or reduce; a link that the other does not know has no effect."""
         if not order.linked:
             return []
         found = (self._ids.get((order.owner, other)) for other in order.new.linked_ids)
-        return [other for other in found if other is not None and other is not order]
+        return [other for other in found if other is not None and other is not order and other.mutual(order)]
 
     def expired(self, ts_ns: int) -> Order | None:
         number = self._expiries.first_up_to(ts_ns)

@@ -111,6 +111,13 @@ class Order(Resting):
     def linked(self) -> bool:
         return self.new.contingency in ("OCO", "OUO")
 
+    def mutual(self, other: Order) -> bool:
+        """Whether both are linked in the same way, with each other and with the same third ones."""
+        if not self.linked or self.new.contingency != other.new.contingency or self.matching is not other.matching:
+            return False
+        own_ids = {self.new.client_order_id, *self.new.linked_ids}
+        return own_ids == {other.new.client_order_id, *other.new.linked_ids}
+
     def next_shown(self) -> int:
         return min(self.display, self.open) if self.display else self.open
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -13,23 +13,24 @@ ADDRESS_FILE = "server.json"
 LOCK_FILE = "server.lock"  # flock, held by the server for its life: the kernel drops it with its holder
 LAUNCH_LOCK_FILE = "launch.lock"  # flock, held by whoever starts the server, until it listens
 LOG_FILE = "server.log"
+PID_MAX = 2**22  # of any kernel
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
     """A process is known by its pid and when it started: a pid alone may be somebody else's by now."""
 
-    host: str
-    port: int
-    pid: int
+    host: Annotated[str, msgspec.Meta(pattern=r"^127\.0\.0\.1$")]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    pid: Annotated[int, msgspec.Meta(ge=1, le=PID_MAX)]
     started: float
     world: str  # digest
 
 
 def read_address(folder: Path) -> Address | None:
-    """Give what the file says; a killed server leaves it behind."""
+    """Give what the file says: a killed server leaves it behind. What no server can have written is as good as none."""
     try:
         return msgspec.json.decode((folder / ADDRESS_FILE).read_bytes(), type=Address)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (OSError, ValueError, msgspec.MsgspecError):
         return None
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nautilus_ext.simulation.server.ledger import OpenAccount
     from nautilus_ext.simulation.server.sessions import Session
 
+REFUSAL_CHARS_MAX = 1_000  # whatever a refusal repeats of a request
 RETRY_AFTER_MS = 100  # what a rate-limited client is told
 LIMIT = wire.REPORTS_PER_ANSWER_MAX
 
@@ -27,10 +28,17 @@ type Reply = wire.Answer | Refusal
 class Desk:
     """Of one server, which makes way for another world with `step_aside`, and begins anew after `restart`."""
 
-    def __init__(self, floor: Floor, *, step_aside: Callable[[], bool], restart: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        floor: Floor,
+        *,
+        step_aside: Callable[[], bool],
+        is_full: Callable[[], bool],
+        restart: Callable[[], None],
+    ) -> None:
         self._floor = floor
         self._ledger = floor.ledger
-        self._reception = Reception(floor, step_aside)
+        self._reception = Reception(floor, step_aside, is_full)
         self._restart = restart
         self._handlers: dict[type, Callable[..., Reply]] = {
             wire.Bye: self._bye,
@@ -247,7 +255,7 @@ class Desk:
 
 def _answer(request: wire.AnyRequest, reply: Reply) -> wire.Answer:
     if isinstance(reply, Refusal):
-        return wire.Refused(request=request.request, code=reply.code, text=reply.text)
+        return wire.Refused(request=request.request, code=reply.code, text=reply.text[:REFUSAL_CHARS_MAX])
     return reply
 
 

@@ -34,6 +34,7 @@ class Floor:
         self.log = log
         self.trading: dict[tuple[str, str], Session] = {}  # by venue and account
         self.stale: set[str] = set()  # venues, as Control wants it
+        self.halted: set[str] = set()  # the same
         self.is_paused = False
         self.plans = {terms.name: FaultPlan(terms.faults or Faults(), ledger.run) for terms in world.terms()}
         self.delays_s = {terms.name: terms.latency_ms / 1_000 for terms in world.terms()}
@@ -56,6 +57,14 @@ class Floor:
     # -- what was before ----------------------------------------------------------------------------
 
     def _restore(self) -> None:
+        with self.ledger.understood():
+            begin = self._restore_venues()
+        self._tape = tape(self.world.market, begin)
+        self.step()  # the books hold our orders only: strangers come before the first client does
+        self.commit()
+
+    def _restore_venues(self) -> Begin | None:
+        """Give where the market goes on."""
         meta = self.ledger.meta
         if "world" in meta:
             self._check_promises(self._former_world(meta["world"]))
@@ -70,9 +79,20 @@ class Floor:
             if f"counters.{name}" in meta:
                 self._counters[name] = msgspec.json.decode(meta[f"counters.{name}"], type=Counters)
                 self._restore_venue(name, venue, [each for each in everywhere if venue_of(each.instrument_id) == name])
-        self._tape = tape(self.world.market, begin)
-        self.step()  # the books hold our orders only: strangers come before the first client does
-        self.commit()
+            self._restore_staff(name, venue, meta.get(f"staff.{name}", ""))
+        return begin
+
+    def _restore_staff(self, name: str, venue: Venue, words: str) -> None:
+        if "stale" in words.split():
+            self.stale.add(name)
+        if "halted" in words.split():
+            self.halted.add(name)
+            venue.set_halted(True, self.now_ns())
+
+    def keep_staff(self, name: str) -> None:
+        """What Control made of a venue lasts over restarts, until Control ends it."""
+        words = [word for word, venues in (("halted", self.halted), ("stale", self.stale)) if name in venues]
+        self.ledger.put_meta(f"staff.{name}", " ".join(words))
 
     def _former_world(self, text: str) -> World:
         try:

@@ -119,6 +119,8 @@ def _steps_aside(found: Address, world: World, folder: Path) -> bool:
 def _start(folder: Path, world: World, deadline_s: float) -> Address:
     """Start it detached, and wait until it listens. Whoever calls holds the launch lock."""
     log = folder / LOG_FILE
+    if log.exists() and not log.is_file():
+        raise MachineError(f"exchange {folder}: {log} is no file: move it away, or choose another exchange name")
     log_began = log.stat().st_size if log.exists() else 0
     read_end, write_end = os.pipe()  # the server holds the other end for its life: we hear when it dies
     try:
@@ -144,17 +146,22 @@ def _start(folder: Path, world: World, deadline_s: float) -> Address:
 def _spawn(folder: Path, world: World, kept: int) -> None:
     command = [sys.executable, "-m", "nautilus_ext.simulation.server", str(folder.resolve())]
     shell = ["/bin/sh", "-c", _DETACHED, "sh", str(folder.resolve() / LOG_FILE), *command]
-    subprocess.run(  # noqa: S603 - a fixed script; the command is its arguments, never its text
+    done = subprocess.run(  # noqa: S603 - a fixed script; the command is its arguments, never its text
         shell, input=world.to_json(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True, cwd=Path(nautilus_ext.__file__).parents[1], pass_fds=(kept,), check=True,
+        start_new_session=True, cwd=Path(nautilus_ext.__file__).parents[1], pass_fds=(kept,), check=False,
     )  # fmt: skip
+    if done.returncode:
+        log = folder / LOG_FILE
+        raise MachineError(f"exchange {folder}: {log} cannot be written: give this user the right to, or free space")
 
 
 def _last_line(log: Path, began: int) -> str:
     with log.open("rb") as file:
         file.seek(max(began, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
         lines = file.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].partition(" ")[2] if lines else "nothing"  # without the time
+    if not lines:
+        return f"it said nothing, as on a full disk: free space for {log.parent}, or look there"
+    return lines[-1].partition(" ")[2]  # without the time
 
 
 @contextmanager

@@ -6,10 +6,13 @@ Write-ahead log with synchronous=NORMAL: a kill of the process loses nothing; a 
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from nautilus_ext.simulation.exchange.orders import OPEN, AccountChanged, AccountState, Filled
 from nautilus_ext.simulation.server import tables
@@ -27,6 +30,7 @@ TRIM_EVERY = 10_000
 BUSY_TIMEOUT_S = 5.0  # how long a stranger may hold the file's write lock
 CHECKPOINT_PAGES = 4_000
 WAL_BYTES_KEPT = 32_000_000
+CURE = "move the folder away, or choose another exchange name"
 _OPEN = ", ".join(f"'{status}'" for status in OPEN)
 _KNOWN = "SELECT 1 FROM orders WHERE venue = ? AND account = ? AND client_order_id = ?"
 _ORDERS = f"SELECT {', '.join(tables.ORDER_COLUMNS)} FROM orders"  # noqa: S608 - our own column names
@@ -63,10 +67,11 @@ class Ledger:
         with self._explained():
             self._sql = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             self._prepare()
-            self.meta = dict(self._sql.execute("SELECT name, value FROM meta"))
-        self.run = int(self.meta.get("run", "0")) + 1
-        self.put_meta("run", str(self.run))
-        self._load_accounts()
+        with self.understood(), self._explained():
+            self.meta: dict[str, str] = dict(self._sql.execute("SELECT name, value FROM meta"))
+            self.run = int(self.meta.get("run", "0")) + 1
+            self.put_meta("run", str(self.run))
+            self._load_accounts()
 
     def _prepare(self) -> None:
         self._sql.execute("PRAGMA journal_mode = WAL")
@@ -81,6 +86,10 @@ class Ledger:
                 f"{self.path} has tables of version {schema}, this version knows {tables.SCHEMA}: "
                 "move the folder away, or choose another exchange name; a new, empty one is then made"
             )
+        found = {name for (name,) in self._sql.execute("SELECT name FROM sqlite_master")}
+        missing = sorted(set(re.findall(r"CREATE (?:TABLE|INDEX) (\w+)", tables.TABLES)) - found)
+        if missing:
+            raise LedgerError(f"{self.path} has lost {', '.join(missing)}: {CURE}")
 
     def _load_accounts(self) -> None:
         rows = self._sql.execute(
@@ -99,8 +108,9 @@ class Ledger:
 
     def open_account(self, venue: str, terms: AccountTerms, ts_ns: int) -> None:
         account = OpenAccount(len(self.accounts) + 1, terms)
-        self._begin()
-        self._sql.execute(tables.PUT_ACCOUNT, tables.terms_row(account.id, venue, terms, ts_ns))
+        with self._explained():
+            self._begin()
+            self._sql.execute(tables.PUT_ACCOUNT, tables.terms_row(account.id, venue, terms, ts_ns))
         self.accounts[venue, terms.account] = account
 
     def append(self, account: OpenAccount, venue: str, event: Event, ts_ns: int, body: bytes) -> None:
@@ -116,9 +126,10 @@ class Ledger:
         self._items.append((account.id, account.seq, type(event).__name__, ts_ns, body))
         self._has_changes = True
         if account.seq > STREAM_ITEMS_KEPT and account.seq % TRIM_EVERY == 0:
-            self._begin()
             oldest = account.seq - STREAM_ITEMS_KEPT
-            self._sql.execute("DELETE FROM stream WHERE account_id = ? AND seq <= ?", (account.id, oldest))
+            with self._explained():
+                self._begin()
+                self._sql.execute("DELETE FROM stream WHERE account_id = ? AND seq <= ?", (account.id, oldest))
 
     def _put_account(self, venue: str, change: AccountChanged) -> None:
         name, ts_ns = change.state.account, change.state.ts_ns
@@ -259,6 +270,15 @@ class Ledger:
             if self._has_changes:
                 self._flush()
             return self._sql.execute(statement, values).fetchall()
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """For what was written before: somebody else may have changed it since."""
+        try:
+            yield
+        except (ValueError, TypeError, ArithmeticError, LookupError, AssertionError, msgspec.MsgspecError) as error:
+            what = f"{type(error).__name__} {error}".strip()
+            raise LedgerError(f"{self.path} holds something that no server wrote ({what}): {CURE}") from error
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

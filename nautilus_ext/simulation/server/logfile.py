@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,9 @@ class ServerLog:
     def line(self, text: str) -> None:
         """One line whatever the text: the last line of the file says how the server ended."""
         flat = " ".join(text[:LINE_CHARS_MAX].split())
-        sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {flat}\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # a full disk: what matters is the ledger, and it speaks for itself
+            sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {flat}\n")
+            sys.stderr.flush()
 
     def bound(self) -> None:
         """Empty it in place: whoever started the server gave it this file to append to."""

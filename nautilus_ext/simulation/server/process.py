@@ -62,7 +62,7 @@ class Server:
         self._log = log
         self._ledger = ledger
         self._floor = Floor(world, ledger, log.line)
-        self._desk = Desk(self._floor, step_aside=self._step_aside, restart=self._restart)
+        self._desk = Desk(self._floor, step_aside=self._step_aside, is_full=self._is_full, restart=self._restart)
         self._sessions: set[Session] = set()
         self._inbox: list[tuple[Session, AnyRequest]] = []
         self._is_turn_due = False
@@ -137,8 +137,10 @@ class Server:
         self._opened += 1
         session.name = f"connection {self._opened}"
         self._sessions.add(session)
-        if len(self._sessions) > SESSIONS_MAX:
-            session.drop(f"there are {SESSIONS_MAX} connections already")
+        strangers = [each for each in self._sessions if not (each.is_greeted or each.is_closed or each is session)]
+        if strangers and len(strangers) + self._greeted() >= SESSIONS_MAX:
+            oldest = min(strangers, key=lambda each: each.opened_s)
+            oldest.drop(f"there are {SESSIONS_MAX} connections already, and it has not said Hello")
 
     def received(self, session: Session, requests: list[AnyRequest]) -> None:
         self._inbox += [(session, request) for request in requests]
@@ -159,8 +161,14 @@ class Server:
     def log(self, text: str) -> None:
         self._log.line(text)
 
+    def _greeted(self) -> int:
+        return sum(session.is_greeted and not session.is_closed for session in self._sessions)
+
     def _clients(self) -> bool:
-        return any(session.is_greeted and not session.is_closed for session in self._sessions)
+        return self._greeted() > 0
+
+    def _is_full(self) -> bool:
+        return self._greeted() >= SESSIONS_MAX
 
     def _step_aside(self) -> bool:
         if self._clients():
@@ -235,8 +243,11 @@ def main(arguments: list[str]) -> int:
         server = _server(folder, sys.stdin.buffer.read(WORLD_BYTES_MAX + 1), log)
         asyncio.run(server.serve())
         server.close()
-    except (LedgerError, OSError, ValueError) as error:
+    except (LedgerError, ValueError) as error:
         log.line(f"cannot go on: {error}")
+        return 3
+    except OSError as error:
+        log.line(f"cannot go on: {folder}: {error}: free space on its disk and let this user write there")
         return 3
     os.close(lock)
     if server.restarts:

@@ -21,12 +21,13 @@ ACCOUNTS_MAX = 1_000
 
 
 class Reception:
-    """Of one server. `step_aside` ends it if it has no client, and tells whether it does."""
+    """Of one server. `step_aside` ends it if it has no client, and tells whether it does; `is_full`: of clients."""
 
-    def __init__(self, floor: Floor, step_aside: Callable[[], bool]) -> None:
+    def __init__(self, floor: Floor, step_aside: Callable[[], bool], is_full: Callable[[], bool]) -> None:
         self._floor = floor
         self._ledger = floor.ledger
         self._step_aside = step_aside
+        self._is_full = is_full
 
     def greet(self, session: Session, request: wire.AnyRequest) -> wire.Welcome | Refusal:
         if not isinstance(request, wire.Hello):
@@ -34,6 +35,10 @@ class Reception:
         refusal = self._hello_refused(session, request)
         if refusal is not None:
             return refusal
+        if request.venue is not None and request.terms is not None:
+            refusal = self._opened(request.venue, request.terms)
+            if refusal is not None:
+                return refusal
         session.session = request.session
         session.name = f"{request.session} ({session.name})"
         if request.venue is not None:
@@ -52,7 +57,12 @@ class Reception:
             return Refusal("HELLO_TWICE", "this connection has said Hello; open another one")
         if hello.protocol != wire.PROTOCOL:
             return Refusal("OTHER_PROTOCOL", f"this server speaks {wire.PROTOCOL}, you speak {hello.protocol}")
-        return self._place_refused(hello) or self._terms_refused(hello)
+        return self._place_refused(hello) or self._terms_refused(hello) or self._full()
+
+    def _full(self) -> Refusal | None:
+        if not self._is_full():
+            return None
+        return Refusal("TOO_MANY_CLIENTS", "the server has all the connections that it takes: stop a node, then retry")
 
     def _place_refused(self, hello: wire.Hello) -> Refusal | None:
         if hello.world not in (None, self._floor.world.digest):
@@ -89,17 +99,25 @@ class Reception:
             return Refusal("STREAM_AHEAD", "the account has no stream yet: begin anew")
         return not_kept(self._ledger, account, hello.resume_after)
 
+    def _opened(self, venue: str, terms: AccountTerms) -> Refusal | None:
+        """Open the account if it is a new one. Nothing is booked before the venue has taken it."""
+        if (venue, terms.account) in self._ledger.accounts:
+            return None
+        now_ns = self._floor.now_ns()
+        try:
+            self._floor.venues[venue].open_account(terms, now_ns)
+        except ValueError as error:
+            return Refusal("BAD_TERMS", f"{error}")
+        self._ledger.open_account(venue, terms, now_ns)
+        self._floor.drain(venue)
+        return None
+
     def _join(self, session: Session, terms: AccountTerms, resume_after: int | None) -> None:
         """Make it the one session that trades for the account; the same client's former connection can act no more."""
         key = (session.venue, terms.account)
         former = self._floor.trading.get(key)
         if former is not None:
             former.drop("the same client connected again")
-        if key not in self._ledger.accounts:
-            now_ns = self._floor.now_ns()
-            self._ledger.open_account(session.venue, terms, now_ns)
-            self._floor.venues[session.venue].open_account(terms, now_ns)
-            self._floor.drain(session.venue)
         account = self._ledger.accounts[key]
         session.account = account
         self._floor.trading[key] = session

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OUTBOX_BYTES_MAX = 8_000_000  # a client that reads so slowly is dropped
 INBOX_MESSAGES_MAX = 5_000  # under latency: then its bytes wait in the socket
+INBOX_BYTES_MAX = 8_000_000  # under latency: few and large messages are no better than many
+UNGREETED_BYTES_MAX = 64_000  # of somebody whose Hello was not answered yet
 LATE_MAX = 1_000  # messages that are late at one time; more are on time
 REORDER_S = 0.05  # after this a held message leaves even when nothing followed it
 
@@ -51,6 +53,8 @@ class Session(asyncio.Protocol):
         self._held: list[bytes] = []
         self._delayed_bytes = 0
         self._waiting = 0
+        self._waiting_bytes = 0
+        self._ungreeted_bytes = 0
         self._late = 0
 
     # -- what asyncio calls -------------------------------------------------------------------------
@@ -67,6 +71,11 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.is_closed:
             return
+        if not self.is_greeted:
+            self._ungreeted_bytes += len(data)
+            if self._ungreeted_bytes > UNGREETED_BYTES_MAX:
+                self.drop(f"more than {UNGREETED_BYTES_MAX:,} bytes before its Hello was answered")
+                return
         try:
             requests = self._framer.feed(data)
         except WireError as error:
@@ -76,8 +85,12 @@ class Session(asyncio.Protocol):
             self._hall.received(self, requests)
             return
         self._waiting += len(requests)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > INBOX_BYTES_MAX:
+            self.drop(f"{self._waiting_bytes:,} bytes of it are on their way; {INBOX_BYTES_MAX:,} is the most")
+            return
         self._choose_reading()
-        asyncio.get_running_loop().call_later(self.delay_s, self._arrive, requests)
+        asyncio.get_running_loop().call_later(self.delay_s, self._arrive, requests, len(data))
 
     def pause_writing(self) -> None:
         self.is_stuck = True
@@ -90,8 +103,9 @@ class Session(asyncio.Protocol):
 
     # -- in -----------------------------------------------------------------------------------------
 
-    def _arrive(self, requests: list[AnyRequest]) -> None:
+    def _arrive(self, requests: list[AnyRequest], size: int) -> None:
         self._waiting -= len(requests)
+        self._waiting_bytes -= size
         self._choose_reading()
         if not self.is_closed:
             self._hall.received(self, requests)

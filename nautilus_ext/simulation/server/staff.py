@@ -36,10 +36,11 @@ def _act(floor: Floor, request: wire.Control) -> Refusal | None:
         case "halt" | "open":
             floor.venues[name].set_halted(request.action == "halt", floor.now_ns())
             floor.drain(name)  # what was reached meanwhile has fired
-        case "stale":
-            floor.stale.add(name)
-        case "fresh":
-            floor.stale.discard(name)
+            (floor.halted.add if request.action == "halt" else floor.halted.discard)(name)
+            floor.keep_staff(name)
+        case "stale" | "fresh":
+            (floor.stale.add if request.action == "stale" else floor.stale.discard)(name)
+            floor.keep_staff(name)
         case "pause" | "play":
             floor.is_paused = request.action == "pause"
         case "step":
