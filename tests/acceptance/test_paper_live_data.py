@@ -60,7 +60,8 @@ def test_its_real_data_clients_are_built_without_a_key(tmp_path):
     """Nautilus's own for Binance and Bybit, beside a remembering sandbox for each of their venues."""
     done = bare("-c", BUILD, CONFIG, home=tmp_path)
     assert 0 == done.returncode, done.stderr
-    seen = json.loads(done.stdout.splitlines()[-1])
+    answer = done.stdout.index('{"exec"')  # Nautilus's logger writes before and after it
+    seen = json.loads(done.stdout[answer:].splitlines()[0])
     assert dict.fromkeys(VENUES, "RememberingSandboxClient") == seen["exec"]
     assert sorted(VENUES) == seen["data"]
     kept = tmp_path / ".local" / "state" / "nautilus_ext" / "sandbox" / "B.paper"

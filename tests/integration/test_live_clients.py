@@ -51,7 +51,8 @@ def test_four_venues_and_a_second_account_are_built_and_show_no_key(tmp_path):
         timeout=60,
     )
     assert result.returncode == 0, result.stderr
-    seen = json.loads(result.stdout.splitlines()[-1])
+    answer = result.stdout.index('{"exec"')  # Nautilus's logger writes before and after it
+    seen = json.loads(result.stdout[answer:].splitlines()[0])
     assert ["BINANCE_FUTURES", "BINANCE_SPOT", "BYBIT", "BYBIT_B", "OKX"] == seen["exec"]
     assert ["BINANCE_FUTURES", "BINANCE_SPOT", "BYBIT", "OKX"] == seen["data"]
     assert {"BYBIT-UNIFIED", "BYBIT_B-UNIFIED"} <= set(seen["accounts"])
