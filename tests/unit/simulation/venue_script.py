@@ -1,7 +1,8 @@
 """Venues that tests talk to in lines of text, and what came of it as lines of text.
 
-A transcript has commands (`> a place 1 BUY LIMIT 5@100`) and after each what happened (`a accepted 1`), in order.
-Tick and lot are 1. Strangers are there only after a `> step BID*LOTS ASK*LOTS`.
+A transcript has a command and what must come of it per row: `a place 1 BUY LIMIT 5@100 -> a accepted 1, ...`, in
+order. A row that begins with `->` has more events of the command above; after a `;` a list goes on in the next row.
+Tick and lot are 1. Strangers are there only after a `step BID*LOTS ASK*LOTS`.
 """
 
 from __future__ import annotations
@@ -83,21 +84,28 @@ def an_order(text: str, instrument_id: str = PERP) -> NewOrder:
     )
 
 
+def rows(transcript: str) -> list[tuple[str, list[str]]]:
+    """Each command with its events."""
+    found = []
+    for line in transcript.replace(";\n", ";").strip().splitlines():
+        command, arrow, events = line.partition("->")
+        if command.strip():
+            found.append((" ".join(command.split()), []))
+        found[-1][1].extend(events.strip().split(", ") if arrow else [])
+    return found
+
+
 class Script:
-    """Carries out commands in text; time goes on by 1 ns per command, or to `> at MOMENT`."""
+    """Carries out commands in text; time goes on by 1 ns per command, or to `at MOMENT`."""
 
     def __init__(self, venue: Venue | None = None, instrument_id: str = PERP) -> None:
         self.venue = venue or a_venue()
         self.instrument_id = instrument_id
         self.ts_ns = 0
 
-    def play(self, transcript: str) -> str:
-        """The commands of a transcript again, with what happens after each."""
-        lines = []
-        for line in (line.strip() for line in transcript.strip().splitlines()):
-            if line.startswith("> "):
-                lines += [line, *self.run(line[2:])]
-        return "\n".join(lines)
+    def play(self, transcript: str) -> list[tuple[str, list[str]]]:
+        """Its commands again, each with what really came of it, also that it left the book crossed."""
+        return [(command, [*self.run(command), *self._crossed()]) for command, _ in rows(transcript)]
 
     def run(self, command: str) -> list[str]:
         self.ts_ns += 1
@@ -132,6 +140,8 @@ class Script:
             return self._told(self.venue.cancel(who, what, None, self.ts_ns))
         elif verb == "cancel_all":
             self.venue.cancel_all(who, None, what or None, self.ts_ns)
+        else:
+            raise ValueError(f"no such command: {command}")
         return self._told(None)
 
     def _told(self, refusal: Refusal | None) -> list[str]:
@@ -139,6 +149,10 @@ class Script:
             f"{who} {said(event)}" for who, event in self.venue.take_events() if not isinstance(event, AccountChanged)
         ]
         return lines if refusal is None else [*lines, f"refused {refusal.code}"]
+
+    def _crossed(self) -> list[str]:
+        bids, asks = self.venue.levels(self.instrument_id, 1)
+        return [f"crossed {bids[0][0]} {asks[0][0]}"] if bids and asks and bids[0][0] >= asks[0][0] else []
 
     def book(self) -> str:
         """Best first: `bids 5@99 2@98 asks 1@101`."""
