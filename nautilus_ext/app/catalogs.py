@@ -32,16 +32,25 @@ def make(command: Command, options: argparse.Namespace) -> int:
     """Make it, say where it is and what is in it."""
     began_s = time.monotonic()
     described = _described(command, options.config)
-    given = {"seed": options.seed, "interval_ms": options.interval_ms}
+    given = {key: getattr(options, key) for key in ("seed", "interval_ms") if getattr(options, key) is not None}
     try:
-        settings = msgspec.structs.replace(described, **{key: each for key, each in given.items() if each is not None})
+        settings = msgspec.structs.replace(described, **given)
         market = settings.to_market()
     except ValueError as error:
-        raise ConfigError(SOURCE, [Problem("market", str(error))]) from error
+        raise ConfigError(SOURCE, [Problem(" ".join(map(_option, given)), str(error))]) from error
     folder = Path(options.folder).expanduser().absolute()
-    made = make_catalog(folder, market, options.start, options.minutes)
+    try:
+        made = make_catalog(folder, market, options.start, options.minutes)
+    except ConfigError as error:
+        problems = [Problem(_option(each.path), each.message) for each in error.problems]
+        raise ConfigError(SOURCE, problems) from error
     _tell(made, settings, time.monotonic() - began_s)
     return 0
+
+
+def _option(name: str) -> str:
+    """As it is written on the command line."""
+    return "FOLDER" if name == "folder" else f"--{name.replace('_', '-')}"
 
 
 def _described(command: Command, path: str | None) -> Any:

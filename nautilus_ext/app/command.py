@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nautilus_ext import config as configs
 from nautilus_ext.app.stop import Interrupted
@@ -18,6 +19,22 @@ if TYPE_CHECKING:
     from nautilus_ext.config import Config
 
 EXIT_DEFECT = 1
+
+
+class Once(argparse.Action):
+    """An option that may be given once: argparse itself takes the last one, and says nothing of the others."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        if before is not None:
+            parser.error(f"{option_string} is given twice, with {before!r} and {values!r}: give it once")
+        setattr(namespace, self.dest, values)
 
 
 class Command:

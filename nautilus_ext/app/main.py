@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from nautilus_ext.app.command import Command
+from nautilus_ext.app.command import Command, Once
 from nautilus_ext.app.screen import Screen
 from nautilus_ext.app.stop import StopSignals
 from nautilus_ext.config import book_name_problem
@@ -73,8 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("config", metavar="CONFIG", help="a JSON file, for example node_configs/paper.json")
     parser.add_argument("--backtest", action="store_true", help="run the same file as a backtest")
-    parser.add_argument("--seconds", type=_positive, metavar="N", help="end by itself after N seconds of trading")
-    parser.add_argument("--book", metavar="NAME", help="a trading history of another name")
+    parser.add_argument(
+        "--seconds", type=_positive, action=Once, metavar="N", help="end by itself after N seconds of trading"
+    )
+    parser.add_argument("--book", action=Once, metavar="NAME", help="a trading history of another name")
     return parser
 
 

@@ -21,17 +21,17 @@ from nautilus_ext.config.locate import Unlocatable, locate
 from nautilus_ext.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from nautilus_ext.config.components import ClientSpec
     from nautilus_ext.config.suite import Backtest
 
 INTERNAL_BARS = re.compile(r"\S+-[A-Z_]+-[A-Z]+-INTERNAL\S*")
 TIME_BARS = re.compile(r"\S+-(?:MILLISECOND|SECOND|MINUTE|HOUR|DAY|WEEK|MONTH|YEAR)-[A-Z]+-INTERNAL\S*")
-TIMERS = {"set_timer", "set_timer_ns", "set_time_alert", "set_time_alert_ns"}
-CLOCK = {"timestamp", "timestamp_ms", "timestamp_us", "timestamp_ns", "utc_now", "local_now"}
-EXPIRY = {"GTD", "expire_time"}
-CANCELS = {"cancel_order", "cancel_orders"}
+TIMERS = frozenset(("set_timer", "set_timer_ns", "set_time_alert", "set_time_alert_ns"))
+CLOCK = frozenset(("timestamp", "timestamp_ms", "timestamp_us", "timestamp_ns", "utc_now", "local_now"))
+EXPIRY = frozenset(("GTD", "expire_time"))
+CANCELS = frozenset(("cancel_order", "cancel_orders"))
 
 
 @dataclass(frozen=True)
@@ -122,26 +122,40 @@ def _of_components(tree: dict[str, Any]) -> Iterator[Problem]:
 
 def _of_venues(backtest: Backtest, sandboxes: list[ClientSpec]) -> Iterator[Problem]:
     by_venue = {str(spec.config.get("venue")): spec for spec in sandboxes}
+    unlike: dict[tuple[str, str, str], dict[str, str]] = {}  # by setting and text: the venues' places, their clients
     for index, venue in enumerate(backtest.venues):
         if (spec := by_venue.get(str(venue.get("name")))) is not None:
-            yield from _unlike(f"backtest.venues[{index}]", venue, spec)
+            for text in _unlike(venue, spec):
+                unlike.setdefault(text, {})[str(index)] = spec.name
+    for (name, before, after), clients in unlike.items():
+        at = f"backtest.venues[{', '.join(clients)}]"
+        yield Problem(join(at, name), f"{before}exec_clients.{together(clients.values())}{after}")
     if len(backtest.venues) > 1:
         order = "live in the order in which they were sent"
         yield Problem("backtest.venues", f"orders of one moment are worked off venue by venue in a backtest, {order}")
 
 
-def _unlike(at: str, venue: dict[str, Any], spec: ClientSpec) -> Iterator[Problem]:
-    """Settings that only the backtest knows, and settings that have another value there, given or by default."""
+def together(names: Iterable[str]) -> str:
+    """One name as it is, several as {A, B}."""
+    found = list(names)
+    return found[0] if len(found) == 1 else f"{{{', '.join(found)}}}"
+
+
+def _unlike(venue: dict[str, Any], spec: ClientSpec) -> Iterator[tuple[str, str, str]]:
+    """Settings that only the backtest knows, and settings that have another value there, given or by default.
+
+    With what there is to say before the client's name and behind it.
+    """
     here = {field.name: field for field in msgspec.structs.fields(BacktestVenueConfig)}
     there = {field.name: field for field in msgspec.structs.fields(spec.config_class)}
     for name, field in here.items():
         value = venue.get(name, field.default)
         if name not in there and name in venue and name != "name":
-            yield Problem(join(at, name), f"only in a backtest: exec_clients.{spec.name} has no such setting")
+            yield name, "only in a backtest: ", " has no such setting"
         elif name in there and name != "routing":
             other = spec.config.get(name, there[name].default)
             if _plain(value) != _plain(other):
-                yield Problem(join(at, name), f"is {value!r}, but exec_clients.{spec.name}.config.{name} is {other!r}")
+                yield name, f"is {value!r}, but ", f".config.{name} is {other!r}"
 
 
 def _plain(value: Any) -> Any:
@@ -159,9 +173,12 @@ def _of_data(backtest: Backtest, sandboxes: list[ClientSpec], data: list[ClientS
         path = spec.config.get("catalog_path")
         if _folder(path) not in read:
             yield Problem("backtest.data", f"is other data than data_clients.{spec.name} plays, {path}")
+    faults: dict[str, list[str]] = {}
     for spec in [] if replays else sandboxes:
-        late = "without a catalog replay the sandbox hears of a quote with the strategies, and its fills come after it"
-        yield Problem(f"exec_clients.{spec.name}", f"{late}; {_bracket_fault(spec)}")
+        faults.setdefault(_bracket_fault(spec), []).append(spec.name)
+    late = "without a catalog replay the sandbox hears of a quote with the strategies, and its fills come after it"
+    for fault, names in faults.items():
+        yield Problem(f"exec_clients.{together(names)}", f"{late}; {fault}")
 
 
 def _folder(path: Any) -> Path:

@@ -14,8 +14,10 @@ import tempfile
 import time
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from measure import Figure
+from msgspec.structs import replace
 from nautilus_trader.cache.cache import Cache
 from nautilus_trader.common.component import LiveClock, MessageBus
 from nautilus_trader.config import StrategyConfig, TradingNodeConfig
@@ -25,20 +27,15 @@ from nautilus_trader.model.identifiers import ClientId, ClientOrderId, Instrumen
 from nautilus_trader.test_kit.stubs.execution import TestExecStubs
 from nautilus_trader.trading.strategy import Strategy
 
+sys.path.append(str(Path(__file__).parents[1] / "integration"))  # the orders are the tests' own
+from exchange_client import PERP, limit
+
 from nautilus_ext.simulation import default_market, wire
 from nautilus_ext.simulation.client.config import SimulatedDataClientConfig, SimulatedExecClientConfig
 from nautilus_ext.simulation.client.data import SimulatedDataClient
 from nautilus_ext.simulation.client.execution import SimulatedExecutionClient
-from nautilus_ext.simulation.exchange.orders import (
-    Accepted,
-    AccountChanged,
-    AccountState,
-    Balance,
-    Fill,
-    Filled,
-    Margin,
-    OrderState,
-)
+from nautilus_ext.simulation.exchange.orders import Accepted, AccountChanged, AccountTerms, Filled
+from nautilus_ext.simulation.exchange.venue import Venue
 from nautilus_ext.simulation.instruments import TickMaker, to_instrument
 
 PAIRS = 3
@@ -49,7 +46,6 @@ MESSAGES = 2_000
 ROUNDS = 15
 KINDS = ("sandbox", "exchange")
 RESULT = "latencies_us.json"
-PERP = "BTCUSDT-PERP.SIM2"
 BUDGETS_US = {"a quote": 5.0, "an event of an order or account": 40.0}
 
 
@@ -125,6 +121,7 @@ def _quote(number: int) -> wire.QuoteMessage:
 
 def _items(stage: Stage, round_number: int) -> bytes:
     """Orders that the cache knows, each accepted and filled, with the account's new state in between."""
+    accepted, filled, changed = _told_of_an_order()
     frames = []
     for number in range(MESSAGES // 4):
         name = f"B{round_number}-{number}"
@@ -134,57 +131,22 @@ def _items(stage: Stage, round_number: int) -> bytes:
             client_order_id=ClientOrderId(name),
         )
         stage.cache.add_order(order)
-        state = _state(name, f"V{name}")
-        fill = _fill(name, f"V{name}")
-        events = (Accepted(state), Filled(state, fill), AccountChanged(_account()), Filled(state, fill))
-        frames += [wire.frame(wire.StreamItem(seq=1, event=event)) for event in events]
+        ids = {"client_order_id": name, "venue_order_id": f"V{name}"}
+        state = replace(accepted.order, **ids)
+        fill = Filled(state, replace(filled.fill, trade_id=f"T{name}", **ids))
+        frames += [wire.frame(wire.StreamItem(seq=1, event=event)) for event in (Accepted(state), fill, changed, fill)]
     return b"".join(frames)
 
 
-def _state(name: str, venue_id: str) -> OrderState:
-    return OrderState(
-        venue_order_id=venue_id,
-        client_order_id=name,
-        account="A",
-        instrument_id=PERP,
-        side="BUY",
-        type="LIMIT",
-        time_in_force="GTC",
-        quantity=Decimal("0.1"),
-        filled=Decimal(0),
-        status="ACCEPTED",
-        price=Decimal("60000.1"),
-        ts_accepted_ns=1,
-        ts_last_ns=1,
-    )
-
-
-def _fill(name: str, venue_id: str) -> Fill:
-    return Fill(
-        trade_id=f"T{name}",
-        match_id=1,
-        venue_order_id=venue_id,
-        client_order_id=name,
-        account="A",
-        instrument_id=PERP,
-        side="BUY",
-        quantity=Decimal("0.05"),
-        price=Decimal("60000.1"),
-        fee=Decimal("0.60000100"),
-        fee_currency="USDT",
-        maker=True,
-        ts_ns=1,
-    )
-
-
-def _account() -> AccountState:
-    return AccountState(
-        account="A",
-        kind="MARGIN",
-        balances=(Balance("USDT", Decimal("99999.12345678"), Decimal("10.5")),),
-        margins=(Margin(PERP, "USDT", Decimal(10), Decimal(5)),),
-        ts_ns=1,
-    )
+def _told_of_an_order() -> tuple[Any, Any, Any]:
+    """What the exchange tells of one that rests until somebody takes half of it: accepted, filled, its account."""
+    venue = Venue("SIM2", [each for each in default_market().listings if each.instrument_id == PERP])
+    for account in ("A", "B"):
+        venue.open_account(AccountTerms(account=account, kind="MARGIN", starting_balances={"USDT": Decimal(10**6)}), 1)
+    venue.place("A", (limit("rests", instrument_id=PERP),), 1)
+    venue.place("B", (limit("takes", instrument_id=PERP, side="SELL", quantity=Decimal("0.05")),), 1)
+    told = {type(event): event for account, event in venue.take_events() if account == "A"}
+    return told[Accepted], told[Filled], told[AccountChanged]
 
 
 # -- from submit to fill ----------------------------------------------------------------------------

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from exchange_cards_books import Books, cached, differences, held_orders, ledger
-from exchange_cards_staff import RawClient, Staff
+from exchange_books import Books, cached, differences, written
+from exchange_client import RawClient, welcomed
+from exchange_ledger import Ledger
+from exchange_staff import Staff
 from nautilus_trader.config import (
     LiveDataEngineConfig,
     LiveExecEngineConfig,
@@ -28,7 +30,6 @@ from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.client.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
 from nautilus_ext.simulation.client.data import SimulatedDataClientFactory
 from nautilus_ext.simulation.client.execution import SimulatedExecClientFactory
-from nautilus_ext.simulation.exchange.orders import AccountTerms
 from nautilus_ext.simulation.faults import Faults
 from nautilus_ext.simulation.server import launch
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from nautilus_trader.model.data import QuoteTick
     from nautilus_trader.model.orders import Order
     from nautilus_trader.trading.strategy import Strategy
+
+    from nautilus_ext.simulation.server.address import Address
 
 VENUE = "PIT"
 LINEAR, SPOT, INVERSE = f"BTCUSDT-PERP.{VENUE}", f"BTCUSDT.{VENUE}", f"BTCUSD-PERP.{VENUE}"
@@ -85,10 +88,10 @@ def exchange_folder(data_dir: Path) -> Path:
     return data_dir / "exchange" / EXCHANGE
 
 
-def find_exchange(data_dir: Path) -> tuple[str, int]:
+def find_exchange(data_dir: Path) -> Address:
     address = launch.find(exchange_folder(data_dir))
     assert address is not None, "the exchange does not run"
-    return address.host, address.port
+    return address
 
 
 @dataclass
@@ -110,7 +113,8 @@ class Stage:
         self.data_dir = data_dir
         self.card = card  # a Card or a DataCard
         self.instrument_id = InstrumentId.from_str(card.instrument)
-        self.staff = Staff(find_exchange(data_dir), VENUE)
+        self.staff = Staff(VENUE)
+        welcomed(self.staff.connect(find_exchange(data_dir)))
         self.published: list[Any] = []
         self._node: TradingNode | None = None
         self._run: asyncio.Task | None = None
@@ -202,15 +206,16 @@ class Stage:
         self.staff.set_faults(Faults())
         self.staff.control("pause")
         self.staff.control("step")
+        self.staff.done(wire.CancelAll)
         self.staff.close()
 
     def sweep_orders(self) -> None:
         """No order of this card stays."""
-        kind = self.card.account_type
-        terms = AccountTerms(account=self.card.account, kind=kind, starting_balances=BALANCES)
-        client = RawClient(find_exchange(self.data_dir), session=f"sweep-{time.time_ns()}", venue=VENUE, terms=terms)
+        client = RawClient(VENUE, self.card.account, self.card.account_type)
+        welcomed(client.connect(find_exchange(self.data_dir)))
         client.done(wire.CancelAll)
-        client.close(bye=True)
+        client.done(wire.Bye)
+        client.close()
 
     # -- acting -------------------------------------------------------------------------------------
 
@@ -275,7 +280,7 @@ class Stage:
         taken = [
             each for at, each in (asks if side == "BUY" else bids) if (at <= price if side == "BUY" else at >= price)
         ]
-        self.staff.place(self.card.instrument, side, sum(taken, -left), price, time_in_force="IOC")
+        self.staff.take(self.card.instrument, side, sum(taken, -left), price)
 
     def sell_down_to(self, price: Decimal, *, left: Decimal = ZERO) -> None:
         self.walk(price, "SELL", left)
@@ -364,7 +369,7 @@ class Stage:
         return found
 
     def ledger(self) -> Books:
-        return ledger(self._file, VENUE, self.card.account)
+        return written(exchange_folder(self.data_dir), VENUE, self.card.account)
 
     def at_exchange(self, order: Order) -> dict[str, Any]:
         return self.ledger().orders[order.client_order_id.value]
@@ -377,11 +382,8 @@ class Stage:
 
     def held(self) -> list[str]:
         """Legs that wait for their parent."""
-        return held_orders(self._file, VENUE, self.card.account)
-
-    @property
-    def _file(self) -> Path:
-        return exchange_folder(self.data_dir) / "exchange.sqlite"
+        orders = Ledger(exchange_folder(self.data_dir), self.card.account).orders
+        return [row["client_order_id"] for row in orders if row["held"] and row["status"] == "ACCEPTED"]
 
     def both_sides(self) -> tuple[Books, Books]:
         there = self.ledger()

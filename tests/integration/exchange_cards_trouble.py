@@ -231,7 +231,7 @@ async def one_of_a_batch_is_refused(stage: Stage) -> None:
     """One order was filled, of which the node has not heard yet: its cancel is refused, and its fill still comes."""
     near, far = await two_buys(stage)
     late = [Scripted(on, "late_item", nth) for on in ("Filled", "AccountChanged") for nth in range(1, LEVELS)]
-    stage.staff.client.wait_for_heartbeat()  # the next one would betray them
+    stage.staff.wait_for_heartbeat()  # the next one would betray them
     stage.staff.set_faults(Faults(script=tuple(late), late_ms=LATE_MS))
     stage.sell_down_to(near.price.as_decimal())
     stage.strategy.cancel_orders([near, far])

@@ -1,23 +1,28 @@
-"""A raw client of the simulated exchange that follows the rules of its wire, and remembers all that it was told."""
+"""The one raw client of the simulated exchange: it follows the rules of its wire, and remembers all that it was told.
+
+Beside it what its tests need: a folder for an exchange whose market stands still, orders to send, answers to expect.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
 import socket
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from nautilus_ext.simulation import wire
-from nautilus_ext.simulation.exchange.orders import AccountTerms
-from nautilus_ext.simulation.server import launch
-from nautilus_ext.simulation.server.address import ADDRESS_FILE, read_address
+from nautilus_ext.simulation import default_market, wire
+from nautilus_ext.simulation.exchange.orders import AccountTerms, NewOrder
+from nautilus_ext.simulation.server.address import ADDRESS_FILE, LOG_FILE, lives, read_address
+from nautilus_ext.simulation.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +31,13 @@ if TYPE_CHECKING:
     from nautilus_ext.simulation.exchange.orders import Event
     from nautilus_ext.simulation.server.address import Address
 
+SPOT, PERP, INVERSE = "BTCUSDT.SIM1", "BTCUSDT-PERP.SIM2", "BTCUSD-PERP.SIM3"
+START_S = 15.0
+SOON_S = 5.0
 ANSWER_TIMEOUT_S = 5.0
 READ_BYTES = 262_144
 STARTING = {"USDT": Decimal(10_000_000), "BTC": Decimal(100)}
+FAR = Decimal(30_000)  # from the market: it rests
 
 
 @contextmanager
@@ -44,13 +53,51 @@ def exchange_in(parent: Path) -> Iterator[Path]:
 def end_server(folder: Path, how: signal.Signals) -> None:
     """Send the signal to the folder's server, if one lives, and wait until it is gone."""
     address = read_address(folder)
-    if address is None or not launch._lives(address):
+    if address is None or not lives(address):
         return
     os.kill(address.pid, how)
     give_up_s = time.monotonic() + ANSWER_TIMEOUT_S
-    while launch._lives(address):  # not psutil's wait: somebody else reaps it, and may take a second
+    while lives(address):  # not psutil's wait: somebody else reaps it, and may take a second
         assert time.monotonic() < give_up_s, f"still alive after {how.name}"
         time.sleep(0.002)
+
+
+def is_dead(address: Address) -> bool:
+    return not lives(address)
+
+
+def log_of(folder: Path) -> str:
+    return (folder / LOG_FILE).read_text()
+
+
+def faults_told(folder: Path) -> Counter[str]:
+    """All that ever happened by the server's log: its own count begins anew with each restart."""
+    log = "".join(path.read_text() for path in folder.glob(f"{LOG_FILE}*"))
+    return Counter(re.findall(r" fault \d+ at \w+: (\w+) ", log))
+
+
+def quiet_world(**given: Any) -> World:
+    """Its market makes the first step at the start, and the next ones when a test asks for them."""
+    return World(market=default_market(seed=3, interval_ms=60_000), **({"linger_s": 20.0} | given))
+
+
+def limit(name: str, price: Decimal | None = FAR, **given: Any) -> NewOrder:
+    fields = {"instrument_id": SPOT, "side": "BUY", "type": "LIMIT", "quantity": Decimal("0.1"), "price": price}
+    return NewOrder(client_order_id=name, **(fields | given))
+
+
+def market_order(name: str, **given: Any) -> NewOrder:
+    return limit(name, type="MARKET", **({"price": None} | given))
+
+
+def welcomed(answer: wire.Answer | None) -> wire.Welcome:
+    assert isinstance(answer, wire.Welcome), answer
+    return answer
+
+
+def refused(answer: wire.Answer | None) -> str:
+    assert isinstance(answer, wire.Refused), answer
+    return answer.code
 
 
 class LinkLost(Exception):
@@ -64,12 +111,14 @@ class RawClient:
     venue: str
     account: str
     kind: str = "CASH"
+    money: dict[str, Decimal] = field(default_factory=lambda: STARTING)
     session: str = field(default_factory=lambda: uuid4().hex)
     answers: dict[int, wire.Answer] = field(default_factory=dict)
     sent: dict[int, wire.Request] = field(default_factory=dict)
     items: dict[int, Event] = field(default_factory=dict)  # as they came, in any order
     last_seq: int = 0  # the last without a gap before it
     beat_seq: int = 0  # the last number that a heartbeat or a Welcome named
+    beats: int = 0  # heartbeats
     twice: int = 0  # answers and items that came again
     unasked: list[wire.Message] = field(default_factory=list)
     resumed_at: int = -1
@@ -84,11 +133,11 @@ class RawClient:
     @property
     def terms(self) -> AccountTerms:
         leverage = Decimal(10) if self.kind == "MARGIN" else Decimal(1)
-        return AccountTerms(account=self.account, kind=self.kind, starting_balances=STARTING, leverage=leverage)
+        return AccountTerms(account=self.account, kind=self.kind, starting_balances=self.money, leverage=leverage)
 
     # -- the link -----------------------------------------------------------------------------------
 
-    def connect(self, address: Address, **changes: object) -> wire.Answer | None:
+    def connect(self, address: Address, **changes: Any) -> Any:
         """Say Hello; go on with the stream where it was left."""
         self.close()
         self._socket = socket.create_connection((address.host, address.port), ANSWER_TIMEOUT_S)
@@ -124,7 +173,7 @@ class RawClient:
 
     # -- requests -----------------------------------------------------------------------------------
 
-    def send(self, kind: type[wire.Request], **fields: object) -> int:
+    def send(self, kind: type[wire.Request], **fields: Any) -> int:
         """Send without waiting; the number by which its answer is known."""
         self._request += 1
         request = kind(request=self._request, **fields)
@@ -132,13 +181,20 @@ class RawClient:
         self._unsent += wire.frame(request)
         return self._request
 
-    def ask(
-        self, kind: type[wire.Request], timeout_s: float = ANSWER_TIMEOUT_S, **fields: object
-    ) -> wire.Answer | None:
+    def ask(self, kind: type[wire.Request], timeout_s: float = ANSWER_TIMEOUT_S, **fields: Any) -> Any:
         """Send and wait; None when no answer came in time."""
         number = self.send(kind, **fields)
         self.wait(lambda: number in self.answers, timeout_s)
         return self.answers.get(number)
+
+    def done(self, kind: type[wire.Request], **fields: Any) -> wire.Done:
+        """Send and wait; whatever else than Done comes fails the test."""
+        answer = self.ask(kind, **fields)
+        assert isinstance(answer, wire.Done), answer
+        return answer
+
+    def control(self, action: str, **fields: Any) -> wire.Done:
+        return self.done(wire.Control, **({"venue": self.venue, "action": action} | fields))
 
     def wait(self, until: Callable[[], object], timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
         deadline_s = time.monotonic() + timeout_s
@@ -178,6 +234,7 @@ class RawClient:
         elif isinstance(message, wire.StreamItem):
             self._take_item(message)
         elif isinstance(message, wire.Heartbeat):
+            self.beats += 1
             self.beat_seq = max(self.beat_seq, message.seq)
             self._ask_for_missing()
         else:

@@ -1,14 +1,14 @@
-"""Fixtures for tests that talk to the exchange over the raw wire: `pytest_plugins = ["exchange_fixtures"]`."""
+"""Fixtures for tests of the exchange and of nodes on it: `pytest_plugins = ["exchange_fixtures"]`."""
 
 from __future__ import annotations
 
 from uuid import uuid4
 
 import pytest
-from exchange_client import RawClient, exchange_in
-from exchange_quiet import START_S, quiet_world
+from exchange_client import START_S, RawClient, exchange_in, quiet_world, welcomed
+from exchange_lab import Lab
+from exchange_node import ExchangeNode, node_config
 
-from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.server import launch
 
 
@@ -16,6 +16,15 @@ from nautilus_ext.simulation.server import launch
 def exchange_folder(fast_folder):
     with exchange_in(fast_folder) as folder:
         yield folder
+
+
+@pytest.fixture(scope="module")
+def one_lab(fast_folder):
+    """The one node of a file, on an exchange of its own."""
+    with exchange_in(fast_folder) as folder, ExchangeNode(node_config(folder), folder) as node:
+        lab = Lab(node, folder)
+        yield lab
+        lab.close()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,7 @@ def shared(shared_folder):
 @pytest.fixture
 def trader(shared):
     trader = RawClient("SIM1", uuid4().hex)
-    assert isinstance(trader.connect(shared), wire.Welcome)
+    welcomed(trader.connect(shared))
     yield trader
     trader.close()
 
@@ -49,7 +58,7 @@ def started(exchange_folder):
 @pytest.fixture
 def client(started):
     client = RawClient("SIM1", "one")
-    assert isinstance(client.connect(started), wire.Welcome)
+    welcomed(client.connect(started))
     yield client
     client.close()
 
@@ -58,7 +67,7 @@ def client(started):
 def reader(started):
     """Reads the market of all venues, and trades nowhere."""
     reader = RawClient("SIM1", "nobody")
-    assert isinstance(reader.connect(started, venue=None, terms=None), wire.Welcome)
-    reader.ask(wire.Control, venue="SIM1", action="pause")
+    welcomed(reader.connect(started, venue=None, terms=None))
+    reader.control("pause")
     yield reader
     reader.close()

@@ -1,13 +1,28 @@
-"""The strategy of the test node: it does what it is told and remembers what it hears."""
+"""The test node's process: a trading node on the simulated exchange that evaluates what it is sent.
+
+The expressions are Python, evaluated on its loop between the engine's own work, with the names `hand` (a strategy that
+does what it is told and remembers what it hears), `clients`, `cache`, `node` and `differences`.
+"""
 
 from __future__ import annotations
 
+import inspect
+import json
+import socket
+import sys
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from exchange_books import Books, cached, counted_twice, differences, leave_averages_out, written
+from exchange_client import PERP
+from exchange_node import exchange_folder
+from nautilus_trader.config import TradingNodeConfig
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.execution import messages
+from nautilus_trader.live.node import TradingNode
 from nautilus_trader.model.enums import ContingencyType, OrderSide, OrderStatus, OrderType, TimeInForce, TriggerType
 from nautilus_trader.model.identifiers import ClientId, ClientOrderId, InstrumentId, StrategyId, VenueOrderId
 from nautilus_trader.model.objects import Price, Quantity
@@ -15,7 +30,89 @@ from nautilus_trader.model.orders import LimitOrder
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
-PERP = "BTCUSDT-PERP.SIM2"
+from nautilus_ext.simulation import SimulatedExecClientFactory
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from nautilus_trader.cache.cache import Cache
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    config = json.loads(sys.argv[2])
+    node = TradingNode(config=TradingNodeConfig.parse(json.dumps(config)))
+    hand = Hand()
+    node.trader.add_strategy(hand)
+    for name in config["exec_clients"]:
+        node.add_exec_client_factory(name, SimulatedExecClientFactory)
+    node.build()
+    hand.listen(node)
+    loop = node.get_event_loop()
+    clients = {str(each.id): each for each in node.kernel.exec_engine._clients.values()}
+    names = {"hand": hand, "clients": clients, "cache": node.cache, "node": node}
+    names["differences"] = partial(differences_at, config, node.cache)
+    begin_listening(control, loop, names)
+    node.run()
+    node.dispose()
+
+
+def differences_at(config: dict[str, Any], cache: Cache) -> list[str]:
+    """Between the exchange's ledger and the cache, at all venues."""
+    found = []
+    for venue, client in config["exec_clients"].items():
+        folder, account = exchange_folder(Path(client["config"]["data_dir"])), config["trader_id"]
+        there = written(folder, venue, client["config"].get("account", account))
+        here = cached(cache, venue, known=there)
+        name_given_up(cache, there, here)
+        leave_averages_out(there, here)  # several strategies and whole histories: Nautilus splits what is one position
+        found += differences(there, here) + counted_twice(cache, venue)
+    return found
+
+
+def name_given_up(cache: Cache, there: Books, here: Books) -> None:
+    """What the engine has given up comes back under a name of Nautilus's own: known by the venue's id."""
+    for order in cache.orders():
+        name = order.client_order_id.value
+        if order.status == OrderStatus.REJECTED and order.last_event.reason == "UNKNOWN" and name in there.orders:
+            venue_id = there.orders[name]["venue_order_id"]
+            (other,) = (each for each, known in here.orders.items() if known["venue_order_id"] == venue_id)
+            here.orders[name] = here.orders.pop(other)
+            for fill in here.fills.values():
+                if fill["client_order_id"] == other:
+                    fill["client_order_id"] = name
+
+
+def begin_listening(control: socket.socket, loop: asyncio.AbstractEventLoop, names: dict[str, Any]) -> None:
+    buffer = bytearray()
+    tasks = set()
+
+    def readable() -> None:
+        data = control.recv(65_536)
+        if not data:
+            loop.remove_reader(control)
+            return
+        buffer.extend(data)
+        while b"\n" in buffer:
+            line, _, rest = bytes(buffer).partition(b"\n")
+            buffer[:] = rest
+            task = loop.create_task(evaluate(line.decode(), names, control))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    loop.add_reader(control, readable)
+
+
+async def evaluate(expression: str, names: dict[str, Any], control: socket.socket) -> None:
+    try:
+        result = eval(expression, names)
+        if inspect.isawaitable(result):
+            result = await result
+        answer = {"result": result}
+    except Exception as error:  # noqa: BLE001 - it is told to the test
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    control.setblocking(True)  # the loop has made it otherwise, and an answer may be long
+    control.sendall(json.dumps(answer, default=str).encode() + b"\n")
 
 
 class Hand(Strategy):
@@ -171,40 +268,8 @@ class Hand(Strategy):
         mine = [each for each in self.heard if getattr(each, "client_order_id", None) == own]
         return [each.reason for each in mine if hasattr(each, "reason")]
 
-    def orders(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": each.client_order_id.value,
-                "venue_id": each.venue_order_id and each.venue_order_id.value,
-                "status": each.status_string(),
-                "quantity": str(each.quantity),
-                "filled": str(each.filled_qty),
-                "price": str(each.price) if each.has_price else None,
-                "trades": sorted(trade.value for trade in each.trade_ids),
-                "fees": {str(money.currency): str(money.as_decimal()) for money in each.commissions()},
-                "strategy": each.strategy_id.value,
-            }
-            for each in self.cache.orders()
-        ]
-
     def status(self, client_order_id: str) -> str:
         return self.order(client_order_id).status_string()
-
-    def positions(self) -> dict[str, str]:
-        found: dict[str, Decimal] = {}
-        for each in self.cache.positions_open():
-            name = each.instrument_id.value
-            found[name] = found.get(name, Decimal(0)) + each.signed_decimal_qty()
-        return {name: str(amount.normalize()) for name, amount in found.items() if amount}
-
-    def balances(self) -> dict[str, dict[str, list[str]]]:
-        return {
-            each.id.value: {
-                str(currency): [str(balance.total.as_decimal()), str(balance.locked.as_decimal())]
-                for currency, balance in each.balances().items()
-            }
-            for each in self.cache.accounts()
-        }
 
     def data_kinds(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -218,3 +283,7 @@ class Hand(Strategy):
 
 def _plain(report: Any) -> dict[str, Any]:
     return report.to_dict() | {"order_status": OrderStatus(report.order_status).name}
+
+
+if __name__ == "__main__":
+    main()

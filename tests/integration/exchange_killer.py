@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from exchange_client import LinkLost, RawClient
-from exchange_recount import Witness, adds_up, keeps_its_word
+from exchange_client import PERP, SPOT, START_S, LinkLost, RawClient, welcomed
+from exchange_ledger import Ledger
+from exchange_recount import adds_up, keeps_its_word
 
 from nautilus_ext.simulation import default_market, wire
 from nautilus_ext.simulation.exchange.orders import OPEN, AccountChanged, NewOrder
@@ -22,11 +23,9 @@ from nautilus_ext.simulation.world import World
 if TYPE_CHECKING:
     from pathlib import Path
 
-START_TIMEOUT_S = 15.0
 LIFE_S = (0.02, 0.25)
 KILLS_PER_EXCHANGE = 10
 PIPELINED_MAX = 200  # requests without an answer, per client
-SPOT, PERPETUAL = "BTCUSDT.SIM1", "BTCUSDT-PERP.SIM2"
 
 
 def brisk_world(**given: object) -> World:
@@ -113,15 +112,15 @@ class Killer:
         self._rnd = random.Random(seed)
         self._world = brisk_world()
         clients = (RawClient("SIM1", "one"), RawClient("SIM1", "two"), RawClient("SIM2", "one", kind="MARGIN"))
-        names = (SPOT, SPOT, PERPETUAL)
+        names = (SPOT, SPOT, PERP)
         self.traders = [Trader(client, name, self._rnd) for client, name in zip(clients, names, strict=True)]
         self._found = found
 
     def one_life(self) -> None:
         """Start, go on with every stream, trade, be killed, and hold the ledger against what was said."""
-        address = launch.ensure(self._folder, self._world, START_TIMEOUT_S)
+        address = launch.ensure(self._folder, self._world, START_S)
         for trader in self.traders:
-            assert isinstance(trader.client.connect(address), wire.Welcome)
+            welcomed(trader.client.connect(address))
             trader.look()
             self._reads_as_it_saw(trader.client)
         kill = threading.Timer(self._rnd.uniform(*LIFE_S), os.kill, (address.pid, signal.SIGKILL))
@@ -132,7 +131,7 @@ class Killer:
         self._look()
 
     def _trade_until_it_dies(self) -> None:
-        give_up_s = time.monotonic() + START_TIMEOUT_S
+        give_up_s = time.monotonic() + START_S
         while any(trader.client.is_connected for trader in self.traders):
             assert time.monotonic() < give_up_s, "it was killed, and goes on"
             for trader in self.traders:
@@ -144,13 +143,13 @@ class Killer:
                     continue
 
     def _look(self) -> None:
-        witness = Witness(self._folder)
-        adds_up(witness, self._world)
+        ledger = Ledger(self._folder)
+        adds_up(ledger, self._world)
         for trader in self.traders:
-            keeps_its_word(witness, trader.client)
+            keeps_its_word(ledger, trader.client)
 
     def count(self) -> None:
-        self._found.fills += len(Witness(self._folder).fills)
+        self._found.fills += len(Ledger(self._folder).fills)
         self._found.items += sum(len(trader.client.items) for trader in self.traders)
         self._found.answers += sum(len(trader.client.answers) for trader in self.traders)
 

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import random
-import re
 import sys
 import time
 from collections import Counter
@@ -20,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psutil
-from exchange_cards_books import Books, cached, differences, ledger
-from exchange_cards_staff import RawClient
+from exchange_books import Books, cached, counted_twice, differences, leave_averages_out, written
+from exchange_client import RawClient, faults_told, welcomed
 from exchange_monkey import Monkey, MonkeyConfig
 from nautilus_trader.common.component import flush_logger
 from nautilus_trader.config import (
@@ -33,9 +32,8 @@ from nautilus_trader.config import (
 )
 from nautilus_trader.live.node import TradingNode
 from nautilus_trader.model.events import OrderFilled
-from nautilus_trader.model.identifiers import InstrumentId, Venue
+from nautilus_trader.model.identifiers import InstrumentId
 
-from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.client.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
 from nautilus_ext.simulation.client.data import SimulatedDataClientFactory
 from nautilus_ext.simulation.client.execution import SimulatedExecClientFactory
@@ -93,7 +91,7 @@ def _leave_history_out(*both: Books) -> None:
     for books in both:
         books.orders = {name: order for name, order in books.orders.items() if order["status"] in OPEN}
         books.fills.clear()
-        books.positions = {name: (quantity, None) for name, (quantity, _) in books.positions.items()}
+    leave_averages_out(*both)
 
 
 class FaultRun:
@@ -218,21 +216,12 @@ class FaultRun:
         cache = self.node.cache
         found = [f"{order.client_order_id} is in flight: {order.status_string()}" for order in cache.orders_inflight()]
         for venue in VENUES:
-            there = ledger(self.folder / "exchange.sqlite", venue, "A")
+            there = written(self.folder, venue, "A")
             here = cached(cache, venue, known=there)
-            for books in (there, here):
-                if INVERSE in books.positions:  # Nautilus averages prices there, the exchange their inverses
-                    books.positions[INVERSE] = (books.positions[INVERSE][0], None)
+            leave_averages_out(there, here, of={INVERSE})  # Nautilus averages prices there, the exchange their inverses
             if not self.known_before:
                 _leave_history_out(there, here)
-            found += differences(there, here)
-            trades = [
-                (event.venue_order_id, event.trade_id)
-                for order in cache.orders(venue=Venue(venue))
-                for event in order.events
-                if isinstance(event, OrderFilled)
-            ]
-            found += [f"fill {name} twice" for name, times in Counter(trades).items() if times > 1]
+            found += differences(there, here) + counted_twice(cache, venue)
         return found
 
     # -- the exchange -------------------------------------------------------------------------------
@@ -240,13 +229,13 @@ class FaultRun:
     def _end_faults(self) -> None:
         address = launch.find(self.folder)
         assert address is not None, "the exchange does not run"
-        raw = RawClient((address.host, address.port), session=f"staff-{time.time_ns()}")
+        raw = RawClient("", "staff")
+        welcomed(raw.connect(address, venue=None, terms=None))
         for venue in VENUES:
-            raw.done(wire.Control, venue=venue, action="pause")
-            raw.done(wire.Control, venue=venue, action="faults", faults=msgspec.json.encode(Faults()))
+            raw.control("pause", venue=venue)
+            raw.control("faults", venue=venue, faults=msgspec.json.encode(Faults()))
         raw.close()
-        log = "".join(path.read_text() for path in sorted(self.folder.glob("server.log*")))
-        self.faults.update(re.findall(r" fault \d+ at \w+: (\w+) ", log))
+        self.faults.update(faults_told(self.folder))
 
     def _chosen_faults(self, number: int) -> Faults:
         """Some kinds, not all: each combination comes up in some seed."""

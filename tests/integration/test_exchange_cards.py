@@ -14,10 +14,11 @@ import exchange_cards
 import exchange_cards_play
 import exchange_cards_stage
 import pytest
+from exchange_books import differences
 from exchange_cards import BY_ID, CARDS, DATA_BY_ID
-from exchange_cards_books import differences
-from exchange_cards_staff import RawClient
+from exchange_client import RawClient, welcomed
 
+from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.client import parsing
 from nautilus_ext.simulation.client.config import SimulatedDataClientConfig, SimulatedExecClientConfig
 from nautilus_ext.simulation.server import launch
@@ -38,10 +39,12 @@ def pit(tmp_path_factory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("pit")
     world = exchange_cards_stage.data_config(folder).to_world()
     address = launch.ensure(exchange_cards_stage.exchange_folder(folder), world, START_TIMEOUT_S)
-    keeper = RawClient((address.host, address.port), session="keeper", venue=exchange_cards_stage.VENUE)
-    keeper.done(exchange_cards_stage.wire.Control, venue=exchange_cards_stage.VENUE, action="pause")
+    keeper = RawClient(exchange_cards_stage.VENUE, "keeper")
+    welcomed(keeper.connect(address, venue=None, terms=None))
+    keeper.control("pause")
     yield folder
-    keeper.close(bye=True)
+    keeper.done(wire.Bye)
+    keeper.close()
 
 
 @pytest.fixture(scope="module")

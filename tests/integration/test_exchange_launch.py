@@ -13,17 +13,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from exchange_client import RawClient, end_server
+from exchange_client import START_S, RawClient, end_server, welcomed
 
 from nautilus_ext.errors import MachineError
-from nautilus_ext.simulation import default_market, wire
+from nautilus_ext.simulation import default_market
 from nautilus_ext.simulation.server import launch
 from nautilus_ext.simulation.server.address import ADDRESS_FILE, LOCK_FILE, Address, read_address, write_address
 from nautilus_ext.simulation.world import World
 
 pytest_plugins = ["exchange_fixtures"]
 
-START_S = 15.0
 RACERS = 8
 WORLD = World(market=default_market(seed=3), linger_s=20.0)
 RACER = (
@@ -100,7 +99,7 @@ def test_it_outlives_who_started_it(exchange_folder):
     starter.wait()
     starter.stdout.close()
     client = RawClient("SIM1", "one")
-    assert isinstance(client.connect(launch.find(exchange_folder)), wire.Welcome)
+    welcomed(client.connect(launch.find(exchange_folder)))
     assert launch.find(exchange_folder).pid == pid
     client.close()
 

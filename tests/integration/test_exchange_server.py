@@ -11,19 +11,23 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from exchange_client import LinkLost, RawClient, end_server
-from exchange_quiet import (
+from exchange_client import (
     FAR,
-    PERPETUAL,
+    PERP,
     SOON_S,
     SPOT,
     START_S,
+    LinkLost,
+    RawClient,
+    end_server,
     limit,
     market_order,
     quiet_world,
     refused,
+    welcomed,
 )
-from exchange_recount import Witness, adds_up, keeps_its_word
+from exchange_ledger import Ledger, at
+from exchange_recount import adds_up, keeps_its_word
 
 from nautilus_ext.simulation import default_listings, tape, wire
 from nautilus_ext.simulation.exchange.orders import Accepted, AccountChanged, Filled
@@ -59,8 +63,8 @@ def test_a_wrong_hello_opens_nothing(shared, shared_folder, changes, code):
     """It is refused with its code, and no account is made of it."""
     client = RawClient("SIM1", uuid4().hex)
     assert refused(client.connect(shared, **changes)) == code
-    witness = Witness(shared_folder)
-    assert witness.of(witness.accounts, client) == []
+    ledger = Ledger(shared_folder)
+    assert at(ledger.accounts, client.venue, client.account) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,7 @@ def test_bad_terms_open_no_account(shared, shared_folder, terms):
     client = RawClient("SIM1", uuid4().hex)
     wrong = msgspec.structs.replace(client.terms, **terms)
     assert refused(client.connect(shared, terms=wrong)) == "BAD_TERMS"
-    assert [row for row in Witness(shared_folder).accounts if row["account"] == wrong.account] == []
+    assert [row for row in Ledger(shared_folder).accounts if row["account"] == wrong.account] == []
 
 
 def test_one_session_trades_for_an_account(started, client):
@@ -87,7 +91,7 @@ def test_one_session_trades_for_an_account(started, client):
     other = RawClient("SIM1", "one")
     assert refused(other.connect(started)) == "ACCOUNT_IN_USE"
     again = RawClient("SIM1", "one", session=client.session)
-    assert isinstance(again.connect(started), wire.Welcome)
+    welcomed(again.connect(started))
     with pytest.raises(LinkLost):
         client.wait(lambda: False, SOON_S)
     again.close()
@@ -111,9 +115,9 @@ def test_what_an_order_caused_is_in_the_stream_and_in_the_ledger(started, client
     assert client.ask(wire.GetFills, client_order_id="a").fills == (filled.fill,)
     account = client.ask(wire.GetAccount)
     assert (account.state.balances, account.seq) == (client.events[3].state.balances, 5)
-    witness = Witness(exchange_folder)
-    keeps_its_word(witness, client)
-    adds_up(witness, quiet_world())
+    ledger = Ledger(exchange_folder)
+    keeps_its_word(ledger, client)
+    adds_up(ledger, quiet_world())
 
 
 def test_an_id_is_used_once_for_ever(started, client, exchange_folder):
@@ -129,14 +133,14 @@ def test_an_id_is_used_once_for_ever(started, client, exchange_folder):
     end_server(exchange_folder, signal.SIGKILL)
     client.connect(launch.ensure(exchange_folder, quiet_world(), START_S))
     assert refused(client.ask(wire.Place, orders=(limit("a"),))) == "DUPLICATE_ID"
-    assert isinstance(client.ask(wire.Place, orders=(limit("b"),)), wire.Done)
+    client.done(wire.Place, orders=(limit("b"),))
 
 
 @pytest.mark.parametrize(
     ("order", "code"),
     [
         (limit("a", instrument_id="NO.SIM1"), "UNKNOWN_INSTRUMENT"),
-        (limit("a", instrument_id=PERPETUAL), "UNKNOWN_INSTRUMENT"),
+        (limit("a", instrument_id=PERP), "UNKNOWN_INSTRUMENT"),
         (limit("a", price=Decimal("30000.001")), "OFF_GRID"),
         (limit("a", quantity=Decimal("1E+999999")), "BAD_ORDER"),
         (limit("a", quantity=Decimal("NaN")), "BAD_ORDER"),
@@ -149,14 +153,14 @@ def test_an_id_is_used_once_for_ever(started, client, exchange_folder):
 def test_a_wrong_order_leaves_no_trace(trader, shared_folder, order, code):
     """The list that it stands in is refused whole."""
     assert refused(trader.ask(wire.Place, orders=(limit("good"), order))) == code
-    witness = Witness(shared_folder)
-    assert witness.of(witness.orders, trader) == []
+    ledger = Ledger(shared_folder)
+    assert at(ledger.orders, trader.venue, trader.account) == []
 
 
 def test_closed_and_unknown_orders_are_told_apart(started, client):
     """By the ledger: the venue has forgotten both. Each order of a CancelMany has its own answer."""
     client.ask(wire.Place, orders=(limit("a"), limit("b"), limit("c")))
-    assert isinstance(client.ask(wire.Cancel, client_order_id="a"), wire.Done)
+    client.done(wire.Cancel, client_order_id="a")
     assert refused(client.ask(wire.Cancel, client_order_id="a")) == "ORDER_CLOSED"
     assert refused(client.ask(wire.Cancel, client_order_id="x")) == "UNKNOWN_ORDER"
     assert refused(client.ask(wire.Cancel, client_order_id="x", venue_order_id="SIM1-1")) == "ORDER_CLOSED"
@@ -164,10 +168,10 @@ def test_closed_and_unknown_orders_are_told_apart(started, client):
     assert refused(client.ask(wire.Modify, client_order_id="b", price="no number")) == "BAD_ORDER"
     assert refused(client.ask(wire.Modify, client_order_id="b", price="1E+99999")) == "BAD_ORDER"
     assert refused(client.ask(wire.Modify, client_order_id="b", price=str(FAR))) == "NO_CHANGE"
-    assert isinstance(client.ask(wire.Modify, client_order_id="b", price="29000"), wire.Done)
+    client.done(wire.Modify, client_order_id="b", price="29000")
     answer = client.ask(wire.CancelMany, client_order_ids=("a", "b", "x"))
     assert answer.refused == ("ORDER_CLOSED", "", "UNKNOWN_ORDER")
-    assert isinstance(client.ask(wire.CancelAll), wire.Done)
+    client.done(wire.CancelAll)
     assert client.ask(wire.GetOrders, open_only=True).orders == ()
 
 
@@ -175,7 +179,7 @@ def test_a_long_answer_comes_in_pages(started, client):
     """Oldest first, each order once."""
     for begin in range(0, 1_050, wire.ORDERS_PER_LIST_MAX):
         orders = tuple(limit(f"o{begin + one}", quantity=Decimal("0.001")) for one in range(wire.ORDERS_PER_LIST_MAX))
-        assert isinstance(client.ask(wire.Place, orders=orders), wire.Done)
+        client.done(wire.Place, orders=orders)
     first = client.ask(wire.GetOrders)
     assert (len(first.orders), first.more) == (wire.REPORTS_PER_ANSWER_MAX, True)
     second = client.ask(wire.GetOrders, after=first.orders[-1].venue_order_id)
@@ -210,7 +214,7 @@ def test_without_orders_the_market_is_the_models_tape(reader):
     began = [message for message in reader.unasked if isinstance(message, wire.QuoteMessage)]
     assert [_ticks(message) for message in began] == [_ticks(quote) for quote in expected[0].quotes]
     reader.unasked.clear()
-    assert isinstance(reader.ask(wire.Control, venue="SIM1", action="step", steps=30), wire.Done)
+    reader.control("step", steps=30)
     for name in ids:
         seen = [message for message in reader.unasked if message.instrument_id == name]
         quotes = [_ticks(message) for message in seen if isinstance(message, wire.QuoteMessage)]
@@ -228,9 +232,9 @@ def test_a_book_put_together_from_changes_is_the_book(reader, client):
     """The snapshot and numbered changes give what GetBook gives, with our orders in it."""
     reader.ask(wire.Subscribe, channel="book", instrument_id=SPOT)
     client.ask(wire.Place, orders=(limit("a"), limit("b", side="SELL", price=Decimal(90_000))))
-    reader.ask(wire.Control, venue="SIM1", action="step", steps=20)
+    reader.control("step", steps=20)
     client.ask(wire.Cancel, client_order_id="a")
-    reader.ask(wire.Control, venue="SIM1", action="step", steps=20)
+    reader.control("step", steps=20)
     book = reader.ask(wire.GetBook, instrument_id=SPOT).book
     snapshot, *changes = reader.unasked
     bids, asks = dict(snapshot.book.bids), dict(snapshot.book.asks)
@@ -249,12 +253,12 @@ def test_a_halted_venue_takes_cancels_only(reader, client):
     reader.ask(wire.Subscribe, channel="status", instrument_id=SPOT)
     reader.ask(wire.Subscribe, channel="quotes", instrument_id=SPOT)
     client.ask(wire.Place, orders=(limit("a"),))
-    reader.ask(wire.Control, venue="SIM1", action="halt")
+    reader.control("halt")
     assert refused(client.ask(wire.Place, orders=(limit("b"),))) == "HALTED"
-    assert isinstance(client.ask(wire.Cancel, client_order_id="a"), wire.Done)
-    reader.ask(wire.Control, venue="SIM1", action="step", steps=3)
-    reader.ask(wire.Control, venue="SIM1", action="open")
-    assert isinstance(client.ask(wire.Place, orders=(limit("b"),)), wire.Done)
+    client.done(wire.Cancel, client_order_id="a")
+    reader.control("step", steps=3)
+    reader.control("open")
+    client.done(wire.Place, orders=(limit("b"),))
     statuses = [message.status for message in reader.unasked if isinstance(message, wire.StatusMessage)]
     assert statuses == ["TRADING", "HALT", "TRADING"]
     assert len([message for message in reader.unasked if isinstance(message, wire.QuoteMessage)]) == 1
@@ -263,13 +267,13 @@ def test_a_halted_venue_takes_cancels_only(reader, client):
 def test_a_stale_venue_is_silent_and_trades_on(reader, client):
     """Only its quotes stop; a fresh one follows the market again."""
     reader.ask(wire.Subscribe, channel="quotes", instrument_id=SPOT)
-    reader.ask(wire.Control, venue="SIM1", action="stale")
-    reader.ask(wire.Control, venue="SIM1", action="step", steps=5)
+    reader.control("stale")
+    reader.control("step", steps=5)
     assert len(reader.unasked) == 1
     client.ask(wire.Place, orders=(market_order("a"),))
     assert client.wait(lambda: any(isinstance(event, Filled) for event in client.events))
-    reader.ask(wire.Control, venue="SIM1", action="fresh")
-    reader.ask(wire.Control, venue="SIM1", action="step", steps=2)
+    reader.control("fresh")
+    reader.control("step", steps=2)
     assert len(reader.unasked) == 4, "the first, our fill, two steps"
 
 
@@ -285,8 +289,8 @@ def test_an_order_expires_while_the_market_is_paused(reader, client):
     ("request_type", "fields", "code"),
     [
         (wire.Subscribe, {"channel": "book", "instrument_id": "NO.SIM1"}, "UNKNOWN_INSTRUMENT"),
-        (wire.GetBook, {"instrument_id": PERPETUAL}, "UNKNOWN_INSTRUMENT"),
-        (wire.CancelAll, {"instrument_id": PERPETUAL}, "UNKNOWN_INSTRUMENT"),
+        (wire.GetBook, {"instrument_id": PERP}, "UNKNOWN_INSTRUMENT"),
+        (wire.CancelAll, {"instrument_id": PERP}, "UNKNOWN_INSTRUMENT"),
         (wire.ListInstruments, {"venue": "NOWHERE"}, "UNKNOWN_VENUE"),
         (wire.Control, {"venue": "NOWHERE", "action": "halt"}, "UNKNOWN_VENUE"),
         (wire.Control, {"venue": "SIM1", "action": "step"}, "BAD_REQUEST"),

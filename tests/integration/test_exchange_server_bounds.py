@@ -14,8 +14,22 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from exchange_client import LinkLost, RawClient, end_server, exchange_in
-from exchange_quiet import SOON_S, SPOT, START_S, is_dead, limit, log_of, market_order, quiet_world, refused
+from exchange_client import (
+    SOON_S,
+    SPOT,
+    START_S,
+    LinkLost,
+    RawClient,
+    end_server,
+    exchange_in,
+    is_dead,
+    limit,
+    log_of,
+    market_order,
+    quiet_world,
+    refused,
+    welcomed,
+)
 
 from nautilus_ext.errors import MachineError
 from nautilus_ext.simulation import default_market, wire
@@ -46,7 +60,7 @@ def test_terms_that_cannot_be_booked_are_refused(shared, trader, shared_folder, 
     """And leave no account: the server lives, and the same name is then opened with others."""
     rich = RawClient("SIM1", f"rich{amount}")
     assert refused(rich.connect(shared, terms=_terms(rich, starting_balances={"USDT": amount}))) == "BAD_TERMS"
-    assert isinstance(rich.connect(shared), wire.Welcome)
+    welcomed(rich.connect(shared))
     assert isinstance(trader.ask(wire.GetAccount), wire.Account)
     rich.close()
 
@@ -146,12 +160,12 @@ def test_a_full_server_says_so(started, exchange_folder):
     """To whom it cannot take; nobody who was there loses anything."""
     clients = [RawClient("SIM1", f"c{number}") for number in range(process.SESSIONS_MAX)]
     for client in clients:
-        assert isinstance(client.connect(started, terms=None, resume_after=None), wire.Welcome)
+        welcomed(client.connect(started, terms=None, resume_after=None))
     assert refused(RawClient("SIM1", "late").connect(started)) == "TOO_MANY_CLIENTS"
     assert isinstance(clients[0].ask(wire.ListInstruments), wire.Instruments)
     clients[0].close()
     late = RawClient("SIM1", "late")
-    assert isinstance(late.connect(started), wire.Welcome)
+    welcomed(late.connect(started))
     for client in (*clients, late):
         client.close()
 
@@ -162,17 +176,17 @@ def test_a_full_server_says_so(started, exchange_folder):
 def test_what_the_staff_did_lasts_over_a_restart(started, client, exchange_folder):
     """A halted venue stays halted until it is opened; a stale one stays stale."""
     for venue, action in (("SIM1", "halt"), ("SIM2", "stale")):
-        assert isinstance(client.ask(wire.Control, venue=venue, action=action), wire.Done)
+        client.control(action, venue=venue)
     end_server(exchange_folder, signal.SIGKILL)
     client.connect(launch.ensure(exchange_folder, quiet_world(), START_S))
     assert refused(client.ask(wire.Place, orders=(limit("a"),))) == "HALTED"
     assert client.ask(wire.GetBook, instrument_id=SPOT).book.asks
     assert _meta(exchange_folder, "staff.SIM2") == "stale"
     for venue, action in (("SIM1", "open"), ("SIM2", "fresh")):
-        client.ask(wire.Control, venue=venue, action=action)
+        client.control(action, venue=venue)
     end_server(exchange_folder, signal.SIGKILL)
     client.connect(launch.ensure(exchange_folder, quiet_world(), START_S))
-    assert isinstance(client.ask(wire.Place, orders=(market_order("b"),)), wire.Done)
+    client.done(wire.Place, orders=(market_order("b"),))
     assert _meta(exchange_folder, "staff.SIM2") == ""
 
 
@@ -181,7 +195,7 @@ def test_a_stale_venue_is_silent_after_a_restart(exchange_folder):
     world = World(market=default_market(seed=3, interval_ms=10), linger_s=20.0)
     client = RawClient("SIM1", "one")
     client.connect(launch.ensure(exchange_folder, world, START_S))
-    client.ask(wire.Control, venue="SIM1", action="stale")
+    client.control("stale")
     end_server(exchange_folder, signal.SIGKILL)
     client.connect(launch.ensure(exchange_folder, world, START_S))
     first = client.ask(wire.GetBook, instrument_id=SPOT).book

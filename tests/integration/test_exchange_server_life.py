@@ -15,11 +15,13 @@ from decimal import Decimal
 import msgspec
 import psutil
 import pytest
-from exchange_client import LinkLost, RawClient, end_server
-from exchange_quiet import (
+from exchange_client import (
     SOON_S,
     SPOT,
     START_S,
+    LinkLost,
+    RawClient,
+    end_server,
     is_dead,
     limit,
     log_of,
@@ -28,7 +30,8 @@ from exchange_quiet import (
     refused,
     welcomed,
 )
-from exchange_recount import Witness, adds_up, keeps_its_word
+from exchange_ledger import Ledger
+from exchange_recount import adds_up, keeps_its_word
 
 from nautilus_ext.errors import MachineError
 from nautilus_ext.simulation import default_listings, default_market, wire
@@ -36,6 +39,7 @@ from nautilus_ext.simulation.exchange.orders import Accepted, AccountChanged, Ca
 from nautilus_ext.simulation.faults import Faults, Scripted
 from nautilus_ext.simulation.regimes import Regime
 from nautilus_ext.simulation.server import launch, sessions
+from nautilus_ext.simulation.server.address import ADDRESS_FILE
 from nautilus_ext.simulation.server.ledger import FILE
 from nautilus_ext.simulation.world import VenueTerms, World
 
@@ -91,7 +95,7 @@ def test_a_client_that_does_not_read_is_dropped(started, reader, exchange_folder
     for name in (listing.instrument_id for listing in default_listings()):
         lazy.ask(wire.Subscribe, channel="book", instrument_id=name)
     for _ in range(60):
-        assert isinstance(reader.ask(wire.Control, venue="SIM1", action="step", steps=500), wire.Done)
+        reader.control("step", steps=500)
         if f"{sessions.OUTBOX_BYTES_MAX:,} is the most" in log_of(exchange_folder):
             break
     else:
@@ -105,7 +109,7 @@ def test_there_are_only_so_many_connections(started, client, exchange_folder):
     try:
         assert strangers[0].recv(1) == b""
         assert isinstance(client.ask(wire.GetAccount), wire.Account)
-        assert isinstance(RawClient("SIM1", "late").connect(started), wire.Welcome)
+        welcomed(RawClient("SIM1", "late").connect(started))
     finally:
         for stranger in strangers:
             stranger.close()
@@ -121,14 +125,14 @@ def test_a_full_disk_ends_the_server_before_it_answers(started, client, exchange
     assert "cannot go on" in log_of(exchange_folder).splitlines()[-1]
     client.connect(launch.ensure(exchange_folder, quiet_world(), START_S))
     assert client.wait(lambda: client.last_seq == client.beat_seq)
-    witness = Witness(exchange_folder)
-    keeps_its_word(witness, client)
-    adds_up(witness, quiet_world())
+    ledger = Ledger(exchange_folder)
+    keeps_its_word(ledger, client)
+    adds_up(ledger, quiet_world())
 
 
 def _place_many(client: RawClient, orders: int) -> None:
     for number in range(orders):
-        assert isinstance(client.ask(wire.Place, orders=(limit(f"o{number}"),)), wire.Done)
+        client.done(wire.Place, orders=(limit(f"o{number}"),))
 
 
 def test_its_ledger_can_be_read_while_it_runs(client, exchange_folder):
@@ -136,9 +140,9 @@ def test_its_ledger_can_be_read_while_it_runs(client, exchange_folder):
     with closing(sqlite3.connect(exchange_folder / FILE)) as slow:
         slow.execute("BEGIN")
         before = slow.execute("SELECT count(*) FROM orders").fetchone()
-        assert isinstance(client.ask(wire.Place, orders=(limit("a"),)), wire.Done)
+        client.done(wire.Place, orders=(limit("a"),))
         assert slow.execute("SELECT count(*) FROM orders").fetchone() == before
-    assert len(Witness(exchange_folder).orders) == 1
+    assert len(Ledger(exchange_folder).orders) == 1
 
 
 # -- latency, faults, restarts ------------------------------------------------------------------------
@@ -159,30 +163,25 @@ def test_latency_delays_both_ways_and_keeps_the_order(exchange_folder):
 
 
 def _set_faults(client: RawClient, **faults) -> None:
-    text = msgspec.json.encode(Faults(**faults))
-    assert isinstance(client.ask(wire.Control, venue=client.venue, action="faults", faults=text), wire.Done)
-
-
-def _fault_counts(client: RawClient) -> dict[str, int]:
-    return client.ask(wire.Control, venue=client.venue, action="faults").faults
+    client.control("faults", faults=msgspec.json.encode(Faults(**faults)))
 
 
 @pytest.mark.parametrize("fault", ["rejected", "rate_limited", "lost_answer", "drop_before", "drop_after", "restart"])
 def test_a_scripted_fault_happens_once_and_where_it_was_written(started, client, exchange_folder, fault):
     """The second Place has it; whether the order is there is what the fault says, and it is counted."""
     _set_faults(client, script=(Scripted("Place", fault, 2),))
-    assert isinstance(client.ask(wire.Place, orders=(limit("a"),)), wire.Done)
+    client.done(wire.Place, orders=(limit("a"),))
     if fault in ("drop_before", "drop_after", "restart"):
         with pytest.raises(LinkLost):
             client.ask(wire.Place, orders=(limit("b"),))
-        assert isinstance(client.connect(launch.ensure(exchange_folder, quiet_world(), START_S)), wire.Welcome)
+        welcomed(client.connect(launch.ensure(exchange_folder, quiet_world(), START_S)))
     else:
         answer = client.ask(wire.Place, 0.5, orders=(limit("b"),))
         assert {"lost_answer": None}.get(fault, fault.upper()) == (answer and refused(answer))
     is_there = fault in ("lost_answer", "drop_after", "restart")
     assert len(client.ask(wire.GetOrders, client_order_id="b").orders) == is_there
-    assert isinstance(client.ask(wire.Place, orders=(limit("c"),)), wire.Done)
-    assert _fault_counts(client) == ({} if fault == "restart" else {fault: 1})
+    client.done(wire.Place, orders=(limit("c"),))
+    assert client.control("faults").faults == ({} if fault == "restart" else {fault: 1})
     assert f"fault 1 at SIM1: {fault} for" in log_of(exchange_folder)
     assert launch.find(exchange_folder).port == started.port
     assert client.wait(lambda: len([one for one in client.events if isinstance(one, Accepted)]) == 2 + is_there)
@@ -207,7 +206,7 @@ def test_a_stream_with_faults_is_whole_in_the_end(client, fault):
     client.ask(wire.Cancel, client_order_id="a")
     assert client.wait(lambda: client.last_seq == 5, SOON_S)
     assert [type(event) for event in client.events] == [Accepted, AccountChanged, Canceled, AccountChanged]
-    assert _fault_counts(client) == {fault: 2}
+    assert client.control("faults").faults == {fault: 2}
 
 
 def test_after_a_restart_orders_queue_as_before(started, client, exchange_folder):
@@ -243,11 +242,12 @@ def test_a_venue_that_is_stale_at_a_restart_still_has_its_strangers(exchange_fol
 # -- the end, and other worlds ------------------------------------------------------------------------
 
 
-def test_it_ends_soon_after_the_last_bye(started, client, wait_until):
+def test_it_ends_soon_after_the_last_bye(started, client, exchange_folder, wait_until):
     """In order: the address is gone with it."""
-    assert isinstance(client.ask(wire.Bye), wire.Done)
+    client.done(wire.Bye)
     client.close()
     wait_until(lambda: is_dead(started), SOON_S)
+    assert not (exchange_folder / ADDRESS_FILE).exists()
 
 
 def test_it_waits_for_a_client_that_was_lost(exchange_folder, wait_until):
@@ -269,7 +269,7 @@ def test_a_signal_ends_it_in_order(started, client, exchange_folder, how):
     with pytest.raises(LinkLost):
         client.wait(lambda: False, SOON_S)
     assert launch.find(exchange_folder) is None
-    assert not (exchange_folder / "server.json").exists()
+    assert not (exchange_folder / ADDRESS_FILE).exists()
     assert log_of(exchange_folder).splitlines()[-1].endswith(f"run 1: ended, {how.name}")
 
 

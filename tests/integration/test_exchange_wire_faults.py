@@ -13,10 +13,10 @@ from collections import Counter
 
 import msgspec
 import pytest
-from exchange_client import LinkLost
-from exchange_client import RawClient as Client
-from exchange_killer import SPOT, START_TIMEOUT_S, Trader, brisk_world
-from exchange_recount import Witness, adds_up, keeps_its_word
+from exchange_client import SPOT, START_S, LinkLost, RawClient, welcomed
+from exchange_killer import Trader, brisk_world
+from exchange_ledger import Ledger
+from exchange_recount import adds_up, keeps_its_word
 
 from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
@@ -39,7 +39,7 @@ def test_under_faults_the_stream_is_whole_and_no_order_stays_unknown(exchange_fo
     """Every item once and in order, each ambiguous order found or known to be absent, and the books add up."""
     print(f"SEED={seed}")
     rnd = random.Random(seed)
-    trader = Trader(Client("SIM1", "one"), SPOT, rnd)
+    trader = Trader(RawClient("SIM1", "one"), SPOT, rnd)
     faulty = _Connected(exchange_folder, trader.client)
     counts = Counter()
     faulty.patiently(trader.look)
@@ -54,9 +54,9 @@ def test_under_faults_the_stream_is_whole_and_no_order_stays_unknown(exchange_fo
     unknown = faulty.resolve()
     faulty.come_to_rest()
     print(dict(counts), f"unknown={unknown} lost={trader.client.lost} links={faulty.links} run={faulty.run}")
-    witness = Witness(exchange_folder)
-    keeps_its_word(witness, trader.client)
-    adds_up(witness, faulty.world)
+    ledger = Ledger(exchange_folder)
+    keeps_its_word(ledger, trader.client)
+    adds_up(ledger, faulty.world)
     assert counts.total() >= FAULTS_MIN, "hardly any fault: the run says nothing"
 
 
@@ -69,7 +69,7 @@ def _random_faults(rnd: random.Random, seed: int) -> Faults:
 class _Connected:
     """Connects again whenever the link is lost, as often as it takes."""
 
-    def __init__(self, folder, client: Client) -> None:
+    def __init__(self, folder, client: RawClient) -> None:
         self.world = brisk_world()
         self._folder = folder
         self._client = client
@@ -88,25 +88,24 @@ class _Connected:
             return
 
     def _connect(self) -> None:
-        address = launch.ensure(self._folder, self.world, START_TIMEOUT_S)
+        address = launch.ensure(self._folder, self.world, START_S)
         self.links += 1
         try:
-            welcome = self._client.connect(address)
+            welcome = welcomed(self._client.connect(address))
         except ConnectionError as error:
             raise LinkLost("it is just restarting") from error
-        assert isinstance(welcome, wire.Welcome)
         if self._faults is not None and welcome.run != self.run:  # a server that began anew has those of its world
-            self._client.ask(wire.Control, venue="SIM1", action="faults", faults=self._faults)
+            self._client.control("faults", faults=self._faults)
         self.run = welcome.run
 
     def set_faults(self, faults: Faults) -> None:
         self._faults = msgspec.json.encode(faults)
-        self.patiently(lambda: self._client.ask(wire.Control, venue="SIM1", action="faults", faults=self._faults))
+        self.patiently(lambda: self._client.control("faults", faults=self._faults))
 
     def counts(self) -> Counter:
-        found = []
-        self.patiently(lambda: found.append(self._client.ask(wire.Control, venue="SIM1", action="faults")))
-        return Counter(found[-1].faults)
+        found = Counter()
+        self.patiently(lambda: found.update(self._client.control("faults").faults))
+        return found
 
     def resolve(self) -> int:
         """Ask for each order of an unanswered Place: it is there, or it never arrived. How many there were."""
@@ -125,8 +124,8 @@ class _Connected:
 
     def come_to_rest(self) -> None:
         """Take everything back and pause; then the stream has an end, and the client has all of it."""
-        self._client.ask(wire.Control, venue="SIM1", action="pause")
-        assert isinstance(self._client.ask(wire.CancelAll), wire.Done)
+        self._client.control("pause")
+        self._client.done(wire.CancelAll)
         answer = self._client.ask(wire.GetOrders, open_only=True)
         assert answer.orders == ()
         give_up_s = time.monotonic() + QUIET_S

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
@@ -17,9 +17,6 @@ from nautilus_trader.persistence.catalog import ParquetDataCatalog
 from nautilus_ext.simulation import listing
 from nautilus_ext.simulation.instruments import TickMaker, to_instrument
 from nautilus_ext.simulation.market import Quote, Trade
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SEED = int(os.environ.get("SAME_ORDERS_SEED", "7"))
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,7 +214,10 @@ def test_and_the_same_happens_to_them(worlds, kind, venue):
 def test_the_comparison_has_something_to_compare(worlds):
     """Each strategy traded: brackets with both legs, quotes moved and cancelled, three parents of three slices."""
     orders = worlds[0].of("OrderInitialized")
-    count: Callable[..., int] = lambda **wanted: sum(wanted.items() <= each.items() for each in orders)  # noqa: E731
+
+    def count(**wanted: str) -> int:
+        return sum(wanted.items() <= each.items() for each in orders)
+
     entries = sum(each["tags"] == ["ENTRY"] for each in orders)
     assert entries >= 3
     assert entries == sum(each["tags"] == ["STOP_LOSS"] for each in orders)

@@ -14,8 +14,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from exchange_desk import new_folder
-from exchange_node import stop_server
+from exchange_client import exchange_in
 from nautilus_trader.adapters.sandbox.factory import SandboxLiveExecClientFactory
 from nautilus_trader.config import TradingNodeConfig
 from nautilus_trader.live.node import TradingNode
@@ -236,16 +235,14 @@ if __name__ == "__main__":
 
 
 def run(
-    folder: Path, strategies: list[dict], *, seconds: float = SECONDS, pause_s: float = 0.0, **market_config
+    parent: Path, strategies: list[dict], *, seconds: float = SECONDS, pause_s: float = 0.0, **market_config
 ) -> tuple[dict, str]:
     """The report of a node that ran for some seconds on an exchange of its own, and what it logged."""
-    market_config["data_dir"] = str(folder)
-    asked = {"config": node_config(strategies, **market_config), "seconds": seconds, "pause_s": pause_s}
-    command = [sys.executable, __file__, json.dumps(asked)]
-    try:
+    with exchange_in(parent) as folder:
+        market_config["data_dir"] = str(folder)
+        asked = {"config": node_config(strategies, **market_config), "seconds": seconds, "pause_s": pause_s}
+        command = [sys.executable, __file__, json.dumps(asked)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
-    finally:
-        stop_server(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     *errors, report = done.stderr.splitlines()
     return json.loads(report), done.stdout + "\n".join(errors)
@@ -253,7 +250,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def all_three(fast_folder) -> tuple[dict, str]:
-    return run(new_folder(fast_folder), [TREND, QUOTER, REBALANCER, LOST])
+    return run(fast_folder, [TREND, QUOTER, REBALANCER, LOST])
 
 
 def test_all_three_strategies_trade_in_a_live_node(all_three):
@@ -300,7 +297,7 @@ def test_the_market_costs_little(all_three):
 
 @pytest.fixture(scope="module")
 def curious(fast_folder) -> tuple[dict, str]:
-    return run(new_folder(fast_folder), [], pause_s=PAUSE_S, seconds=5.5, seed=42, interval_ms=INTERVAL_MS)
+    return run(fast_folder, [], pause_s=PAUSE_S, seconds=5.5, seed=42, interval_ms=INTERVAL_MS)
 
 
 def test_a_live_node_plays_the_tape_of_its_seed(curious):

@@ -1,6 +1,7 @@
 """Config of the simulated exchange and its clients, as it stands in a JSON file."""
 
 import os
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal
@@ -111,9 +112,12 @@ class SimulatedDataClientConfig(LiveDataClientConfig, frozen=True, kw_only=True)
     routing: RoutingConfig = RoutingConfig(default=True)
 
     def __post_init__(self) -> None:
-        self.to_world()
+        world = self.to_world()
         _check_exchange(self.exchange)
         _check_timeouts(self)
+        for terms in world.venues:
+            if fault := _latency_fault(terms, self.answer_timeout_s):
+                raise ValueError(fault)
 
     def to_market(self) -> Market:
         given = None if self.listings is None else [each.to_listing() for each in self.listings]
@@ -185,6 +189,32 @@ class SimulatedExecClientConfig(LiveExecClientConfig, frozen=True, kw_only=True)
             raise ValueError('starting_balances is empty: give at least one amount, like "100000 USDT"')
         return found
 
+    def faults_beside(self, others: Iterable[object]) -> Iterator[tuple[str, str]]:
+        """By field what does not fit to the data client of the same file; without one there is nothing to say."""
+        markets = [each for each in others if isinstance(each, SimulatedDataClientConfig)]
+        shared = [each for each in markets if each.exchange == self.exchange]
+        if markets and not shared:
+            told = " and ".join(repr(each.exchange) for each in markets)
+            cure = "orders would meet other prices than the strategies see: write the same name"
+            yield "exchange", f"is {self.exchange!r}, but the simulated data client's is {told}: {cure}"
+        for market in shared:
+            if None not in (self.data_dir, market.data_dir) and self.folder() != market.folder():
+                cure = "its ledger has one place: write the same data_dir"
+                yield (
+                    "data_dir",
+                    f"is {self.data_dir!r}, but the simulated data client's is {market.data_dir!r}: {cure}",
+                )
+            else:
+                yield from self._faults_at(market.to_world())
+
+    def _faults_at(self, world: World) -> Iterator[tuple[str, str]]:
+        listed = world.listings().get(self.venue, ())
+        if self.account_type == "CASH" and listed and all(each.kind != "spot" for each in listed):
+            yield "account_type", f'is "CASH", but {self.venue} lists derivatives only: write "MARGIN"'
+        for terms in world.venues:
+            if terms.name == self.venue and (fault := _latency_fault(terms, self.answer_timeout_s)):
+                yield "answer_timeout_s", fault
+
     def terms(self, trader_id: str) -> AccountTerms:
         return AccountTerms(
             account=self.account or self.book or trader_id,
@@ -227,6 +257,14 @@ def _check_account(name: str | None) -> None:
 def _check_exchange(name: str) -> None:
     if not (name and name.isascii() and name.replace("_", "").replace("-", "").isalnum()):
         raise ValueError(f"exchange {name!r} names a folder: use letters, digits, - and _")
+
+
+def _latency_fault(terms: VenueTerms, answer_timeout_s: float) -> str | None:
+    answer_s = 2 * terms.latency_ms / 1_000
+    if answer_s < answer_timeout_s:
+        return None
+    late = f"{terms.name} has latency_ms {terms.latency_ms} each way, so no answer comes before {answer_s:g} s"
+    return f"{late}; answer_timeout_s is {answer_timeout_s:g}: raise it, or lower the latency"
 
 
 def _check_timeouts(config: SimulatedDataClientConfig | SimulatedExecClientConfig) -> None:

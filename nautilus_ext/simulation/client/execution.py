@@ -8,56 +8,50 @@ on its way, and then the stream and the exchange's records say what became of it
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
-from decimal import Decimal
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from nautilus_trader.common.enums import ComponentState
 from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled
 from nautilus_trader.execution.reports import ExecutionMassStatus
 from nautilus_trader.live.execution_client import LiveExecutionClient
 from nautilus_trader.live.factories import LiveExecClientFactory
-from nautilus_trader.model.enums import AccountType, OmsType, OrderSide, OrderStatus
+from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
 from nautilus_trader.model.identifiers import (
     AccountId,
     ClientId,
     ClientOrderId,
-    InstrumentId,
-    TradeId,
     Venue,
-    VenueOrderId,
 )
 
 from nautilus_ext.simulation import wire
 from nautilus_ext.simulation.client import parsing
 from nautilus_ext.simulation.client.connection import Link, LinkError, NotSent, Unanswered, wait_s
+from nautilus_ext.simulation.client.events import Events
+from nautilus_ext.simulation.client.gate import HELD_ITEMS_MAX, Gate
+from nautilus_ext.simulation.client.paging import read_all
 from nautilus_ext.simulation.client.provider import SimulatedInstrumentProvider
+from nautilus_ext.simulation.client.reports import Reports
 from nautilus_ext.simulation.client.shared import ExchangeClient
-from nautilus_ext.simulation.client.stream import Picture
+from nautilus_ext.simulation.client.stream import Picture, before, has_changed, is_like
 from nautilus_ext.simulation.exchange import orders as told
 from nautilus_ext.simulation.server import launch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from nautilus_trader.cache.cache import Cache
     from nautilus_trader.common.component import LiveClock, MessageBus
     from nautilus_trader.execution.reports import FillReport, OrderStatusReport, PositionStatusReport
-    from nautilus_trader.model.instruments import Instrument
     from nautilus_trader.model.orders import Order
 
     from nautilus_ext.simulation.client.config import SimulatedExecClientConfig
     from nautilus_ext.simulation.client.connection import LinkState
     from nautilus_ext.simulation.market import Listing
 
-HELD_ITEMS_MAX = 100_000  # that wait for the end of a reconciliation
 ATTEMPTS_MAX = 20  # of one command, with a new connection in between
-PAGES_MAX = 10_000
 SETTLE_TURNS = 6  # of the loop, until the engine has applied what it was sent
 HOLD_TURNS_MAX = 10_000
-POST_ONLY = "POST_ONLY_WOULD_TAKE"
-GIVEN_UP = (OrderStatus.REJECTED, OrderStatus.DENIED)
 
 
 class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
@@ -90,25 +84,17 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         self._terms = config.terms(msgbus.trader_id.value)
         self._set_account_id(AccountId(f"{client_id.value}-{self._terms.account}"))
         self._link: Link = None  # type: ignore[assignment]  # there is one from `_connect` on
-        self._held: list[wire.StreamItem] = []  # items wait here until what was before them is known
-        self._holds = 1  # how many want them to wait: from the beginning the first reconciliation
+        self._events = Events(self, cache, self._log)
+        self._reports = Reports(self.account_id, self._instrument_provider, cache, clock)
+        self._gate = Gate(self._apply, self._on_full)
+        self._gate.hold()  # until the first reconciliation is over
         self._is_reconciling = True
-        self._recorders: list[list[wire.StreamItem]] = []
         self._unspoken: set[str] = set()  # client order ids that were sent and of which the stream has not spoken yet
         self._open: dict[str, told.OrderState] = {}  # open orders by venue order id, as the stream told last
         self._state: told.AccountState | None = None  # as the engine was told last
         self._topics = {  # what tells that a reconciliation is over
             f"reports.execution.{self.venue}": self._on_mass_status,
             f"events.system.{self.trader_id}": self._on_trader,
-        }
-        self._handlers: dict[type, Callable[[Order, Any, Instrument], None]] = {
-            told.Accepted: self._on_accepted,
-            told.Rejected: self._on_rejected,
-            told.Updated: self._on_updated,
-            told.Triggered: self._on_triggered,
-            told.Filled: self._on_filled,
-            told.Canceled: self._on_canceled,
-            told.Expired: self._on_expired,
         }
 
     # -- connect and disconnect ---------------------------------------------------------------------
@@ -135,7 +121,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         await self._await_account_registered(timeout_secs=self._config.connect_timeout_s)
         if self._terms.kind == "MARGIN":
             self._cache.account(self.account_id).set_default_leverage(self._terms.leverage)
-        self._open = {each.venue_order_id: each for each in await self._orders(open_only=True)}
+        self._open = {each.venue_order_id: each for each in await self._all(wire.GetOrders, open_only=True)}
 
     async def _disconnect(self) -> None:
         for topic, handler in self._topics.items():
@@ -173,34 +159,16 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
 
     def _on_item(self, item: wire.StreamItem) -> None:
         """Each item once and in order: the link sees to that."""
-        for recorder in self._recorders:
-            recorder.append(item)
-        if not self._holds:
-            self._apply(item)
-        elif len(self._held) < HELD_ITEMS_MAX:
-            self._held.append(item)
-        else:
-            self._log.error(f"{HELD_ITEMS_MAX:,} events wait for a reconciliation that does not end: going on")
-            self._holds = 1
-            self._let_go()
-            self._apply(item)
+        self._gate.take(item)
 
-    def _hold(self) -> None:
-        self._holds += 1
-
-    def _let_go(self) -> None:
-        """The last one who holds the stream lets it go on."""
-        self._holds = max(0, self._holds - 1)
-        if not self._holds:
-            held, self._held = self._held, []
-            for item in held:
-                self._apply(item)
+    def _on_full(self) -> None:
+        self._log.error(f"{HELD_ITEMS_MAX:,} events wait for a reconciliation that does not end: going on")
 
     def _let_go_in(self, turns: int) -> None:
         if turns:
             self._loop.call_soon(self._let_go_in, turns - 1)
         else:
-            self._let_go()
+            self._gate.let_go()
 
     def _apply(self, item: wire.StreamItem) -> None:
         try:
@@ -215,15 +183,15 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
     def _apply_order_event(self, event: told.OrderEvent) -> None:
         state = event.order
         self._note(state)
-        instrument = self._cache.instrument(InstrumentId.from_str(state.instrument_id))
+        instrument = self._reports.instrument(state.instrument_id)
         if instrument is None:
             self._log.warning(f"an event of {state.instrument_id}, which is not in the cache")
             return
-        order = self._order_of(state)
+        order = self._reports.known(state)
         if order is None:
-            self._report_unknown(event, instrument)
+            self._report_unknown(event)
         else:
-            self._handlers[type(event)](order, event, instrument)
+            self._events.tell(order, event, instrument)
 
     def _note(self, state: told.OrderState) -> None:
         self._unspoken.discard(state.client_order_id)
@@ -232,108 +200,23 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         else:
             self._open.pop(state.venue_order_id, None)
 
-    def _order_of(self, state: told.OrderState) -> Order | None:
-        """The cached order that this is about; None when the engine does not know it, or has given it up.
-
-        What it has given up comes back as a new order: that one is known by the venue's id.
-        """
-        order = self._cache.order(ClientOrderId(state.client_order_id))
-        if order is not None and (order.status not in GIVEN_UP or state.status == "REJECTED"):
-            return order
-        known = self._cache.client_order_id(VenueOrderId(state.venue_order_id))
-        if known is None or known.value == state.client_order_id:
-            return None
-        return self._cache.order(known)
-
-    def _is_foreign(self, state: told.OrderState) -> bool:
-        """Whether the engine has given up the order of this name, after many questions without an answer."""
-        order = self._cache.order(ClientOrderId(state.client_order_id))
-        return order is not None and order.status in GIVEN_UP and state.status != "REJECTED"
-
-    def _report_unknown(self, event: told.OrderEvent, instrument: Instrument) -> None:
+    def _report_unknown(self, event: told.OrderEvent) -> None:
         """An order that is not from here: first as it was before the event, so that a fill is counted once."""
-        state, now_ns = event.order, self._clock.timestamp_ns()
         if isinstance(event, told.Rejected):
             return
-        foreign = self._is_foreign(state)
-        before = _before(state, event.fill) if isinstance(event, told.Filled) else state
-        self._send_order_status_report(
-            parsing.to_order_report(before, instrument, self.account_id, now_ns, foreign=foreign)
-        )
-        if isinstance(event, told.Filled):
-            self._send_fill_report(
-                parsing.to_fill_report(event.fill, instrument, self.account_id, now_ns, foreign=foreign)
-            )
+        is_fill = isinstance(event, told.Filled)
+        self._report_order(before(event.order, event.fill) if is_fill else event.order)
+        if is_fill and (report := self._reports.of_fill(event.fill)) is not None:
+            self._send_fill_report(report)
+
+    def _report_order(self, state: told.OrderState) -> None:
+        if (report := self._reports.of_order(state)) is not None:
+            self._send_order_status_report(report)
 
     def _send_state(self, state: told.AccountState) -> None:
         self._state = state
         balances, margins = parsing.to_balances(state)
         self.generate_account_state(balances=balances, margins=margins, reported=True, ts_event=state.ts_ns)
-
-    def _on_accepted(self, order: Order, event: told.Accepted, instrument: Instrument) -> None:
-        state = event.order
-        venue_order_id = VenueOrderId(state.venue_order_id)
-        if order.venue_order_id is None:
-            self._cache.add_venue_order_id(order.client_order_id, venue_order_id)  # the event itself is queued
-            self.generate_order_accepted(
-                order.strategy_id, order.instrument_id, order.client_order_id, venue_order_id, state.ts_last_ns
-            )
-        if order.is_quote_quantity:
-            self._send_update(order, state, instrument)
-
-    def _on_rejected(self, order: Order, event: told.Rejected, _instrument: Instrument) -> None:
-        state = event.order
-        self._reject(order, state.reason, state.ts_last_ns)
-
-    def _on_updated(self, order: Order, event: told.Updated, instrument: Instrument) -> None:
-        self._send_update(order, event.order, instrument)
-
-    def _send_update(self, order: Order, state: told.OrderState, instrument: Instrument) -> None:
-        trigger = state.trigger_price
-        self.generate_order_updated(
-            order.strategy_id,
-            order.instrument_id,
-            order.client_order_id,
-            VenueOrderId(state.venue_order_id),
-            parsing.to_quantity(state.quantity, instrument),
-            parsing.to_price(state.price, instrument) if state.price is not None else None,
-            parsing.to_price(trigger, instrument) if trigger is not None else None,
-            state.ts_last_ns,
-            is_quote_quantity=False,  # the exchange counts in the instrument's own unit
-        )
-
-    def _on_triggered(self, order: Order, event: told.Triggered, _instrument: Instrument) -> None:
-        if event.order.type in parsing.TRIGGERED_STATE:
-            self.generate_order_triggered(*_key(order, event.order))
-
-    def _on_filled(self, order: Order, event: told.Filled, instrument: Instrument) -> None:
-        fill, trade_id = event.fill, TradeId(event.fill.trade_id)
-        if trade_id in order.trade_ids:
-            return
-        self.generate_order_filled(
-            order.strategy_id,
-            order.instrument_id,
-            order.client_order_id,
-            VenueOrderId(fill.venue_order_id),
-            None,
-            trade_id,
-            order.side,
-            order.order_type,
-            parsing.to_quantity(fill.quantity, instrument),
-            parsing.to_price(fill.price, instrument),
-            instrument.quote_currency,
-            parsing.to_money(fill.fee, fill.fee_currency),
-            parsing.liquidity(fill),
-            fill.ts_ns,
-        )
-
-    def _on_canceled(self, order: Order, event: told.Canceled, _instrument: Instrument) -> None:
-        if event.order.reason:
-            self._log.info(f"{order.client_order_id} is canceled by the exchange: {event.order.reason}")
-        self.generate_order_canceled(*_key(order, event.order))
-
-    def _on_expired(self, order: Order, event: told.Expired, _instrument: Instrument) -> None:
-        self.generate_order_expired(*_key(order, event.order))
 
     # -- submit -------------------------------------------------------------------------------------
 
@@ -413,9 +296,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
     def _apply_state(self, state: told.OrderState) -> None:
         """The exchange has an order of which the stream does not tell (any more)."""
         self._note(state)
-        report = self._order_report(state)
-        if report is not None:
-            self._send_order_status_report(report)
+        self._report_order(state)
 
     def _deny(self, order: Order, reason: str) -> None:
         self.generate_order_denied(
@@ -426,17 +307,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         for order in orders:
             if order.client_order_id.value in self._unspoken:
                 self._unspoken.discard(order.client_order_id.value)
-                self._reject(order, reason, self._clock.timestamp_ns())
-
-    def _reject(self, order: Order, reason: str, ts_ns: int) -> None:
-        self.generate_order_rejected(
-            order.strategy_id,
-            order.instrument_id,
-            order.client_order_id,
-            reason,
-            ts_ns,
-            due_post_only=reason.startswith(POST_ONLY),
-        )
+                self._events.reject(order, reason, self._clock.timestamp_ns())
 
     # -- modify -------------------------------------------------------------------------------------
 
@@ -445,7 +316,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         given = {name: number.as_decimal() for name, number in wanted.items() if number is not None}
         fields: dict[str, Any] = {name: f"{number:f}" for name, number in given.items()}
         own_id, venue_id = self._ids_of(command)
-        with self._recording() as items:
+        with self._gate.recording() as items:
             try:
                 answer = await self._link.ask(wire.Modify, client_order_id=own_id, venue_order_id=venue_id, **fields)
             except NotSent as error:
@@ -453,7 +324,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             except Unanswered as error:
                 self._link.renew(error)
                 await self._link.up()
-                if not _has_changed(items, own_id, given):
+                if not has_changed(items, own_id, given):
                     self._refuse_modify(command, "UNANSWERED: it never arrived: the exchange has not changed the order")
             else:
                 if isinstance(answer, wire.Refused):
@@ -483,9 +354,11 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             self._refuse_cancel(command, f"{answer.code}: {answer.text}")
 
     async def _batch_cancel_orders(self, command: Any) -> None:
-        cancels = command.cancels
-        pages = [cancels[n : n + wire.ORDERS_PER_LIST_MAX] for n in range(0, len(cancels), wire.ORDERS_PER_LIST_MAX)]
-        await asyncio.gather(*(self._cancel_page(page) for page in pages))
+        await self._cancel_each(command.cancels)
+
+    async def _cancel_each(self, cancels: Sequence[Any]) -> None:
+        """Of commands, or of the orders themselves."""
+        await asyncio.gather(*(self._cancel_page(page) for page in batched(cancels, wire.ORDERS_PER_LIST_MAX)))
 
     async def _cancel_page(self, cancels: Sequence[Any]) -> None:
         """The second time it names orders that the first one has canceled: refused as closed, which they are."""
@@ -507,8 +380,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         working = [each for each in known if each.account_id in (None, self.account_id)]
         own = [each for each in working if each.strategy_id == command.strategy_id]
         if len(own) < len(working):
-            pages = [own[n : n + wire.ORDERS_PER_LIST_MAX] for n in range(0, len(own), wire.ORDERS_PER_LIST_MAX)]
-            await asyncio.gather(*(self._cancel_page(page) for page in pages))
+            await self._cancel_each(own)
             return
         answer = await self._insist(
             wire.CancelAll,
@@ -572,22 +444,12 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
     # -- questions ----------------------------------------------------------------------------------
 
     async def _query_account(self, _command: Any) -> None:
-        with self._recording() as items:
+        with self._gate.recording() as items:
             answer = await self._link.read(wire.GetAccount)
             picture = Picture(answer.state)
             await self._settled(items, answer.seq)
             picture.follow(items)
         self._send_state(picture.state)
-
-    @contextmanager
-    def _recording(self) -> Iterator[list[wire.StreamItem]]:
-        """What the stream tells meanwhile: answers are older than it by the time they are used."""
-        items: list[wire.StreamItem] = []
-        self._recorders.append(items)
-        try:
-            yield items
-        finally:
-            self._forget_recorder(items)
 
     async def _settled(self, items: list[wire.StreamItem], seq: int) -> None:
         """No report may overtake an event: wait until the engine has applied all that was told up to now.
@@ -596,17 +458,14 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         """
         await self._link.reached(seq)
         for _ in range(HOLD_TURNS_MAX):
-            if not self._holds:
+            if self._gate.is_open:
                 break
             await asyncio.sleep(0)
-        self._forget_recorder(items)
-        self._hold()
+        self._gate.stop_recording(items)
+        self._gate.hold()
         self._let_go_in(2 * SETTLE_TURNS)
         for _ in range(SETTLE_TURNS):
             await asyncio.sleep(0)
-
-    def _forget_recorder(self, items: list[wire.StreamItem]) -> None:
-        self._recorders = [each for each in self._recorders if each is not items]
 
     # -- reports ------------------------------------------------------------------------------------
 
@@ -621,36 +480,36 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             ask = {"client_order_id": client_id.value}
         else:
             raise ValueError("a report of an order needs one of its ids")
-        with self._recording() as items:
+        with self._gate.recording() as items:
             try:
-                states = await self._orders(**ask)
+                states = await self._all(wire.GetOrders, **ask)
             except Unanswered as error:
                 known = self._open.get(venue_id.value) if venue_id is not None else None
                 if known is None:
                     self._log.warning(f"nobody can tell what became of {client_id}: {error}")
                     return None
                 states = [known]  # as the stream told last: there is no newer truth
-            picture = Picture(_NO_ACCOUNT, {each.venue_order_id: each for each in states})
+            picture = Picture.of_orders(states)
             await self._settled(items, self._link.position)
             picture.follow(items)
-        found = [state for state in picture.orders.values() if _is_meant(state, ask)]
-        return self._order_report(found[0]) if found else None
+        found = [state for state in picture.orders.values() if is_like(state, ask)]
+        return self._reports.of_order(found[0]) if found else None
 
     async def generate_order_status_reports(self, command: Any) -> list[OrderStatusReport]:
         filters = _filters(command)
-        with self._recording() as items:
+        with self._gate.recording() as items:
             try:
-                states = await self._orders(open_only=command.open_only, **filters)
+                states = await self._all(wire.GetOrders, open_only=command.open_only, **filters)
             except Unanswered:
                 self._log.warning("reporting orders as they were known last: the exchange is out of reach")
                 states = list(self._open.values())  # an empty list would say that there are none
-            picture = Picture(_NO_ACCOUNT, {each.venue_order_id: each for each in states})
+            picture = Picture.of_orders(states)
             await self._settled(items, self._link.position)
             picture.follow(items)
         wanted = [
             each for each in picture.orders.values() if filters.get("instrument_id") in (None, each.instrument_id)
         ]
-        reports = self._order_reports(wanted)
+        reports = self._reports.of_orders(wanted)
         self._log_report_receipt(len(reports), "OrderStatusReport", command.log_receipt_level)
         return reports
 
@@ -658,18 +517,18 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         filters = _filters(command)
         if command.venue_order_id is not None:
             filters["venue_order_id"] = command.venue_order_id.value
-        with self._recording() as items:
-            fills = {each.trade_id: each for each in await self._fills(**filters)}
+        with self._gate.recording() as items:
+            fills = {each.trade_id: each for each in await self._all(wire.GetFills, **filters)}
             await self._settled(items, self._link.position)
-        return self._fill_reports(list(fills.values()))
+        return self._reports.of_fills(fills.values())
 
     async def generate_position_status_reports(self, command: Any) -> list[PositionStatusReport]:
-        with self._recording() as items:
+        with self._gate.recording() as items:
             answer = await self._link.read(wire.GetAccount)
-            picture = Picture(answer.state, positions={each.instrument_id: each for each in answer.positions})
+            picture = Picture.of_account(answer)
             await self._settled(items, answer.seq)
             picture.follow(items)
-        reports = self._position_reports(picture, command.instrument_id)
+        reports = self._reports.of_positions(picture, command.instrument_id)
         self._log_report_receipt(len(reports), "PositionStatusReport", command.log_receipt_level)
         return reports
 
@@ -682,7 +541,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         self.reconciliation_active = True
         if not self._is_reconciling:
             self._is_reconciling = True
-            self._hold()
+            self._gate.hold()
         now_ns = self._clock.timestamp_ns()
         since_ns = now_ns - lookback_mins * 60_000_000_000 if lookback_mins is not None else 0
         try:
@@ -693,7 +552,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
             return None
         finally:
             self.reconciliation_active = False
-        self._held = []  # all of it is in the picture
+        self._gate.forget()  # all of it is in the picture
         self._open = {each.venue_order_id: each for each in picture.orders.values() if each.status in told.OPEN}
         self._unspoken -= {each.client_order_id for each in picture.orders.values()}
         self._send_state(picture.state)
@@ -703,116 +562,27 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
         status = ExecutionMassStatus(
             client_id=self.id, account_id=self.account_id, venue=self.venue, report_id=UUID4(), ts_init=now_ns
         )
-        vanished = [parsing.to_vanished_report(each, self.account_id, now_ns) for each in self._not_in(picture)]
-        status.add_order_reports([*self._order_reports(_as_filled(picture)), *vanished])
-        status.add_fill_reports(self._fill_reports(sorted(picture.fills.values(), key=lambda each: each.ts_ns)))
-        explained = _explained(picture)
-        positions = self._position_reports(picture, None)
-        status.add_position_reports([each for each in positions if each.instrument_id.value not in explained])
+        self._reports.fill_in(status, picture, self._reports.not_in(picture, self._unspoken))
         return status
 
     async def _whole_picture(self, since_ns: int) -> Picture:
-        with self._recording() as items:
-            orders = await self._orders(since_ns=since_ns)
-            fills = await self._fills(since_ns=since_ns)
+        with self._gate.recording() as items:
+            orders = await self._all(wire.GetOrders, since_ns=since_ns)
+            fills = await self._all(wire.GetFills, since_ns=since_ns)
             account = await self._link.read(wire.GetAccount)
             await self._link.reached(account.seq)
-            picture = Picture(
-                account.state,
-                {each.venue_order_id: each for each in orders},
-                {each.trade_id: each for each in fills},
-                {each.instrument_id: each for each in account.positions},
-            )
+            picture = Picture.of_account(account)
+            picture.add(orders, fills)
             picture.follow(items)
-            for order in self._not_in(picture):  # closed so long ago that it was not asked for, or unknown there
+            # closed so long ago that it was not asked for, or unknown there
+            for order in self._reports.not_in(picture, self._unspoken):
                 ids = {"client_order_id": order.client_order_id.value}
-                picture.orders |= {each.venue_order_id: each for each in await self._orders(**ids)}
-                picture.fills |= {each.trade_id: each for each in await self._fills(**ids)}
+                picture.add(await self._all(wire.GetOrders, **ids), await self._all(wire.GetFills, **ids))
             picture.follow(items)
         return picture
 
-    def _not_in(self, picture: Picture) -> list[Order]:
-        """What works as far as the engine knows, and is not in the picture. What is just being sent may well not be."""
-        found = {id(self._order_of(state)) for state in picture.orders.values()}
-        working = {*self._cache.orders_open(), *self._cache.orders_inflight()}
-        return [
-            order
-            for order in working
-            if order.account_id == self.account_id
-            and order.client_order_id.value not in self._unspoken
-            and id(order) not in found
-        ]
-
-    async def _orders(self, **filters: Any) -> list[told.OrderState]:
-        """All pages, and the stream as far as they go."""
-        found: list[told.OrderState] = []
-        for _ in range(PAGES_MAX):
-            page = await self._link.read(wire.GetOrders, **filters)
-            await self._link.reached(page.seq)
-            found += page.orders
-            if not page.more:
-                break
-            filters["after"] = page.orders[-1].venue_order_id
-        return found
-
-    async def _fills(self, **filters: Any) -> list[told.Fill]:
-        found: list[told.Fill] = []
-        for _ in range(PAGES_MAX):
-            page = await self._link.read(wire.GetFills, **filters)
-            await self._link.reached(page.seq)
-            found += page.fills
-            if not page.more:
-                break
-            filters["after"] = page.fills[-1].trade_id
-        return found
-
-    def _order_reports(self, states: Sequence[told.OrderState]) -> list[OrderStatusReport]:
-        """Without orders that never were: what was rejected interests only those who sent it."""
-        reports = []
-        for state in states:
-            if state.status == "REJECTED" and self._order_of(state) is None:
-                continue
-            if (report := self._order_report(state)) is not None:
-                reports.append(report)
-        return reports
-
-    def _order_report(self, state: told.OrderState) -> OrderStatusReport | None:
-        instrument = self._cache.instrument(InstrumentId.from_str(state.instrument_id))
-        if instrument is None:
-            return None
-        report = parsing.to_order_report(
-            state, instrument, self.account_id, self._clock.timestamp_ns(), foreign=self._is_foreign(state)
-        )
-        order = self._order_of(state)
-        if order is not None:
-            report.client_order_id = order.client_order_id
-        return report
-
-    def _fill_reports(self, fills: Sequence[told.Fill]) -> list[FillReport]:
-        reports, now_ns = [], self._clock.timestamp_ns()
-        for fill in fills:
-            instrument = self._cache.instrument(InstrumentId.from_str(fill.instrument_id))
-            if instrument is not None:
-                own = self._cache.order(ClientOrderId(fill.client_order_id))
-                foreign = own is not None and own.status in GIVEN_UP
-                reports.append(parsing.to_fill_report(fill, instrument, self.account_id, now_ns, foreign=foreign))
-        return reports
-
-    def _position_reports(self, picture: Picture, instrument_id: InstrumentId | None) -> list[PositionStatusReport]:
-        """Of derivatives: what a spot account holds is its balances. Flat where only the engine has a position."""
-        now_ns, reports = self._clock.timestamp_ns(), []
-        for instrument in self._instrument_provider.list_all():
-            if instrument_id not in (None, instrument.id) or not hasattr(instrument, "settlement_currency"):
-                continue
-            position = picture.positions.get(instrument.id.value)
-            if position is not None and position.quantity:
-                reports.append(parsing.to_position_report(position, instrument, self.account_id, now_ns))
-            elif instrument_id is not None or self._has_position(instrument.id):
-                reports.append(parsing.to_flat_report(instrument, self.account_id, now_ns))
-        return reports
-
-    def _has_position(self, instrument_id: InstrumentId) -> bool:
-        return bool(self._cache.positions_open(instrument_id=instrument_id, account_id=self.account_id))
+    async def _all(self, kind: type[wire.GetOrders | wire.GetFills], **filters: Any) -> list[Any]:
+        return await read_all(self._link, kind, self._log.warning, **filters)
 
     # -- the end of a reconciliation ----------------------------------------------------------------
 
@@ -827,19 +597,18 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
 
         One made-up fill then stands for everything of that instrument, and its open orders are forgotten with the rest.
         """
-        forgotten = [each for each in self._open.values() if self._order_of(each) is None]
+        forgotten = [each for each in self._open.values() if self._reports.known(each) is None]
         if not forgotten:
             return
         self._log.warning(f"{len(forgotten)} open orders were lost in Nautilus's reconciliation: reporting them again")
-        for report in self._order_reports(forgotten):
+        for report in self._reports.of_orders(forgotten):
             self._send_order_status_report(report)
         if any(each.filled for each in forgotten):  # the engine made fills up for what they had filled before
             self.create_task(self._report_positions(), log_msg="report positions")
 
     async def _report_positions(self) -> None:
-        answer = await self._link.read(wire.GetAccount)
-        picture = Picture(answer.state, positions={each.instrument_id: each for each in answer.positions})
-        for report in self._position_reports(picture, None):
+        picture = Picture.of_account(await self._link.read(wire.GetAccount))
+        for report in self._reports.of_positions(picture, None):
             self._send_position_status_report(report)
 
     def _on_trader(self, event: Any) -> None:
@@ -856,58 +625,7 @@ class SimulatedExecutionClient(ExchangeClient, LiveExecutionClient):
     def _end_reconciling(self) -> None:
         if self._is_reconciling:
             self._is_reconciling = False
-            self._let_go()
-
-
-_NO_ACCOUNT = told.AccountState(account="", kind="CASH", balances=(), margins=(), ts_ns=0)
-
-
-def _explained(picture: Picture) -> set[str]:
-    """Instruments whose position is the sum of the reported fills.
-
-    Their position is left out of a mass status: the engine would trim orders and fills to what it takes for the
-    position's own, and loses working orders thereby. It asks for each position afterwards anyway, and compares.
-    """
-    net: dict[str, Decimal] = {}
-    for fill in picture.fills.values():
-        signed = fill.quantity if fill.side == "BUY" else -fill.quantity
-        net[fill.instrument_id] = net.get(fill.instrument_id, Decimal(0)) + signed
-    return {name for name, position in picture.positions.items() if net.get(name, Decimal(0)) == position.quantity}
-
-
-def _as_filled(picture: Picture) -> list[told.OrderState]:
-    """By their last fills: the engine replays order by order, and a position's average price follows that order."""
-    filled_ns = {each.venue_order_id: each.ts_ns for each in picture.fills.values()}
-    return sorted(picture.orders.values(), key=lambda each: filled_ns.get(each.venue_order_id, each.ts_last_ns))
-
-
-def _key(order: Order, state: told.OrderState) -> tuple[Any, ...]:
-    """What most events need to know."""
-    venue_order_id = VenueOrderId(state.venue_order_id)
-    return order.strategy_id, order.instrument_id, order.client_order_id, venue_order_id, state.ts_last_ns
-
-
-def _before(state: told.OrderState, fill: told.Fill) -> told.OrderState:
-    """The order as it was before this fill."""
-    filled = state.filled - fill.quantity
-    if not filled:
-        return msgspec.structs.replace(state, filled=filled, status="ACCEPTED", average_price=None)
-    value = (state.average_price or fill.price) * state.filled - fill.price * fill.quantity
-    return msgspec.structs.replace(state, filled=filled, status="PARTIALLY_FILLED", average_price=value / filled)
-
-
-def _is_meant(state: told.OrderState, ids: dict[str, str]) -> bool:
-    return all(getattr(state, name) == value for name, value in ids.items())
-
-
-def _has_changed(items: Sequence[wire.StreamItem], own_id: str, given: dict[str, Any]) -> bool:
-    """Whether the order has become what was wanted, or has come to its end."""
-    states = [each.event.order for each in items if not isinstance(each.event, told.AccountChanged)]
-    return any(
-        state.status not in told.OPEN or all(getattr(state, name) == number for name, number in given.items())
-        for state in states
-        if state.client_order_id == own_id
-    )
+            self._gate.let_go()
 
 
 def _filters(command: Any) -> dict[str, Any]:

@@ -54,9 +54,9 @@ CONTINGENCIES = {
     "OUO": ContingencyType.OUO,
 }
 # The exchange watches the last price and the best bid and ask together.
-TRIGGERS = {TriggerType.DEFAULT, TriggerType.LAST_PRICE, TriggerType.BID_ASK, TriggerType.LAST_OR_BID_ASK}
-CONDITIONAL = {name for name in TYPES if name not in {"MARKET", "LIMIT"}}
-TRIGGERED_STATE = {"STOP_LIMIT", "LIMIT_IF_TOUCHED"}  # the others become market orders at once
+TRIGGERS = frozenset((TriggerType.DEFAULT, TriggerType.LAST_PRICE, TriggerType.BID_ASK, TriggerType.LAST_OR_BID_ASK))
+CONDITIONAL = frozenset(TYPES) - {"MARKET", "LIMIT"}
+TRIGGERED_STATE = frozenset(("STOP_LIMIT", "LIMIT_IF_TOUCHED"))  # the others become market orders at once
 
 _TYPE_NAMES = {kind: name for name, kind in TYPES.items()}
 _TIME_NAMES = {kind: name for name, kind in TIMES_IN_FORCE.items()}
@@ -158,7 +158,7 @@ def to_order_report(
         order_type=TYPES[state.type],
         time_in_force=TIMES_IN_FORCE[state.time_in_force],
         order_status=STATUSES[state.status],
-        quantity=to_quantity(state.quantity, instrument),
+        quantity=to_quantity(state.size, instrument),
         filled_qty=to_quantity(state.filled, instrument),
         avg_px=state.average_price,
         price=to_price(state.price, instrument) if state.price is not None else None,

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Self
 
-from nautilus_ext.simulation.exchange.orders import AccountChanged, Filled
+import msgspec
+
+from nautilus_ext.simulation.exchange.orders import OPEN, AccountChanged, AccountState, Filled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nautilus_ext.simulation.exchange.orders import AccountState, Fill, OrderState, PositionState
-    from nautilus_ext.simulation.wire import StreamItem
+    from nautilus_ext.simulation.exchange.orders import Fill, OrderState, PositionState
+    from nautilus_ext.simulation.wire import Account, StreamItem
 
 AHEAD_MAX = 10_000  # items kept that came before their turn; what is beyond comes again when it is asked for
+
+_NO_ACCOUNT = AccountState(account="", kind="CASH", balances=(), margins=(), ts_ns=0)
 
 
 class InOrder:
@@ -63,6 +68,19 @@ class Picture:
     fills: dict[str, Fill] = field(default_factory=dict)  # by trade id
     positions: dict[str, PositionState] = field(default_factory=dict)  # by instrument id
 
+    @classmethod
+    def of_orders(cls, orders: Iterable[OrderState]) -> Self:
+        """Of them alone."""
+        return cls(_NO_ACCOUNT, {each.venue_order_id: each for each in orders})
+
+    @classmethod
+    def of_account(cls, answer: Account) -> Self:
+        return cls(answer.state, positions={each.instrument_id: each for each in answer.positions})
+
+    def add(self, orders: Iterable[OrderState], fills: Iterable[Fill]) -> None:
+        self.orders |= {each.venue_order_id: each for each in orders}
+        self.fills |= {each.trade_id: each for each in fills}
+
     def follow(self, items: Iterable[StreamItem]) -> None:
         for item in items:
             event = item.event
@@ -73,3 +91,39 @@ class Picture:
             self.orders[event.order.venue_order_id] = event.order
             if isinstance(event, Filled):
                 self.fills[event.fill.trade_id] = event.fill
+
+    def explained(self) -> set[str]:
+        """Instruments whose position is the sum of the fills.
+
+        Their position is left out of a mass status: the engine would trim orders and fills to what it takes for the
+        position's own, and loses working orders thereby. It asks for each position afterwards anyway, and compares.
+        """
+        net: dict[str, Decimal] = {}
+        for fill in self.fills.values():
+            signed = fill.quantity if fill.side == "BUY" else -fill.quantity
+            net[fill.instrument_id] = net.get(fill.instrument_id, Decimal(0)) + signed
+        return {name for name, position in self.positions.items() if net.get(name, Decimal(0)) == position.quantity}
+
+    def as_filled(self) -> list[OrderState]:
+        """Orders by their last fills: the engine replays order by order, and average prices follow that order."""
+        filled_ns = {each.venue_order_id: each.ts_ns for each in self.fills.values()}
+        return sorted(self.orders.values(), key=lambda each: filled_ns.get(each.venue_order_id, each.ts_last_ns))
+
+
+def before(state: OrderState, fill: Fill) -> OrderState:
+    """The order as it was before this fill."""
+    filled = state.filled - fill.quantity
+    if not filled:
+        return msgspec.structs.replace(state, filled=filled, status="ACCEPTED", average_price=None)
+    value = (state.average_price or fill.price) * state.filled - fill.price * fill.quantity
+    return msgspec.structs.replace(state, filled=filled, status="PARTIALLY_FILLED", average_price=value / filled)
+
+
+def is_like(state: OrderState, given: dict[str, Any]) -> bool:
+    return all(getattr(state, name) == value for name, value in given.items())
+
+
+def has_changed(items: Iterable[StreamItem], own_id: str, given: dict[str, Any]) -> bool:
+    """Whether the order has become what was wanted, or has come to its end."""
+    states = [each.event.order for each in items if not isinstance(each.event, AccountChanged)]
+    return any(state.status not in OPEN or is_like(state, given) for state in states if state.client_order_id == own_id)

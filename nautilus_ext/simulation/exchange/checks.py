@@ -30,7 +30,7 @@ def of_change(
     grid, where = order.matching.grid, f"{order.new.client_order_id}: "
     listing = grid.listing
     problem, code = None, "BAD_ORDER"
-    lots = grid.lots(quantity) if quantity is not None else order.lots
+    lots = grid.lots(quantity) if quantity is not None else order.ordered
     if price is not None and order.any_price:
         problem = f"a {order.new.type} has no price"
     elif trigger_price is not None and (not order.conditional or order.triggered):
@@ -43,8 +43,8 @@ def of_change(
         problem, code = f"trigger_price={trigger_price} is no multiple of tick={listing.tick}", "OFF_GRID"
     elif lots <= order.filled:
         problem = f"quantity={quantity} must be above filled={grid.quantity(order.filled)}; cancel the order instead"
-    elif order.new.parent_id and order.stage != Stage.HELD and lots > order.lots:
-        problem = f"quantity={quantity}; a leg is never larger than what its parent filled"
+    elif order.new.parent_id and order.stage != Stage.HELD and lots > order.ordered:
+        problem = f"quantity={quantity}; a leg that works can only become smaller"
     elif quantity is not None and order.display > lots:
         problem = f"quantity={quantity} is below display_quantity={order.new.display_quantity}"
     return None if problem is None else Refusal(code, where + problem)

@@ -118,7 +118,7 @@ class Grid:
         atoms = rounded(size * _ONE, cost) if self.inverse else rounded(cost * _ONE, size)
         return plain(_CONTEXT.scaleb(Decimal(atoms), -ATOM_DIGITS).quantize(_AVERAGE, context=_CONTEXT))
 
-    def fee(self, value: Decimal, maker: bool) -> Decimal:  # noqa: FBT001 - the contract's signature
+    def fee(self, value: Decimal, maker: bool) -> Decimal:  # noqa: FBT001 - a listing has two fees: the flag is as much its operand as the value
         return to_decimal(self.fee_atoms(to_atoms(value), maker=maker))
 
     def fee_atoms(self, value_atoms: int, *, maker: bool) -> int:

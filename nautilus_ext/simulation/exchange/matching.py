@@ -107,7 +107,7 @@ class Matching:
             self.close(order, "CANCELED", reason)
             return
         self._take(order)
-        if order.stage == Stage.CLOSED:
+        if order.stage != Stage.WORKING:
             return
         if order.any_price:
             self.close(order, "CANCELED", "NO_LIQUIDITY: the other side of the book was used up")
@@ -175,17 +175,22 @@ class Matching:
         self.register.say(Updated, order)
 
     def modify(self, order: Order, *, lots: int, ticks: int, trigger_ticks: int) -> str | None:
-        """Why not, or None: it is done. A new price or a larger quantity goes to the back of the queue."""
-        before = {"lots": order.lots, "ticks": order.ticks, "trigger_ticks": order.trigger_ticks}
-        if lots < order.lots and (ticks, trigger_ticks) == (order.ticks, order.trigger_ticks):
-            order.ordered -= order.lots - lots
+        """Why not, or None: it is done. A new price or a larger quantity goes to the back of the queue.
+
+        Of a leg that has begun `lots` is the most that it may become.
+        """
+        ordered = lots
+        if order.parent is not None and order.parent.filled:
+            lots = min(lots, order.lots)
+        if ordered < order.ordered and (ticks, trigger_ticks) == (order.ticks, order.trigger_ticks):
+            order.ordered = ordered
             self.shrink(order, lots)
             return None
         reason = self._judge_change(order, lots=lots, ticks=ticks, trigger_ticks=trigger_ticks)
         if reason is not None:
             return reason
         self.leave(order)
-        order.ordered += lots - before["lots"]
+        order.ordered = ordered
         order.change(lots=lots, ticks=ticks, trigger_ticks=trigger_ticks)
         order.queue_up(self.register.next_priority())
         self.register.say(Updated, order)
@@ -311,7 +316,9 @@ class Matching:
             order.shown = order.next_shown()
         fee = order.account.settle(self.grid, new.side, lots, ticks, maker=maker, ts_ns=register.ts_ns)
         register.touch(order.owner, new.instrument_id)
-        if not order.open:
+        if order.waits:
+            order.stage = Stage.HELD
+        elif not order.open:
             order.stage, order.status = Stage.CLOSED, "FILLED"
             register.leave(order)
         fill = Fill(

@@ -42,7 +42,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OrderState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An order as the exchange has it. `held`: a leg that waits for its parent (its status reads ACCEPTED)."""
+    """An order as the exchange has it. `held`: a leg that waits for its parent to fill, or to fill more."""
 
     venue_order_id: str
     client_order_id: str
@@ -70,8 +70,13 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     triggered: bool = False  # a conditional order whose trigger was reached
     reason: str = ""  # why it was rejected, canceled or cut
     priority: int = 0  # its place in time: lower is earlier
-    ordered: Decimal | None = None  # legs: the most that it may become, as its owner sent it
+    ordered: Decimal | None = None  # legs: the most that `quantity` may become: it grows with what the parent fills
     shown: Decimal | None = None  # with a display quantity: what others see of it now
+
+    @property
+    def size(self) -> Decimal:
+        """As its owner knows it: a leg is done when all of this is."""
+        return self.quantity if self.ordered is None else self.ordered
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,35 +151,38 @@ class Refusal(msgspec.Struct, frozen=True):
 # -- events, in the order in which they happened ----------------------------------------------------
 
 
-class Accepted(msgspec.Struct, frozen=True, tag=True):
-    order: OrderState
+class _OfOrder(msgspec.Struct, frozen=True, tag=True):
+    order: OrderState  # as it is after the event
 
 
-class Rejected(msgspec.Struct, frozen=True, tag=True):
+class Accepted(_OfOrder, frozen=True):
+    """It works, or waits for its trigger or its parent."""
+
+
+class Rejected(_OfOrder, frozen=True):
     """Judged and refused by the matching: recorded, with its reason in the order."""
 
-    order: OrderState
+
+class Updated(_OfOrder, frozen=True):
+    """Its quantity, price or trigger price has changed."""
 
 
-class Updated(msgspec.Struct, frozen=True, tag=True):
-    order: OrderState
+class Triggered(_OfOrder, frozen=True):
+    """From now on it works as a limit order."""
 
 
-class Triggered(msgspec.Struct, frozen=True, tag=True):
-    order: OrderState
+class Filled(_OfOrder, frozen=True):
+    """In part or to its end."""
 
-
-class Filled(msgspec.Struct, frozen=True, tag=True):
-    order: OrderState
     fill: Fill
 
 
-class Canceled(msgspec.Struct, frozen=True, tag=True):
-    order: OrderState
+class Canceled(_OfOrder, frozen=True):
+    """By its owner, or by the exchange with a reason."""
 
 
-class Expired(msgspec.Struct, frozen=True, tag=True):
-    order: OrderState
+class Expired(_OfOrder, frozen=True):
+    """Its time is over."""
 
 
 class AccountChanged(msgspec.Struct, frozen=True, tag=True):

@@ -144,7 +144,7 @@ class Venue:
         self._begin(ts_ns)
         self._finish()
 
-    def set_halted(self, halted: bool, ts_ns: int) -> None:  # noqa: FBT001 - the contract's signature
+    def set_halted(self, halted: bool, ts_ns: int) -> None:  # noqa: FBT001 - the flag is the value that it sets
         """Opened again, triggers that were reached meanwhile fire."""
         self._begin(ts_ns)
         self._halted_by_staff = halted
@@ -222,7 +222,9 @@ class Venue:
         for order in register.open.values():
             parent = register.find(order.owner, order.new.parent_id) if order.new.parent_id else None
             if parent is not None:
-                parent.legs.append(order)
+                legs.attach(order, parent)
+            elif order.new.parent_id:
+                order.ordered = order.lots  # its parent fills no more
         for order in sorted(found, key=lambda order: order.priority):
             order.matching.put_back(order)
         for quote in quotes:
@@ -271,7 +273,7 @@ class Venue:
             if parent is None:
                 reason = f"PARENT: {order.new.parent_id} was rejected"
             else:
-                parent.legs.append(order)
+                legs.attach(order, parent)
         else:
             reason = order.matching.judge(order)
         if reason is None:
@@ -317,10 +319,10 @@ def _modify(
     if refusal is not None:
         return refusal
     own_id, grid = order.new.client_order_id, order.matching.grid
-    lots = order.lots if quantity is None else grid.lots(quantity) or 0
+    lots = order.ordered if quantity is None else grid.lots(quantity) or 0
     ticks = order.ticks if price is None else grid.ticks(price) or 0
     trigger_ticks = order.trigger_ticks if trigger_price is None else grid.ticks(trigger_price) or 0
-    if (lots, ticks, trigger_ticks) == (order.lots, order.ticks, order.trigger_ticks):
+    if (lots, ticks, trigger_ticks) == (order.ordered, order.ticks, order.trigger_ticks):
         return Refusal("NO_CHANGE", f"{own_id}: it is like that already")
     reason = order.matching.modify(order, lots=lots, ticks=ticks, trigger_ticks=trigger_ticks)
     if reason is None:

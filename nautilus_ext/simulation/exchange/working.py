@@ -52,6 +52,7 @@ class Order(Resting):
         "number",
         "ordered",
         "owner",
+        "parent",
         "priority",
         "reason",
         "reduce_only",
@@ -96,12 +97,18 @@ class Order(Resting):
         self.shown = self.next_shown()
         self.ordered = self.lots  # the most that a leg may become
         self.legs: list[Order] = []
+        self.parent: Order | None = None  # of a leg, as long as it may fill more
         self.fresh = 0  # lots filled that the legs have not got yet
         self._price = self._trigger_price = self._quantity = None
 
     @property
     def open(self) -> int:
         return self.lots - self.filled
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is a leg that has done what its parent filled so far, and will get more to do."""
+        return self.parent is not None and not self.open and self.ordered > self.filled
 
     @property
     def any_price(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+import psutil
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +15,7 @@ LOCK_FILE = "server.lock"  # flock, held by the server for its life: the kernel 
 LAUNCH_LOCK_FILE = "launch.lock"  # flock, held by whoever starts the server, until it listens
 LOG_FILE = "server.log"
 PID_MAX = 2**22  # of any kernel
+STARTED_TOLERANCE_S = 1.0  # between two readings of when a process started
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +34,18 @@ def read_address(folder: Path) -> Address | None:
         return msgspec.json.decode((folder / ADDRESS_FILE).read_bytes(), type=Address)
     except (OSError, ValueError, msgspec.MsgspecError):
         return None
+
+
+def lives(address: Address) -> bool:
+    """Tell whether the process that wrote the address is there: a killed one leaves the file behind."""
+    try:
+        process = psutil.Process(address.pid)
+        return (
+            process.status() != psutil.STATUS_ZOMBIE
+            and abs(process.create_time() - address.started) < STARTED_TOLERANCE_S
+        )
+    except psutil.Error:
+        return False
 
 
 def write_address(folder: Path, address: Address) -> None:

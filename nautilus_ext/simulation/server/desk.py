@@ -171,19 +171,17 @@ class Desk:
         return refusal or wire.Done(request=request.request)
 
     def _modify(self, venue: str, account: OpenAccount, request: wire.Modify) -> Reply:
-        quantity = requests.number_from(request.quantity)
-        price = requests.number_from(request.price)
-        trigger_price = requests.number_from(request.trigger_price)
-        for number in (quantity, price, trigger_price):
-            if isinstance(number, Refusal):
-                return number
+        numbers = requests.numbers_from((request.quantity, request.price, request.trigger_price))
+        if isinstance(numbers, Refusal):
+            return numbers
+        quantity, price, trigger_price = numbers
         refusal = _bad_ids(request) or self._floor.venues[venue].modify(
             account.terms.account,
             request.client_order_id,
             request.venue_order_id,
-            quantity=quantity,  # type: ignore[arg-type]  # no refusal is left
-            price=price,  # type: ignore[arg-type]
-            trigger_price=trigger_price,  # type: ignore[arg-type]
+            quantity=quantity,
+            price=price,
+            trigger_price=trigger_price,
             ts_ns=self._floor.now_ns(),
         )
         return self._closed(venue, account, request, refusal) or wire.Done(request=request.request)

@@ -16,12 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 import nautilus_ext
 from nautilus_ext.errors import MachineError
 from nautilus_ext.simulation import wire
-from nautilus_ext.simulation.server.address import LAUNCH_LOCK_FILE, LOG_FILE, Address, read_address
+from nautilus_ext.simulation.server.address import LAUNCH_LOCK_FILE, LOG_FILE, Address, lives, read_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 PRIVATE_MODE = 0o700
 POLL_S = 0.01
 ASK_S = 2.0  # how long a living server may take to answer a stranger
-STARTED_TOLERANCE_S = 1.0  # between two readings of when a process started
 LOG_TAIL_BYTES = 4_000
 _DETACHED = 'exec 3<&0 4>>"$1"; shift; "$@" <&3 >&4 2>&4 3<&- 4>&- &'  # nobody's child: no zombie, and it outlives us
 
@@ -39,7 +36,7 @@ _DETACHED = 'exec 3<&0 4>>"$1"; shift; "$@" <&3 >&4 2>&4 3<&- 4>&- &'  # nobody'
 def find(folder: Path) -> Address | None:
     """Tell where the server of the folder listens; None when none lives and answers."""
     address = read_address(folder)
-    if address is None or not _lives(address):
+    if address is None or not lives(address):
         return None
     answer = _ask(address, wire.ListInstruments(request=1), ASK_S)
     return address if answer is not None else None
@@ -64,28 +61,17 @@ def ensure(folder: Path, world: World, timeout_s: float) -> Address:
 def _is_anybody(folder: Path) -> bool:
     """Tell whether a server has the folder, also one that does not answer at the moment: a second one is no help."""
     address = read_address(folder)
-    return address is not None and _lives(address)
+    return address is not None and lives(address)
 
 
 def _no_answer(folder: Path, timeout_s: float) -> MachineError:
     address = read_address(folder)
-    if address is None or not _lives(address):
+    if address is None or not lives(address):
         return MachineError(f"exchange {folder}: no server within {timeout_s:g} s: look into {folder / LOG_FILE}")
     cure = f"end it (kill -9 {address.pid}: its ledger keeps what was answered) and start again"
     return MachineError(
         f"exchange {folder}: its server (pid {address.pid}) has not answered for {timeout_s:g} s: {cure}"
     )
-
-
-def _lives(address: Address) -> bool:
-    try:
-        process = psutil.Process(address.pid)
-        return (
-            process.status() != psutil.STATUS_ZOMBIE
-            and abs(process.create_time() - address.started) < STARTED_TOLERANCE_S
-        )
-    except psutil.Error:
-        return False
 
 
 def _ask(address: Address, request: wire.Request, timeout_s: float) -> wire.AnyAnswer | None:
@@ -131,7 +117,7 @@ def _start(folder: Path, world: World, deadline_s: float) -> Address:
         while time.monotonic() < deadline_s:
             has_died = bool(select.select([read_end], [], [], POLL_S)[0])
             address = read_address(folder)
-            if address is not None and _lives(address) and _ask(address, wire.ListInstruments(request=1), ASK_S):
+            if address is not None and lives(address) and _ask(address, wire.ListInstruments(request=1), ASK_S):
                 return address
             if has_died:
                 raise MachineError(f"exchange {folder}: its server ended at its start: {_last_line(log, log_began)}")

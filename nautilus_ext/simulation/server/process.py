@@ -67,6 +67,7 @@ class Server:
         self._inbox: list[tuple[Session, AnyRequest]] = []
         self._is_turn_due = False
         self._opened = 0
+        self._market_due_s = 0.0  # by the loop's clock, from `serve` on
         self._ends_at_s = time.monotonic() + world.linger_s  # with no client by then
         self._has_ended = asyncio.Event()
         self._why = ""

@@ -78,6 +78,17 @@ def is_countable(number: Decimal) -> bool:
     return isinstance(exponent, int) and exponent >= -DIGITS_MAX and number.adjusted() < DIGITS_MAX
 
 
+def numbers_from(texts: Iterable[str | None]) -> list[Decimal | None] | Refusal:
+    """All of them, or why one of them is none."""
+    found: list[Decimal | None] = []
+    for text in texts:
+        number = number_from(text)
+        if isinstance(number, Refusal):
+            return number
+        found.append(number)
+    return found
+
+
 def number_from(text: str | None) -> Decimal | Refusal | None:
     """A decimal as text; None stays None."""
     if text is None:

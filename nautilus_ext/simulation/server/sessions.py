@@ -18,6 +18,7 @@ INBOX_MESSAGES_MAX = 5_000  # under latency: then its bytes wait in the socket
 INBOX_BYTES_MAX = 8_000_000  # under latency: few and large messages are no better than many
 UNGREETED_BYTES_MAX = 64_000  # of somebody whose Hello was not answered yet
 LATE_MAX = 1_000  # messages that are late at one time; more are on time
+HELD_MAX = 1_000  # messages that wait to be overtaken at one time; one more overtakes them all
 REORDER_S = 0.05  # after this a held message leaves even when nothing followed it
 
 
@@ -140,7 +141,7 @@ class Session(asyncio.Protocol):
         if kind == "late" and self._late < LATE_MAX:
             self._late += 1
             loop.call_later(late_s, self._send_late, data)
-        elif kind == "reordered":
+        elif kind == "reordered" and len(self._held) < HELD_MAX:
             self._held.append(data)
             loop.call_later(REORDER_S, self._release_and_flush)
         else:

@@ -181,8 +181,8 @@ class Ledger:
         if isinstance(event, Filled):
             self.fills.append(event.fill)
             filled += event.fill.quantity
-        assert filled == now.filled <= now.quantity
-        assert (now.filled == now.quantity) == (now.status == "FILLED")
+        assert filled == now.filled <= now.quantity <= now.size
+        assert (now.filled == now.size) == (now.status == "FILLED")
         self.orders[key] = now
 
     def open(self) -> list:

@@ -43,7 +43,7 @@ CASES = (
         a place 1 BUY LIMIT 5@100; 2 SELL LIMIT 5@110 parent=1 -> a accepted 1, a accepted 2 held
         b place 3 SELL LIMIT 2@100    -> b accepted 3, a filled 1 2@100 maker, b filled 3 2@100 taker
                                       -> a updated 2 q=2 p=110
-        a cancel 1                    -> a canceled 1
+        a cancel 1                    -> a canceled 1, a updated 2 q=2 p=110
         b place 4 BUY LIMIT 9@110 IOC -> b accepted 4, a filled 2 2@110 maker, b filled 4 2@110 taker, b canceled 4 IOC
         """,
         id="legs: the parent is canceled after a part of it filled",
