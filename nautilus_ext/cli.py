@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from nautilus_ext.app import verbs
-from nautilus_ext.app.command import Command
+from nautilus_ext.app.command import Command, Once
 from nautilus_ext.config.suite import Synthetic
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument("--backtest", action="store_true", help="the tables of database.backtest_url")
 
     status = _verb(commands, "status", "show the node of this config's book: exit 0 when its heart beats", verbs.status)
-    status.add_argument("--book", metavar="NAME", help="another book than the config's own")
+    status.add_argument("--book", action=Once, metavar="NAME", help="another book than the config's own")
     status.add_argument("--json", action="store_true", help="the answer as one JSON object")
 
     _add_catalog(commands)
@@ -48,14 +48,16 @@ def _add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     purpose = "make a Parquet catalog from the market model, for backtests and replays"
     catalog = commands.add_parser("catalog", help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
     catalog.add_argument("folder", metavar="FOLDER", help="where it will be; nothing may be there yet")
-    catalog.add_argument("--seed", type=int, metavar="N", help="seed of the market: the same seed, the same data")
+    seed = f"seed of the market: the same seed, the same data (default {Synthetic().seed})"
+    catalog.add_argument("--seed", type=int, metavar="N", help=seed)
     catalog.add_argument(
         "--start", default=Synthetic().start, metavar="TIME", help="first moment, ISO 8601 (default %(default)s)"
     )
     catalog.add_argument(
         "--minutes", type=int, default=Synthetic().minutes, metavar="N", help="length (default %(default)s)"
     )
-    catalog.add_argument("--interval-ms", type=int, metavar="N", help="milliseconds between two quotes (default 1000)")
+    interval = f"milliseconds between two quotes (default {Synthetic().interval_ms})"
+    catalog.add_argument("--interval-ms", type=int, metavar="N", help=interval)
     catalog.add_argument(
         "--config",
         metavar="FILE",

@@ -15,8 +15,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from nautilus_ext import schema
 from nautilus_ext.embedded import EmbeddedPostgres, postmaster
+from nautilus_ext.schema.upgrade import upgrade
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -130,5 +130,5 @@ def _in_database(url: str, name: str) -> str:
 @pytest.fixture
 def database(empty_database: Database) -> Database:
     """A database with the tables of this version."""
-    schema.upgrade(empty_database.owner_url, empty_database.app_url, timeout_s=WAIT_TIMEOUT_S)
+    upgrade(empty_database.owner_url, empty_database.app_url, timeout_s=WAIT_TIMEOUT_S)
     return empty_database

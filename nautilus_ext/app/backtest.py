@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from nautilus_trader.common.component import set_backtest_force_stop
 from nautilus_ext.app.book import BacktestBook
 from nautilus_ext.app.command import EXIT_DEFECT
 from nautilus_ext.app.ground import attach_log_file, instance_id, open_log, prepared_tables
+from nautilus_ext.app.journal import Journal
 from nautilus_ext.app.snapshot import take_view
 from nautilus_ext.app.stop import Interrupted
 from nautilus_ext.app.summary import show_account
@@ -22,6 +24,8 @@ from nautilus_ext.errors import ConfigError, Problem, SuiteError
 from nautilus_ext.simulation import ensure_catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nautilus_trader.backtest.results import BacktestResult
 
     from nautilus_ext.app.screen import Screen
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from nautilus_ext.config import Config
 
 
+SHIP_CUT_S = 1.0
 Data = tuple[str | None, tuple[str, ...]]  # the synthetic catalog, if the file asks for one, and what is in it
 
 
@@ -52,11 +57,17 @@ def run_backtest(config: Config, screen: Screen, signals: StopSignals, *, book: 
             )
             step.detail = book_id
         exit_code = EXIT_DEFECT
+        journal: Journal | None = None
         try:
             log_file = attach_log_file(log, config, book_id)
             screen.move_to(log.capture_output)
-            frame = View(book=book_id, run=record.run, world=config.world)
-            _replay(config, screen, signals, data, frame)
+            with screen.step("engine") as step:
+                node = _built(config.for_run(book_id, record.run, record.epoch), *data)
+                step.detail = f"{len(config.tree.get('strategies', []))} strategies"
+            journal = Journal(config, tables, node.get_engines()[0].trader.actors(), record)
+            with _shipped(config, screen, node, journal):
+                _replay(config, screen, signals, node, View(book=book_id, run=record.run, world=config.world))
+                signals.take_back()
             if Path(log_file).exists():  # nothing to tell at this level, no file
                 screen.say(f"  log        {log_file}")
             exit_code = 0
@@ -64,34 +75,41 @@ def run_backtest(config: Config, screen: Screen, signals: StopSignals, *, book: 
             exit_code = error.exit_code
             raise
         finally:
-            record.release(clean=exit_code == 0, exit_code=exit_code)
+            record.release(clean=exit_code == 0, exit_code=exit_code, last_seq=journal.seq if journal else 0)
             screen.flush()  # the log closes the terminal that it lent
     return exit_code
 
 
-def _replay(config: Config, screen: Screen, signals: StopSignals, data: Data, frame: View) -> None:
-    with screen.step("engine") as step:
-        node = _built(config, *data)
-        step.detail = f"{len(config.tree.get('strategies', []))} strategies"
+@contextmanager
+def _shipped(config: Config, screen: Screen, node: BacktestNode, journal: Journal) -> Iterator[None]:
+    """A replay that was cut short leaves what the tables lack to the shipper."""
+    timeout_s = SHIP_CUT_S
     try:
-        with screen.step("replay") as step:
-            # Compiled code swallows what a handler raises: the replay is told to stop instead.
-            signals.hand_to(lambda _reason: set_backtest_force_stop(True))
-            (result,) = node.run()
-            signals.check()
-            if not result.iterations:
-                empty = "no data: is the catalog's path right, and does the range hold any?"
-                raise ConfigError(str(config.source), [Problem("backtest.data", empty)])
-            step.detail = f"{result.iterations:,} data, {result.total_events:,} events, {_range(result)}"
-        screen.say("")
-        screen.say(f"  {frame.book}, run {frame.run}")
-        engine = node.get_engines()[0]
-        show_account(screen, take_view(frame, engine.trader, engine.cache, engine.portfolio))
-        for currency, figures in result.stats_pnls.items():
-            shown = ", ".join(f"{name.lower()} {value:,.4g}" for name, value in figures.items() if value == value)  # noqa: PLR0124 - drops NaN
-            screen.say(f"  figures    {currency}: {shown}")
+        yield
+        timeout_s = config.suite.persistence.drain_timeout_s
     finally:
         node.dispose()
+        with screen.step("journal") as step:
+            step.detail = journal.finish(clean=timeout_s != SHIP_CUT_S, timeout_s=timeout_s)
+
+
+def _replay(config: Config, screen: Screen, signals: StopSignals, node: BacktestNode, frame: View) -> None:
+    with screen.step("replay") as step:
+        # Compiled code swallows what a handler raises: the replay is told to stop instead.
+        signals.hand_to(lambda _reason: set_backtest_force_stop(True))
+        (result,) = node.run()
+        signals.check()
+        if not result.iterations:
+            empty = "no data: is the catalog's path right, and does the range hold any?"
+            raise ConfigError(str(config.source), [Problem("backtest.data", empty)])
+        step.detail = f"{result.iterations:,} data, {result.total_events:,} events, {_range(result)}"
+    screen.say("")
+    screen.say(f"  {frame.book}, run {frame.run}")
+    engine = node.get_engines()[0]
+    show_account(screen, take_view(frame, engine.trader, engine.cache, engine.portfolio))
+    for currency, figures in result.stats_pnls.items():
+        shown = ", ".join(f"{name.lower()} {value:,.4g}" for name, value in figures.items() if value == value)  # noqa: PLR0124 - drops NaN
+        screen.say(f"  figures    {currency}: {shown}")
 
 
 def _built(config: Config, catalog: str | None, instrument_ids: tuple[str, ...]) -> BacktestNode:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import nautilus_ext
 from nautilus_ext.app.keeper import HoldState, Keeper, Url, error_text, start_error
 from nautilus_ext.errors import BookError
-from nautilus_ext.schema import books, connect, require_current
-from nautilus_ext.schema.connect import CONNECTION_ERRORS
+from nautilus_ext.schema import books
+from nautilus_ext.schema.connect import CONNECTION_ERRORS, connect
+from nautilus_ext.schema.upgrade import require_current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -71,9 +72,12 @@ class BookHold:
         """Tell the database what the node does; during an outage it is told later."""
         self._keeper.tell(status)
 
-    def release(self, *, clean: bool, exit_code: int) -> bool:
-        """Give the book back, about two seconds at most; say whether the database knows. Only the first call counts."""
-        return self._keeper.end(clean=clean, exit_code=exit_code)
+    def release(self, *, clean: bool, exit_code: int, last_seq: int = 0) -> bool:
+        """Give the book back, about two seconds at most; say whether the database knows. Only the first call counts.
+
+        `last_seq` is the number of the run's last event: what the tables lack of it, the audit can name.
+        """
+        return self._keeper.end(books.End(clean, exit_code, last_seq))
 
 
 class BacktestBook:
@@ -97,22 +101,22 @@ class BacktestBook:
         start = _in_thread(_record_backtest(url, claim, connect_timeout_s))
         return cls(url, claim, start, connect_timeout_s)
 
-    def release(self, *, clean: bool, exit_code: int) -> bool:
+    def release(self, *, clean: bool, exit_code: int, last_seq: int = 0) -> bool:
         """Close the rows; False when the database is away. Once it succeeded, further calls change nothing."""
         if self._released:
             return True
         try:
-            _in_thread(self._end(clean=clean, exit_code=exit_code))
+            _in_thread(self._end(books.End(clean, exit_code, last_seq)))
         except CONNECTION_ERRORS as error:
             log.warning("book %s: its end could not be recorded: %s", self.book_id, error_text(error, self._url))
             return False
         self._released = True
         return True
 
-    async def _end(self, *, clean: bool, exit_code: int) -> None:
+    async def _end(self, end: books.End) -> None:
         connection = await _open(self._url, self._connect_timeout_s)
         try:
-            await books.end_run(connection, self._claim, self.run, clean=clean, exit_code=exit_code)
+            await books.end_run(connection, self._claim, self.run, end)
         finally:
             connection.terminate()
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Self
 
 from nautilus_ext.config.secret import dsn_password
 from nautilus_ext.embedded import EmbeddedPostgres
-from nautilus_ext.schema import create_pool, redact, upgrade
+from nautilus_ext.schema.address import redact
+from nautilus_ext.schema.connect import create_pool
+from nautilus_ext.schema.upgrade import upgrade
 
 if TYPE_CHECKING:
     import asyncpg

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from nautilus_ext.errors import BookError, BookLost, BookTaken, DatabaseError, SuiteError
-from nautilus_ext.schema import books, connect, require_current
-from nautilus_ext.schema.connect import CLOSE_S_MAX, CONNECTION_ERRORS, database_error
+from nautilus_ext.schema import books
+from nautilus_ext.schema.connect import CLOSE_S_MAX, CONNECTION_ERRORS, connect, database_error
+from nautilus_ext.schema.upgrade import require_current
 
 if TYPE_CHECKING:
     import asyncpg
@@ -79,7 +80,7 @@ class Keeper:
         self._answer_timeout_s = max(heartbeat_s * ANSWER_BEATS, ANSWER_S_MIN)
         self._on_lost = on_lost
         self._status: books.Status = "starting"
-        self._ending: tuple[bool, int] | None = None
+        self._ending: books.End | None = None
         self._recorded = False
         self._sessions: deque[books.Session] = deque(maxlen=SESSIONS_REMEMBERED)
         self._started: Future[books.Start] = Future()
@@ -100,17 +101,17 @@ class Keeper:
             raise DatabaseError(f"book {self.claim.book_id}: no answer from the database in {bound_s:g} s") from None
         finally:
             if not self._started.done() or self._started.exception() is not None:
-                self.end(clean=False, exit_code=1)
+                self.end(books.End(clean=False, exit_code=1))
 
     def tell(self, status: books.Status) -> None:
         """Have the next beat say what the node does, and make it come now."""
         self._status = status
         self._call(self._wake.set)
 
-    def end(self, *, clean: bool, exit_code: int) -> bool:
+    def end(self, end: books.End) -> bool:
         """End the thread within JOIN_S_MAX; say whether the end is in the database."""
         if self._ending is None:
-            self._ending = (clean, exit_code)
+            self._ending = end
             self._call(self._hurry)
         if threading.current_thread() is not self._thread:
             self._thread.join(JOIN_S_MAX)
@@ -312,9 +313,8 @@ class Keeper:
 
     async def _give_back(self, connection: asyncpg.Connection, start: books.Start) -> None:
         assert self._ending is not None, "the watch ends only when it is asked to"
-        clean, exit_code = self._ending
         try:
-            await books.end_run(connection, self.claim, start.run, clean=clean, exit_code=exit_code)
+            await books.end_run(connection, self.claim, start.run, self._ending)
             self._recorded = True
             await connection.close(timeout=CLOSE_S_MAX)
         except CONNECTION_ERRORS as error:

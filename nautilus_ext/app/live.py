@@ -20,13 +20,15 @@ from nautilus_ext.errors import BookLost, MachineError, SuiteError, VenueError
 
 if TYPE_CHECKING:
     from nautilus_ext.app.database import Tables
-    from nautilus_ext.app.node import Node
+    from nautilus_ext.app.journal import Journal
+    from nautilus_ext.app.node import Ended, Node
     from nautilus_ext.app.screen import Screen
     from nautilus_ext.app.stop import StopSignals
     from nautilus_ext.config import Config
     from nautilus_ext.logs import LogSession
 
 LOG_CLOSE_S = 1.0
+SHIP_S = 1.0  # what the tables get at the end; then the shipper goes on alone
 ABANDON_S = 2.0  # for the log, the screen and the watchdog itself
 WATCH_S = 0.2
 _logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class _LiveRun:
         self._signals = signals
         self._log = log
         self._hold: BookHold | None = None
+        self._last_seq = 0
         self._asked_s: float | None = None
         self._ended = False
 
@@ -58,12 +61,12 @@ class _LiveRun:
         threading.Thread(target=self._watch_stop, name="stop-watchdog", daemon=True).start()
         exit_code = EXIT_DEFECT
         try:
-            exit_code = self._trade(hold, seconds, attach_log_file(self._log, self._config, book_id))
+            exit_code = self._trade(tables, hold, seconds, attach_log_file(self._log, self._config, book_id))
         except (SuiteError, Interrupted) as error:
             exit_code = error.exit_code
             raise
         finally:
-            hold.release(clean=exit_code == 0, exit_code=exit_code)
+            hold.release(clean=exit_code == 0, exit_code=exit_code, last_seq=self._last_seq)
             self._screen.flush()  # the log closes the terminal that it lent
             self._ended = True
         return exit_code
@@ -79,36 +82,42 @@ class _LiveRun:
             on_lost=self._lost,
         )
 
-    def _trade(self, hold: BookHold, seconds: float | None, log_file: str) -> int:
+    def _trade(self, tables: Tables, hold: BookHold, seconds: float | None, log_file: str) -> int:
         config, screen = self._config, self._screen
         with screen.step("node") as step:
-            from nautilus_ext.app.node import Node  # noqa: PLC0415 - most of this step is importing the engine
+            from nautilus_ext.app.journal import Journal  # noqa: PLC0415 - most of this step is importing the engine
+            from nautilus_ext.app.node import Node  # noqa: PLC0415 - as above
 
             screen.move_to(self._log.capture_output)
             frame = View(book=hold.book_id, run=hold.run, world=config.world)
-            node = Node(config.for_book(hold.book_id), frame, on_asked=self._asked, on_stopping=self._stopping)
+            placed = config.for_run(hold.book_id, hold.run, hold.epoch)
+            node = Node(placed, frame, on_asked=self._asked, on_stopping=self._stopping)
+            journal = Journal(config, tables, node.actors, hold)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
+        clean = False
         try:
-            with screen.step("venues") as step:
-                node.start(self._signals)
-                step.detail = "connected and reconciled" if node.is_trading else "interrupted"
-            if node.is_trading:
-                self._show(hold, node)
-            ended = node.trade(seconds)
-            view = node.look()
+            ended, view = self._until_the_end(hold, node, journal, seconds)
+            clean = not ended.failure
         except (VenueError, MachineError) as error:
             raise type(error)(f"{error}\n  log: {log_file}") from None
         finally:
             screen.unwatch()
             node.dispose()
-        show_summary(screen, view, ended, log_file)
-        return EXIT_DEFECT if ended.failure else 0
+            written = journal.finish(clean=clean, timeout_s=SHIP_S)
+            self._last_seq = journal.seq
+        show_summary(screen, view, ended, written, log_file)
+        return 0 if clean else EXIT_DEFECT
 
-    def _show(self, hold: BookHold, node: Node) -> None:
-        hold.set_status("running")
-        self._screen.watch(lambda: self._whole(hold, node.view))
+    def _until_the_end(self, hold: BookHold, node: Node, journal: Journal, seconds: float | None) -> tuple[Ended, View]:
+        with self._screen.step("venues") as step:
+            node.start(self._signals)
+            step.detail = "connected and reconciled" if node.is_trading else "interrupted"
+        if node.is_trading:
+            hold.set_status("running")
+            self._screen.watch(lambda: self._whole(hold, journal, node.view))
+        return node.trade(seconds), node.look()
 
-    def _whole(self, hold: BookHold, view: View | None) -> View | None:
+    def _whole(self, hold: BookHold, journal: Journal, view: View | None) -> View | None:
         """The node's own view, with the parts around it that are not the node's."""
         if view is None:
             return None
@@ -116,6 +125,7 @@ class _LiveRun:
         parts = [
             *view.parts,
             Part("database", hold.status.word, well=hold.status.word == "held"),
+            journal.part,
             Part("log", f"{lost:,} lines lost" if lost else "written", well=not lost),
         ]
         return replace(view, parts=parts, alerts=[f"{alert.ts[11:19]} {alert.message}" for alert in self._log.alerts])

@@ -84,6 +84,10 @@ class Node:
         """Whether the start went through: a signal may have ended it before."""
         return bool(self._began_s)
 
+    @property
+    def actors(self) -> list[Any]:
+        return self._node.trader.actors()
+
     def look(self) -> View:
         """The node as it is now. Only on the thread that runs the node, or after the end of it."""
         connected: dict[str, bool] = {}

@@ -41,6 +41,11 @@ class StopSignals:
         self.check()
         self._taker = taker
 
+    def take_back(self) -> None:
+        """From now on a signal ends the command again, as during its start."""
+        self._taker = None
+        self.check()
+
     def check(self) -> None:
         """Compiled code may swallow what a handler raises: ask again where it matters."""
         if self.reason is not None:

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 POSITIONS_SHOWN = 20
 
 
-def show_summary(screen: Screen, view: View, ended: Ended, log_file: str) -> None:
+def show_summary(screen: Screen, view: View, ended: Ended, journal: str, log_file: str) -> None:
     screen.say("")
     screen.say(f"  {view.book}, run {view.run}: {ended.ran_s:,.1f} s, ended because {ended.failure or ended.reason}")
     show_account(screen, view)
+    screen.say(f"  journal    {journal}")
     screen.say(f"  log        {log_file}")
 
 

@@ -14,8 +14,8 @@ from nautilus_ext.config.backtest import parity_report
 from nautilus_ext.config.schema import json_schema
 from nautilus_ext.errors import ConfigError
 from nautilus_ext.logs import Masker
-from nautilus_ext.schema import require_current
 from nautilus_ext.schema.books import last_holder
+from nautilus_ext.schema.upgrade import require_current
 
 if TYPE_CHECKING:
     import argparse

@@ -14,7 +14,7 @@ from nautilus_trader.data.config import DataEngineConfig
 from nautilus_trader.execution.config import ExecEngineConfig
 from nautilus_trader.risk.config import RiskEngineConfig
 
-from nautilus_ext.config.differences import differences
+from nautilus_ext.config.differences import differences, together
 from nautilus_ext.config.env import join
 from nautilus_ext.config.expand import ENGINE_DEFAULTS, suite_actors
 from nautilus_ext.config.locate import locate
@@ -44,7 +44,7 @@ def engine_tree(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
     parity: list[Problem] = []
     for key, value in tree.items():
         if key in _CLIENTS:
-            parity += [Problem(join(key, name), f"not used: {_CLIENTS[key]}") for name in value]
+            parity += [Problem(join(key, together(value)), f"not used: {_CLIENTS[key]}")] if value else []
         elif key == "environment":
             parity.append(Problem(key, f'"{value}" becomes "backtest"'))
         elif key in _ENGINES:
@@ -74,7 +74,7 @@ def parity_report(config: Config) -> list[Problem]:
         for venue in sorted(traded - venues)
     ]
     if backtest is not None:
-        own = {**config.tree, "actors": config.tree["actors"][len(suite_actors(config.suite)) :]}
+        own = {**config.tree, "actors": config.tree["actors"][len(suite_actors(config.suite, config.world)) :]}
         parity += differences(own, backtest, config.exec_clients, config.data_clients)
     return parity
 

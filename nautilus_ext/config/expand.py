@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _STOP = {"timeout_post_stop": 2.0, "timeout_disconnection": 3.0, "timeout_shutdown": 1.0}
 # An exception in a subscriber would otherwise end the process with no line in the log.
 ENGINE_DEFAULTS = {"graceful_shutdown_on_exception": True}
+MIRROR = "nautilus_ext.persistence:Mirror"
 _ENGINES = ("data_engine", "risk_engine", "exec_engine")
 
 
@@ -24,17 +25,41 @@ def expand(tree: dict[str, Any], suite: Suite, world: str) -> dict[str, Any]:
     # The runner takes Nautilus's output over, and a colour's reset is what ends a message of several lines there.
     level = suite.logging_ext.backtest_level if world == "backtest" else suite.logging_ext.level
     expanded["logging"] = {"log_level": level, **(tree.get("logging") or {}), "log_colors": True}
-    expanded["actors"] = [*suite_actors(suite), *tree.get("actors", [])]
+    expanded["actors"] = [*suite_actors(suite, world), *tree.get("actors", [])]
     return expanded
 
 
-def suite_actors(suite: Suite) -> list[dict[str, Any]]:
+def suite_actors(suite: Suite, world: str) -> list[dict[str, Any]]:
     """The suite's own actors, in the order in which they must come."""
     settings = suite.logging_ext
     return [
+        *_persistence_actors(suite, world),
         {
             "actor_path": "nautilus_ext.logs:EventLog",
             "config_path": "nautilus_ext.logs:EventLogConfig",
             "config": {"log_orders": settings.log_orders, "log_fills": settings.log_fills},
+        },
+    ]
+
+
+def _persistence_actors(suite: Suite, world: str) -> list[dict[str, Any]]:
+    settings = suite.persistence
+    if not settings.enabled:
+        return []
+    return [
+        {
+            "actor_path": MIRROR,
+            "config_path": "nautilus_ext.persistence:MirrorConfig",
+            "config": {
+                "flush": "batch" if world == "backtest" else settings.flush,
+                "mark_interval_ms": settings.mark_interval_ms,
+                "segment_bytes_max": settings.segment_bytes_max,
+                "unshipped_bytes_max": settings.unshipped_bytes_max,
+            },
+        },
+        {
+            "actor_path": "nautilus_ext.persistence:PortfolioStore",
+            "config_path": "nautilus_ext.persistence:PortfolioStoreConfig",
+            "config": {},
         },
     ]

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from nautilus_trader.backtest.config import BacktestDataConfig, BacktestVenueConfig
 from nautilus_trader.live.config import TradingNodeConfig
 
+from nautilus_ext.config.beside import beside_problems
 from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, component_problems, importable_problems
 from nautilus_ext.config.differences import speed_notes
 from nautilus_ext.config.document import read_document
 from nautilus_ext.config.env import Unresolved, holds, join, plain, walk
-from nautilus_ext.config.expand import expand
+from nautilus_ext.config.expand import MIRROR, expand
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.masking import Masker
@@ -43,6 +44,7 @@ _WORLD_OF_ENVIRONMENT: dict[str, World] = {"live": "live", "sandbox": "paper"}
 _ONLY_WITHOUT_BACKTEST = ("data_clients", "exec_clients", "database.url", "database.migrate_url")
 _ONLY_WITH_BACKTEST = ("backtest", "database.backtest_url")
 _EDITOR_KEY = "$schema"
+_BUILT_IN = ("nautilus_trader.", "nautilus_ext.")
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,14 +68,30 @@ class Config:
     def book_id(self) -> str:
         return f"{self.trader_id}.{self.world}"
 
-    def for_book(self, book_id: str) -> Config:
-        """Clients that keep something of their own keep it in the data folder, book by book."""
+    def for_run(self, book_id: str, run: int, epoch: int) -> Config:
+        """Clients that keep something of their own keep it in the data folder, book by book; the Mirror, run by run."""
         known = {"data_dir": str(self.data_dir), "book": book_id}
+        place = {
+            "folder": str(self.journal_folder(book_id)),
+            "book_id": book_id,
+            "run": run,
+            "epoch": epoch,
+            "external_venues": sorted({spec.config.get("venue") or spec.name for spec in self._external_clients()}),
+        }
         return replace(
             self,
+            tree={**self.tree, "actors": [_placed(entry, place) for entry in self.tree["actors"]]},
             data_clients=[spec.filled(**known) for spec in self.data_clients],
             exec_clients=[spec.filled(**known) for spec in self.exec_clients],
         )
+
+    def _external_clients(self) -> list[ClientSpec]:
+        """Clients for venues that neither Nautilus nor the suite itself brings along."""
+        return [spec for spec in self.exec_clients if not spec.factory.__module__.startswith(_BUILT_IN)]
+
+    def journal_folder(self, book_id: str) -> Path:
+        """Where the local log of a book is, run by run."""
+        return self.data_dir / "journal" / book_id
 
     @property
     def data_dir(self) -> Path:
@@ -98,6 +116,7 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
     problems += _shapes(tree)
     data_clients = client_specs(tree.get("data_clients", {}), "data_clients", problems)
     exec_clients = client_specs(tree.get("exec_clients", {}), "exec_clients", problems)
+    problems += beside_problems(data_clients, exec_clients)
     for kind in KINDS:
         problems += component_problems(tree.get(kind.section, []), kind)
     problems += _rules(tree, secrets, backtest=backtest)
@@ -120,6 +139,12 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
         notes=_notes(tree, world, data_clients),
         secrets=secrets,
     )
+
+
+def _placed(entry: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
+    if entry["actor_path"] != MIRROR:
+        return entry
+    return {**entry, "config": {**entry["config"], **place}}
 
 
 def book_name_problem(name: str) -> Problem | None:
@@ -213,7 +238,7 @@ def _rules(tree: dict[str, Any], secrets: Secrets, *, backtest: bool) -> list[Pr
         problems.append(Problem("environment", 'say "live" or "sandbox", and run with --backtest for a backtest'))
     if backtest and not isinstance(tree.get("backtest"), dict):
         problems.append(Problem("backtest", "is missing: --backtest needs its venues and data"))
-    elif backtest and not tree["backtest"].get("data") and not tree["backtest"].get("synthetic"):
+    elif backtest and not tree["backtest"].get("data") and tree["backtest"].get("synthetic") is None:
         cure = 'has no data: give "data" entries, or "synthetic": {} for a made-up market'
         problems.append(Problem("backtest", cure))
     for engine in ("data_engine", "risk_engine", "exec_engine"):

@@ -26,7 +26,6 @@ _ANSWERS: dict[str, str] = {
     "logging.log_fills": "write logging_ext.log_fills",
     "risk": "this version has no risk gate yet; until it comes, Nautilus's own risk_engine section applies",
     "execution": "this version has no algorithms of its own yet; exec_algorithms takes any ExecAlgorithm by its path",
-    "persistence": "this version has no journal of orders yet; database holds the books and runs",
     "control": "this version takes no commands yet; stop the node with SIGTERM",
 }
 

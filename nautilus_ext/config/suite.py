@@ -71,6 +71,37 @@ class LoggingExt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retain_files: Annotated[int, Meta(ge=1, le=1000, description="How many rotated log files are kept.")] = 10
 
 
+class Persistence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`persistence`: every event of orders, positions and accounts, into a local log and on into the tables."""
+
+    enabled: Annotated[bool, Meta(description="Mirror every event; without it the tables stay empty.")] = True
+    flush: Annotated[
+        str,
+        Meta(
+            pattern="^(event|batch)$",
+            description="When an event is in the local log: `event`, before its handler returns; "
+            "`batch`, with up to 511 others. A backtest always takes `batch`.",
+        ),
+    ] = "event"
+    mark_interval_ms: Annotated[
+        int, Meta(ge=100, le=3_600_000, description="Time between two prices of open positions in the tables, in ms.")
+    ] = 1000
+    segment_bytes_max: Annotated[
+        int, Meta(ge=100_000, le=1_000_000_000, description="A file of the local log is followed by a new one here.")
+    ] = 16_000_000
+    unshipped_bytes_max: Annotated[
+        int,
+        Meta(
+            ge=1_000_000,
+            le=1_000_000_000_000,
+            description="More than this waiting for the tables is an alert, in bytes.",
+        ),
+    ] = 1_000_000_000
+    drain_timeout_s: Annotated[
+        float, Meta(gt=0, le=3600, description="Longest that a backtest waits at its end for the tables, in seconds.")
+    ] = 300.0
+
+
 class Synthetic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`backtest.synthetic`: a catalog that is made from the market model when it is not there yet."""
 
@@ -111,6 +142,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     database: Database = Database()
     logging_ext: LoggingExt = LoggingExt()
+    persistence: Persistence = Persistence()
     backtest: Annotated[
         Backtest | None, Meta(description="The other world: what `--backtest` replays, on which venues.")
     ] = None

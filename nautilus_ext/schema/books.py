@@ -37,6 +37,14 @@ class Start(NamedTuple):
     epoch: int
 
 
+class End(NamedTuple):
+    """How a run ended, and the number of its last event."""
+
+    clean: bool
+    exit_code: int
+    last_seq: int = 0
+
+
 class Session(NamedTuple):
     """One session of the server; its start tells it from a later one with the same pid."""
 
@@ -156,16 +164,15 @@ async def epoch_of(connection: asyncpg.Connection, book_id: str) -> int | None:
     return await connection.fetchval("SELECT epoch FROM books WHERE book_id = $1", book_id)
 
 
-async def end_run(connection: asyncpg.Connection, claim: Claim, run: int, *, clean: bool, exit_code: int) -> None:
+async def end_run(connection: asyncpg.Connection, claim: Claim, run: int, end: End) -> None:
     """Close the rows of run and instance, once."""
     async with connection.transaction():
         await connection.execute(
-            """UPDATE runs SET ended_at = now(), clean_end = $3, exit_code = $4
+            """UPDATE runs SET ended_at = now(), clean_end = $3, exit_code = $4, last_seq = greatest(last_seq, $5)
                 WHERE book_id = $1 AND run = $2 AND ended_at IS NULL""",
             claim.book_id,
             run,
-            clean,
-            exit_code,
+            *end,
         )
         await connection.execute(
             """UPDATE instance_metadata SET status = 'stopped', last_heartbeat = now()

@@ -110,6 +110,29 @@ async def _grant(connection: AsyncConnection, *, owner: str, role: str) -> None:
     for table, privileges in grants.items():
         await connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM {quote(role)}")
         await connection.exec_driver_sql(f"GRANT {privileges} ON {table} TO {quote(role)}")
+    await _allow_temporary_tables(connection, role)
+
+
+async def _allow_temporary_tables(connection: AsyncConnection, role: str) -> None:
+    """Batches of rows go through temporary tables; everybody may create them, unless a hardened server forbids it."""
+    found = await connection.execute(
+        text(
+            """SELECT current_database() AS database,
+                      has_database_privilege(:role, current_database(), 'TEMPORARY') AS has,
+                      has_database_privilege(current_database(), 'TEMPORARY WITH GRANT OPTION') AS may_give"""
+        ),
+        {"role": role},
+    )
+    database, has, may_give = found.one()
+    if has:
+        return
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    grant = f"GRANT TEMPORARY ON DATABASE {quote(database)} TO {quote(role)}"
+    if not may_give:
+        raise DatabaseError(
+            f"the application's role needs temporary tables, and the owner cannot allow it. Run: {grant}"
+        )
+    await connection.exec_driver_sql(grant)
 
 
 def _scripts() -> ScriptDirectory:

@@ -2,18 +2,19 @@
 
 from decimal import Decimal
 
-from nautilus_trader.config import PositiveInt, StrategyConfig
+from nautilus_trader.config import NonNegativeInt, PositiveInt, StrategyConfig
 from nautilus_trader.indicators import ExponentialMovingAverage
 from nautilus_trader.model.data import Bar, BarType
 from nautilus_trader.model.enums import OrderSide, TriggerType, trigger_type_from_str
+from nautilus_trader.model.identifiers import ClientOrderId
 from nautilus_trader.model.objects import Quantity
 from nautilus_trader.model.orders import Order  # noqa: TC002 - plain imports: this file is there to be copied
 from nautilus_trader.trading.strategy import Strategy
 
 from nautilus_ext.strategies.checks import all_finite
+from nautilus_ext.strategies.pyramid import Pyramid
+from nautilus_ext.strategies.pyramid_rules import BPS, STOP, TARGET
 from nautilus_ext.strategies.sizing import on_grid, size_of
-
-BPS = Decimal(10_000)
 
 
 class TrendFollowerConfig(StrategyConfig, frozen=True, kw_only=True):
@@ -36,6 +37,12 @@ class TrendFollowerConfig(StrategyConfig, frozen=True, kw_only=True):
         venues that refuse linked orders (Binance). They then protect nothing while the process is down.
     close_on_stop : bool
         On stop: cancel the stop and the target and close the position. If not, all three stay as they are.
+    pyramids : int
+        How often to add to a position that runs, each time with the same size and a stop and a target of its own; the
+        older stops move along. Above 0 the state is kept in the portfolio's tables: a restart goes on from there, no
+        signal is acted upon twice, and without the tables nothing is sent.
+    pyramid_step_bps : Decimal
+        How far the price must have moved in favour since the last entry, in basis points of it.
 
     """
 
@@ -48,6 +55,8 @@ class TrendFollowerConfig(StrategyConfig, frozen=True, kw_only=True):
     target_bps: Decimal = Decimal(100)
     emulation_trigger: str = "NO_TRIGGER"
     close_on_stop: bool = True
+    pyramids: NonNegativeInt = 0
+    pyramid_step_bps: Decimal = Decimal(20)
 
     def __post_init__(self) -> None:
         all_finite(self)
@@ -58,6 +67,8 @@ class TrendFollowerConfig(StrategyConfig, frozen=True, kw_only=True):
             raise ValueError("give either quantity or notional, above 0")
         if not 0 < self.stop_bps < BPS or not 0 < self.target_bps < BPS:
             raise ValueError(f"stop_bps {self.stop_bps} and target_bps {self.target_bps} must be between 0 and {BPS}")
+        if self.pyramid_step_bps <= 0:
+            raise ValueError(f"pyramid_step_bps {self.pyramid_step_bps} must be above 0")
         if self.emulation_trigger not in TriggerType.__members__:
             raise ValueError(f"emulation_trigger {self.emulation_trigger!r} is none of NO_TRIGGER, BID_ASK, LAST_PRICE")
 
@@ -70,6 +81,7 @@ class TrendFollower(Strategy):
         self.slow = ExponentialMovingAverage(config.slow_period)
         self.trend: OrderSide | None = None
         self.entry: Order | None = None
+        self.pyramid: Pyramid | None = None
 
     def on_start(self) -> None:
         self.instrument = self.cache.instrument(self.instrument_id)
@@ -78,6 +90,14 @@ class TrendFollower(Strategy):
             self.log.error(problem)
             self.stop()
             return
+        if self.config.pyramids:
+            self.pyramid = Pyramid(
+                self,
+                self.instrument,
+                additions_max=self.config.pyramids,
+                step_bps=self.config.pyramid_step_bps,
+                enter=self.enter,
+            )
         self.register_indicator_for_bars(self.config.bar_type, self.fast)
         self.register_indicator_for_bars(self.config.bar_type, self.slow)
         self.subscribe_bars(self.config.bar_type)
@@ -86,11 +106,12 @@ class TrendFollower(Strategy):
         if not self.slow.initialized:
             return
         before, self.trend = self.trend, OrderSide.BUY if self.fast.value >= self.slow.value else OrderSide.SELL
-        if self.has_position():
-            if not self.has_working_orders():
-                self.log.warning("The position has no stop: closing it")
-                self.close_all_positions(self.instrument_id)
-        elif self.trend != before and not self.has_working_orders():
+        if self.has_position() and not self.has_working_orders():
+            self.log.warning("The position has no stop: closing it")
+            self.close_all_positions(self.instrument_id)
+        elif self.pyramid is not None:
+            self.pyramid.on_bar(bar, self.trend, crossed=self.trend != before)
+        elif self.trend != before and not self.has_position() and not self.has_working_orders():
             self.enter(self.trend, bar.close.as_decimal())
 
     def has_position(self) -> bool:
@@ -103,11 +124,12 @@ class TrendFollower(Strategy):
         counts = (self.cache.orders_open_count, self.cache.orders_inflight_count, self.cache.orders_emulated_count)
         return any(count(**mine) > 0 for count in counts)
 
-    def enter(self, side: OrderSide, price: Decimal) -> None:
+    def enter(self, side: OrderSide, price: Decimal, entry_id: ClientOrderId | None = None) -> bool:
+        """Send an entry with its stop and its target; say whether anything was sent."""
         quantity = self.position_size(price)
         if quantity is None:
             self.log.error("quantity or notional is below the instrument's smallest order: nothing sent")
-            return
+            return False
         towards = 1 if side == OrderSide.BUY else -1
         bracket = self.order_factory.bracket(
             instrument_id=self.instrument_id,
@@ -117,9 +139,13 @@ class TrendFollower(Strategy):
             tp_price=self.instrument.make_price(price * (1 + towards * self.config.target_bps / BPS)),
             tp_post_only=False,  # past the target already: take it, do not get rejected
             emulation_trigger=trigger_type_from_str(self.config.emulation_trigger),
+            entry_client_order_id=entry_id,
+            sl_client_order_id=ClientOrderId(f"{entry_id}{STOP}") if entry_id else None,
+            tp_client_order_id=ClientOrderId(f"{entry_id}{TARGET}") if entry_id else None,
         )
         self.entry = bracket.first
         self.submit_order_list(bracket)
+        return True
 
     def position_size(self, price: Decimal) -> Quantity | None:
         size = self.config.quantity or size_of(self.instrument, self.config.notional, price)

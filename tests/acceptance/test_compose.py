@@ -13,11 +13,12 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 import pytest
 import yaml
 
-from nautilus_ext import cli, schema
+from nautilus_ext import cli
 from nautilus_ext.app import main
 from nautilus_ext.config.env import SECRET_NAME
 from nautilus_ext.config.suite import MAX_STOP_S
 from nautilus_ext.embedded.binaries import bin_folder
+from nautilus_ext.schema.upgrade import upgrade
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -332,7 +333,7 @@ def test_the_role_script_makes_a_role_that_owns_nothing(postgres_server, empty_d
     assert (made.returncode, made.stderr) == (0, "")
 
     application = admin._replace(netloc=f"{role}:{quote(password)}@{admin.hostname}:{admin.port}")
-    schema.upgrade(admin.geturl(), application.geturl(), timeout_s=TIMEOUT_S)
+    upgrade(admin.geturl(), application.geturl(), timeout_s=TIMEOUT_S)
     assert _psql(application, "-c", "SELECT count(*) FROM books").returncode == 0
     assert "permission denied" in _psql(application, "-c", "CREATE TABLE mine (id int)").stderr
 

@@ -15,7 +15,7 @@ from nautilus_ext.app import keeper
 from nautilus_ext.app.book import BacktestBook, BookHold
 from nautilus_ext.embedded import EmbeddedPostgres, postmaster
 from nautilus_ext.errors import BookError, DatabaseError, SchemaBehind
-from nautilus_ext.schema import upgrade
+from nautilus_ext.schema.upgrade import upgrade
 
 BOOK = "PAPER-001.paper"
 ASKED = {
@@ -347,7 +347,7 @@ async def test_a_backtest_is_a_book_of_its_own(database):
 
 def test_a_book_in_a_database_without_tables_names_the_cure(empty_database):
     """What is behind is refused before anything is written."""
-    with pytest.raises(SchemaBehind, match=r"no tables yet.*'0001'.*python -m nautilus_ext migrate CONFIG"):
+    with pytest.raises(SchemaBehind, match=r"no tables yet.*'\d{4}'.*python -m nautilus_ext migrate CONFIG"):
         BookHold.acquire(empty_database.app_url, **ASKED)
 
 

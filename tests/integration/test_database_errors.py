@@ -12,8 +12,7 @@ import pytest
 from book_node import query
 
 from nautilus_ext.errors import DatabaseError
-from nautilus_ext.schema import connect, create_pool
-from nautilus_ext.schema.connect import database_error
+from nautilus_ext.schema.connect import connect, create_pool, database_error
 
 SECRET = "planted-S3cret"
 

@@ -15,22 +15,27 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from book_node import query
+from filled_tables import fill, rows
 from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import migrations
 from nautilus_ext.errors import DatabaseError, SchemaBehind
-from nautilus_ext.schema import connect, metadata, require_current, upgrade
+from nautilus_ext.schema.connect import connect
 from nautilus_ext.schema.locks import lock_key
-from nautilus_ext.schema.upgrade import VERSION_TABLE, config_for
+from nautilus_ext.schema.tables import metadata
+from nautilus_ext.schema.upgrade import VERSION_TABLE, config_for, require_current, upgrade
 
-NEWEST = "0001"
-REVISIONS = [None, NEWEST]
-UPGRADE = "import sys; from nautilus_ext.schema import upgrade; print(upgrade(*sys.argv[1:], timeout_s=20))"
+REVISIONS = ["0001", "0002", "0003"]
+NEWEST = REVISIONS[-1]
+OLD_TABLES = ["books", "runs", "instance_metadata"]
+NEW_COLUMNS = "archived_at archive"
+UPGRADE = "import sys; from nautilus_ext.schema.upgrade import upgrade; print(upgrade(*sys.argv[1:], timeout_s=20))"
 CHECK = """
 import asyncio, sys
 from nautilus_ext.errors import SuiteError
-from nautilus_ext.schema import connect, require_current
+from nautilus_ext.schema.connect import connect
+from nautilus_ext.schema.upgrade import require_current
 async def check():
     connection = await connect(sys.argv[1], timeout_s=5)
     await require_current(connection)
@@ -42,7 +47,7 @@ except SuiteError as error:
 CATALOG = """
 SELECT 'column', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text,
        pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum)
-  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
   LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
  WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND c.relname <> 'schema_version'
 UNION ALL
@@ -97,13 +102,24 @@ def python(script, *arguments, path=None, cwd="/"):
     return done.stdout.strip()
 
 
+def copy_of_migrations(folder, *left_out):
+    ignored = shutil.ignore_patterns("__pycache__", *left_out)
+    return shutil.copytree(Path(migrations.__file__).parent, folder / "migrations", ignore=ignored)
+
+
+@pytest.fixture
+def former_version(tmp_path):
+    """The migrations as the version before the journal had them."""
+    copy_of_migrations(tmp_path, "0002_*", "0003_*")
+    return tmp_path
+
+
 @pytest.fixture
 def next_version(tmp_path):
     """Write a later version of the migrations, which goes before ours on the path of a process."""
 
     def write(statement):
-        folder = tmp_path / "migrations"
-        shutil.copytree(Path(migrations.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        folder = copy_of_migrations(tmp_path)
         (folder / "versions" / "9999_next.py").write_text(
             textwrap.dedent(f"""
                 from alembic import op
@@ -121,7 +137,7 @@ def next_version(tmp_path):
 def test_the_migrated_database_is_what_the_tables_say(empty_database):
     """Columns, types, defaults, comments, checks, keys and indexes are the same both ways."""
     url = empty_database.owner_url
-    assert upgrade(url, empty_database.app_url, timeout_s=10) == [NEWEST]
+    assert upgrade(url, empty_database.app_url, timeout_s=10) == REVISIONS
     options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
     assert run_on(url, lambda c: compare_metadata(MigrationContext.configure(c, opts=options), metadata)) == []
     migrated = catalog(url)
@@ -131,13 +147,13 @@ def test_the_migrated_database_is_what_the_tables_say(empty_database):
     assert migrated == catalog(url)
 
 
-@pytest.mark.parametrize("start", REVISIONS)
+@pytest.mark.parametrize("start", [None, *REVISIONS])
 def test_every_former_revision_comes_to_this_version(empty_database, start):
     """Wherever a database stands, one command brings it here; then there is nothing left to do."""
     url = empty_database.owner_url
     if start is not None:
         run_on(url, lambda c: command.upgrade(config_for(c), start))
-    newer = REVISIONS[REVISIONS.index(start) + 1 :]
+    newer = REVISIONS if start is None else REVISIONS[REVISIONS.index(start) + 1 :]
     assert upgrade(url, empty_database.app_url, timeout_s=10) == newer
     assert upgrade(url, empty_database.app_url, timeout_s=10) == []
     check(empty_database.app_url)
@@ -149,8 +165,28 @@ def test_down_to_nothing_and_up_again(database):
     run_on(database.owner_url, lambda c: command.downgrade(config_for(c), "base"))
     with pytest.raises(SchemaBehind, match="no tables yet"):
         check(database.app_url)
-    assert upgrade(database.owner_url, database.app_url, timeout_s=10) == [NEWEST]
+    assert upgrade(database.owner_url, database.app_url, timeout_s=10) == REVISIONS
     assert before == catalog(database.owner_url)
+
+
+def test_filled_tables_go_down_and_up_again(empty_database):
+    """Rows that an older version knows survive both ways, whatever stands in the newer tables."""
+    url = empty_database.owner_url
+    before = {}
+    for revision in REVISIONS:
+        run_on(url, lambda c, to=revision: command.upgrade(config_for(c), to))
+        fill(url)
+        before[revision] = catalog(url)
+    kept = {table: rows(url, table, NEW_COLUMNS) for table in OLD_TABLES}
+    assert [1] * len(metadata.tables) == [len(rows(url, table)) for table in metadata.tables]
+    down = [(command.downgrade, revision) for revision in REVISIONS[-2::-1]]
+    up = [(command.upgrade, revision) for revision in REVISIONS[1:]]
+    for move, revision in [*down, *up]:
+        run_on(url, lambda c, move=move, to=revision: move(config_for(c), to))
+        assert before[revision] == catalog(url)
+        assert kept == {table: rows(url, table, NEW_COLUMNS) for table in OLD_TABLES}
+    fill(url)
+    assert upgrade(url, empty_database.app_url, timeout_s=10) == []
 
 
 def test_a_database_without_tables_names_the_cure(empty_database):
@@ -181,6 +217,26 @@ def test_a_database_that_is_ahead_is_refused(database, next_version):
         assert not isinstance(e.value, SchemaBehind)
 
 
+def test_the_version_before_the_journal_refuses_its_tables(database, former_version):
+    """Old code on a new database names both revisions and asks for an upgrade of the software."""
+    said = python(CHECK, database.app_url, path=former_version)
+    assert said.startswith("DatabaseError")
+    assert "at revision '0003', which this version does not know (its newest is '0001'): upgrade the software" in said
+
+
+def test_this_version_refuses_the_tables_before_the_journal(empty_database, former_version):
+    """New code on a database that the old version made, filled: the migration is named, and cures it."""
+    assert python(UPGRADE, empty_database.owner_url, empty_database.owner_url, path=former_version) == "['0001']"
+    fill(empty_database.owner_url)
+    query(empty_database.owner_url, f"GRANT SELECT ON {VERSION_TABLE} TO suite_app")
+    with pytest.raises(
+        SchemaBehind, match=r"at revision '0001'; this version needs '0003'\. Run: python -m .* migrate"
+    ):
+        check(empty_database.app_url)
+    assert upgrade(empty_database.owner_url, empty_database.app_url, timeout_s=10) == REVISIONS[1:]
+    check(empty_database.app_url)
+
+
 def test_a_migration_that_fails_leaves_nothing(empty_database, next_version):
     """All revisions of one upgrade stand or fall together."""
     script = UPGRADE.replace("print", "\ntry: print") + "\nexcept Exception as error: print(error)"
@@ -191,7 +247,7 @@ def test_a_migration_that_fails_leaves_nothing(empty_database, next_version):
 
 def test_migrations_are_found_from_any_folder(empty_database, tmp_path):
     """The current folder has no say."""
-    assert python(UPGRADE, empty_database.owner_url, empty_database.app_url, cwd=tmp_path) == f"['{NEWEST}']"
+    assert python(UPGRADE, empty_database.owner_url, empty_database.app_url, cwd=tmp_path) == str(REVISIONS)
 
 
 def test_processes_that_migrate_at_once_take_turns(empty_database):
@@ -203,7 +259,7 @@ def test_processes_that_migrate_at_once_take_turns(empty_database):
     ]
     said = [process.communicate(timeout=60) for process in started]
     assert [process.returncode for process in started] == [0] * 4, said
-    assert sorted(out.strip() for out, _ in said) == [f"['{NEWEST}']", "[]", "[]", "[]"]
+    assert sorted(out.strip() for out, _ in said) == [str(REVISIONS), "[]", "[]", "[]"]
 
 
 async def test_the_wait_for_another_migration_is_bounded(empty_database):
@@ -274,7 +330,7 @@ def test_grants_are_set_anew_at_each_upgrade(database, postgres_server):
     try:
         for url in (database.app_url, other_url):
             assert upgrade(database.owner_url, url, timeout_s=10) == []
-        sql = "SELECT has_table_privilege($1, 'runs', 'DELETE'), has_table_privilege($1, 'runs', 'INSERT')"
+        sql = "SELECT has_table_privilege($1, 'runs', 'DELETE'), has_table_privilege($1, 'books', 'INSERT')"
         for role in ("suite_app", "Desk App"):
             assert tuple(query(database.owner_url, sql, role)[0]) == (False, True)
     finally:
@@ -284,7 +340,7 @@ def test_grants_are_set_anew_at_each_upgrade(database, postgres_server):
 
 def test_one_role_for_both_needs_no_grants(empty_database):
     """A single address is enough to begin with."""
-    assert upgrade(empty_database.owner_url, empty_database.owner_url, timeout_s=10) == [NEWEST]
+    assert upgrade(empty_database.owner_url, empty_database.owner_url, timeout_s=10) == REVISIONS
     check(empty_database.owner_url)
 
 

@@ -82,9 +82,22 @@ def test_the_suites_actors_come_first_and_the_users_follow(write):
         {"actor_path": "nautilus_ext.logs:EventLog", "config_path": "nautilus_ext.logs:EventLogConfig", "config": {}}
     ]
     actors = load(write(document), environ={}).tree["actors"]
-    assert 2 == len(actors)
-    assert {"log_orders": True, "log_fills": True} == actors[0]["config"]
-    assert {} == actors[1]["config"]
+    paths = [each["actor_path"].partition(":")[2] for each in actors]
+    assert ["Mirror", "PortfolioStore", "EventLog", "EventLog"] == paths
+    assert "event" == actors[0]["config"]["flush"]
+    assert {"log_orders": True, "log_fills": True} == actors[2]["config"]
+    assert {} == actors[3]["config"]
+
+
+def test_a_backtest_mirrors_in_batches_and_a_file_may_do_without(write):
+    """The policy follows the world; `enabled: false` leaves both actors out."""
+    document = base()
+    document["backtest"] = {"venues": [], "synthetic": {}}
+    tree = load(write(document), backtest=True, environ={}).tree
+    assert "batch" == tree["actors"][0]["config"]["flush"]
+    document["persistence"] = {"enabled": False}
+    (only,) = load(write(document), environ={}).tree["actors"]
+    assert "nautilus_ext.logs:EventLog" == only["actor_path"]
 
 
 def test_every_engine_shuts_down_in_good_order(write):
@@ -388,6 +401,6 @@ def test_what_a_client_leaves_out_comes_from_the_run(tmp_path, write):
         client = document["exec_clients"][name]
         client["path"] = f"{__name__}:KeepingConfig"
         client["config"] = {"venue": name, "starting_balances": ["1000 USDT"], **given}
-    config = load(write(document)).for_book("TEST-001.paper")
+    config = load(write(document)).for_run("TEST-001.paper", run=1, epoch=1)
     found = {spec.name: (spec.config.get("data_dir"), spec.config["book"]) for spec in config.exec_clients}
     assert {"SIM1": (str(tmp_path), "TEST-001.paper"), "SIM2": (str(tmp_path), "MINE")} == found

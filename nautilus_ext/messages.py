@@ -1,0 +1,104 @@
+"""What capabilities say to each other over the message bus: frozen structs, and the names of topics and endpoints.
+
+Pure: no engine, no driver. A capability imports this module instead of another capability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable  # noqa: TC003 - msgspec reads the annotations
+from decimal import Decimal  # noqa: TC003 - as above
+from typing import Any, Literal
+
+import msgspec
+
+from nautilus_ext.schema.portfolio_rows import Changes, PositionRow, PyramidRow, Signal  # noqa: TC001 - as above
+
+MIRROR_STATE = "suite.mirror.state"
+RISK_DECISIONS = "suite.decisions.risk"
+ROUTING_DECISIONS = "suite.decisions.routing"
+PORTFOLIO = "suite.portfolio"  # an endpoint: takes an Ask
+
+
+class MirrorState(msgspec.Struct, frozen=True):
+    """How far the events of a run have come: in the local log, and in the tables."""
+
+    book_id: str
+    run: int
+    seq: int
+    shipped_seq: int
+    unshipped_bytes: int
+    last_error: str = ""
+
+    @property
+    def lag(self) -> int:
+        """Events that are acknowledged and not durable yet."""
+        return max(self.seq - self.shipped_seq, 0)
+
+
+class RiskDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict on an order, a modification or a parent, with the numbers that led to it."""
+
+    client_order_id: str
+    strategy_id: str
+    instrument_id: str
+    verdict: Literal["approved", "refused"]
+    ts_ns: int
+    code: str = ""
+    scope: str = ""
+    unit: str = ""
+    limit: Decimal | None = None
+    value: Decimal | None = None
+    would_be: Decimal | None = None
+    details: dict[str, str] = {}
+
+
+class RoutingDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """How a slice of a parent was placed: what was chosen, and what else there was and why it lost."""
+
+    parent_client_order_id: str
+    strategy_id: str
+    instrument_id: str
+    plan: int
+    slice: int
+    ts_ns: int
+    chosen: list[dict[str, str]] = []
+    alternatives: list[dict[str, str]] = []
+    reason: str = ""
+
+
+class ReadPyramid(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks for a Standing; `capital` is noted as the book's initial capital when there is none in this currency yet."""
+
+    strategy_id: str
+    instrument_id: str
+    currency: str
+    capital: Decimal
+    position_ids: tuple[str, ...] = ()  # rows that are wanted whatever their status
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tables know of a strategy in an instrument: open rows, the oldest first, and signals without outcome."""
+
+    positions: tuple[PositionRow, ...]
+    state: PyramidRow | None
+    claimed: tuple[Signal, ...]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What was asked for, or why it is not available: then nobody trades on it."""
+
+    value: Any = None
+    problem: str = ""
+    stale: bool = False  # a row was written by somebody else: read again
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A question to the portfolio's tables and who hears the answer.
+
+    ReadPyramid is answered with a Standing; a Signal, which is claimed, with a bool: whether to act upon it; Changes
+    with what was written, at its new versions. In a backtest the answer comes before the question's `send` returns,
+    live it comes later, on the node's loop.
+    """
+
+    question: ReadPyramid | Signal | Changes
+    answer: Callable[[Answer], None]

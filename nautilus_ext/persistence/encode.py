@@ -1,0 +1,73 @@
+"""An event as the payload of a log record: `[seq, type, ts_event, ts_init, body]` in JSON.
+
+Never raises: what cannot be encoded keeps its number, and says what it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nautilus_ext.persistence.segments import RECORD_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNENCODABLE_CHARS_MAX = 2_000
+
+
+class Encoder:
+    """Encodes events, decisions and records of our own; not for two threads at once."""
+
+    def __init__(self) -> None:
+        # a venue may put anything into `info`: its text is worth more than a refused event
+        self._encode = msgspec.json.Encoder(enc_hook=str).encode
+        self._kinds: dict[type, tuple[str, Callable[[Any], Any]]] = {}
+
+    def event(self, seq: int, event: Any) -> bytes:
+        """Encode a Nautilus event."""
+        kind = type(event)
+        try:
+            name, body = self._kinds.get(kind) or self._learn(kind)
+            payload = self._encode((seq, name, event.ts_event, event.ts_init, body(event)))
+        except Exception as error:  # noqa: BLE001 - whatever a foreign event does, the numbering goes on
+            return self._unencodable(seq, event, error)
+        return payload if len(payload) <= RECORD_BYTES_MAX else self._unencodable(seq, event, _size_error(payload))
+
+    def record(self, seq: int, name: str, ts_ns: int, body: Any) -> bytes:
+        """Encode a record of our own: an instrument, a decision, marks, the end."""
+        try:
+            payload = self._encode((seq, name, ts_ns, ts_ns, body))
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._encode((seq, name, ts_ns, ts_ns, _fallback(body, error)))
+        if len(payload) <= RECORD_BYTES_MAX:
+            return payload
+        return self._encode((seq, name, ts_ns, ts_ns, _fallback(body, _size_error(payload))))
+
+    def _learn(self, kind: Any) -> tuple[str, Callable[[Any], Any]]:
+        self._kinds[kind] = known = (kind.__name__, kind.to_dict)
+        return known
+
+    def _unencodable(self, seq: int, event: Any, error: Exception) -> bytes:
+        ts_event, ts_init = (_whole(getattr(event, name, 0)) for name in ("ts_event", "ts_init"))
+        return self._encode((seq, type(event).__name__, ts_event, ts_init, _fallback(event, error)))
+
+
+def _fallback(what: Any, error: Exception) -> dict[str, str]:
+    return {"unencodable": _ascii(what), "error": _ascii(error)}
+
+
+def _size_error(payload: bytes) -> ValueError:
+    return ValueError(f"{len(payload):,} bytes, at most {RECORD_BYTES_MAX:,} are kept")
+
+
+def _ascii(what: Any) -> str:
+    try:
+        return ascii(what)[:UNENCODABLE_CHARS_MAX]
+    except Exception:  # noqa: BLE001 - even its repr fails
+        return type(what).__name__
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0

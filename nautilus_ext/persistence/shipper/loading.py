@@ -1,0 +1,63 @@
+"""What the ledger asks for before a batch, read from the tables that earlier batches wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nautilus_ext.persistence import ledger
+from nautilus_ext.persistence.records import Record
+from nautilus_ext.persistence.rows import InstrumentRow, PositionRow, UnifiedPositionRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nautilus_ext.persistence.positions import PositionKey
+    from nautilus_ext.persistence.shipper.writing import Writer
+
+
+def _select(table: str, row: Any) -> str:
+    return f"SELECT {', '.join(row._fields)} FROM {table} WHERE book_id = $1"  # noqa: S608 - our own names
+
+
+INSTRUMENTS = _select("instruments", InstrumentRow)
+OPEN_POSITIONS = f"{_select('venue_positions', PositionRow)} AND side <> 'FLAT'"
+UNIFIED_POSITIONS = _select("unified_positions", UnifiedPositionRow)
+REALIZED = """
+    SELECT asset_key, currency, sum(realized_pnl) FROM venue_positions
+     WHERE book_id = $1 AND asset_key IS NOT NULL GROUP BY asset_key, currency"""
+# What no projection could take is in the journal, and stays out of the fold.
+ORDER_RECORDS = """
+    SELECT e.run, e.seq, e.type, e.ts_event, e.ts_init, e.payload FROM order_events e
+     WHERE e.book_id = $1 AND e.client_order_id = ANY($2)
+       AND NOT EXISTS (SELECT FROM rejected_events x WHERE (x.book_id, x.run, x.seq) = (e.book_id, e.run, e.seq))"""
+POSITIONS = (
+    _select("venue_positions", PositionRow)
+    + """
+       AND (account_id, instrument_id, strategy_id, position_id, opening_order_id, opened_ns) IN
+           (SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[]))"""
+)
+
+
+async def load(writer: Writer, book: ledger.Ledger, needs: ledger.Needs) -> None:
+    """Fetch what is needed, and hand it over."""
+    start = await _start(writer) if needs.start else None
+    found = await writer.fetch(ORDER_RECORDS, needs.orders) if needs.orders else []
+    rows = await _positions(writer, needs.positions) if needs.positions else ()
+    book.load(needs, start=start, order_records=[Record(*row) for row in found], position_rows=rows)
+
+
+async def _start(writer: Writer) -> ledger.Start:
+    return ledger.Start(
+        instruments=_rows(InstrumentRow, await writer.fetch(INSTRUMENTS)),
+        open_positions=_rows(PositionRow, await writer.fetch(OPEN_POSITIONS)),
+        unified_positions=_rows(UnifiedPositionRow, await writer.fetch(UNIFIED_POSITIONS)),
+        realized=[tuple(row) for row in await writer.fetch(REALIZED)],
+    )
+
+
+async def _positions(writer: Writer, keys: list[PositionKey]) -> Iterable[PositionRow]:
+    return _rows(PositionRow, await writer.fetch(POSITIONS, *map(list, zip(*keys, strict=True))))
+
+
+def _rows(kind: Any, found: list[Any]) -> list[Any]:
+    return [kind(*row) for row in found]

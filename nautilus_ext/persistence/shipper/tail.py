@@ -1,0 +1,138 @@
+"""Reads the log of a run in the order in which it was written, past damage, and deletes what is durable."""
+
+from __future__ import annotations
+
+import shutil
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+from nautilus_ext.persistence.segments import (
+    NODE_LOCK,
+    RECORD_BYTES_MAX,
+    SegmentDamaged,
+    State,
+    is_locked,
+    read_frames,
+    segment_path,
+    segments,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CHUNK_BYTES_MAX = 2_500_000
+
+_FRAME = Struct("<II")
+_RECORD_BEGINS = b"["
+
+
+class Place(NamedTuple):
+    """A point in the log: what lies before it was read."""
+
+    segment: int = 0
+    offset: int = 0
+
+
+class Tail:
+    """Yields payloads; `place` is where it stands. It forgets everything when it is made anew: nothing is lost."""
+
+    def __init__(self, folder: Path, report: Callable[[str], None]) -> None:
+        self.folder = folder
+        self.place = Place()
+        self.has_more = False
+        self._report = report
+        self._damaged: set[int] = set()
+
+    def read(self) -> list[bytes]:
+        """Return what follows, at most about CHUNK_BYTES_MAX of it; nothing when there is nothing yet."""
+        while self.place.segment or self._go_on():
+            segment, offset = self.place
+            path = segment_path(self.folder, segment)
+            try:
+                frames, state = read_frames(path, offset, CHUNK_BYTES_MAX)
+            except SegmentDamaged:
+                frames, state = [], State.CORRUPT
+            except FileNotFoundError:
+                frames, state = [], State.SEALED
+            self.has_more = state not in (State.END, State.TORN)
+            if frames:
+                self.place = Place(segment, frames[-1][0])
+                return [payload for _, payload in frames]
+            if state is State.CORRUPT:
+                self._pass_over(path, offset)
+            elif state is State.MORE or not self._go_on():
+                break
+        return []
+
+    def _go_on(self) -> bool:
+        """Step to the next segment that exists."""
+        now = self.place.segment
+        later = [number for number in map(_number, segments(self.folder)) if number > now]
+        if not later:
+            return False
+        if now and later[0] != now + 1:
+            self._report(f"{self.folder.name}: segments {now + 1} to {later[0] - 1} are missing")
+        self.place = Place(later[0], 0)
+        return True
+
+    def _pass_over(self, path: Path, offset: int) -> None:
+        """Step to the next whole frame after damage, or to the end of the file."""
+        data = path.read_bytes()
+        found = _next_frame(data, offset + 1)
+        self._damaged.add(_number(path))
+        self._report(f"{self.folder.name}/{path.name}: {found - offset:,} bytes from {offset:,} on are damaged")
+        self.place = Place(_number(path), found)
+
+    def is_over(self) -> bool:
+        """Tell that the process which wrote the log is gone: what is not there by now never comes."""
+        return not is_locked(self.folder / NODE_LOCK)
+
+    def unread_bytes(self, place: Place) -> int:
+        """Count what lies after a place."""
+        sizes = {_number(path): _size(path) for path in segments(self.folder)}
+        return sum(size for number, size in sizes.items() if number >= place.segment) - (
+            place.offset if place.segment in sizes else 0
+        )
+
+    def delete_before(self, place: Place) -> None:
+        """Delete the segments that end before a place; a damaged one is kept beside the folder for a look."""
+        for path in segments(self.folder):
+            if _number(path) >= place.segment:
+                return
+            self._remove(path)
+
+    def delete_all(self) -> None:
+        """Delete the folder of a run that is over and durable."""
+        for path in segments(self.folder):
+            self._remove(path)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remove(self, path: Path) -> None:
+        if _number(path) in self._damaged:
+            path.replace(self.folder.parent / f"{self.folder.name}-{path.stem}.corrupt")
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _number(path: Path) -> int:
+    return int(path.stem)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _next_frame(data: bytes, at: int) -> int:
+    """Find the offset of the next whole record: its length and its checksum agree with what follows them."""
+    begin = data.find(_RECORD_BEGINS, at + _FRAME.size)
+    while begin >= 0:
+        length, crc = _FRAME.unpack_from(data, begin - _FRAME.size)
+        if 0 < length <= min(RECORD_BYTES_MAX, len(data) - begin) and crc32(data[begin : begin + length]) == crc:
+            return begin - _FRAME.size
+        begin = data.find(_RECORD_BEGINS, begin + 1)
+    return len(data)

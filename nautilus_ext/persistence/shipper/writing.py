@@ -1,0 +1,153 @@
+"""One connection of the shipper: a batch is one transaction, and what the database says of it is sorted here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import asyncpg
+from asyncpg import exceptions as pg
+
+from nautilus_ext.errors import BookLost, DatabaseError
+from nautilus_ext.persistence.shipper.statements import ADVANCE, EPOCH, PROGRESS, TARGETS
+from nautilus_ext.schema.connect import CLOSE_S_MAX, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asyncpg.prepared_stmt import PreparedStatement
+
+    from nautilus_ext.persistence.shipper.state import ShipperOrder
+
+# Data exceptions, broken constraints, a row twice in one merge, a key that is too long for its index: the record's
+# fault. All other classes are the server's, and pass.
+_DATA_CLASSES = ("22", "23", "21", "54")
+_JSONB_VERSION = b"\x01"
+
+
+type Rows = dict[type, Sequence[Any]]
+
+
+class Overtaken(DatabaseError):
+    """Another shipper has moved the progress of this run: read it again."""
+
+
+class Progress(NamedTuple):
+    durable_seq: int
+    rejected: int
+
+
+class Step(NamedTuple):
+    """How the progress of a run moves with a batch."""
+
+    run: int
+    begin: int
+    end: int
+    known: int
+
+
+class Writer:
+    """Writes batches of one book under one epoch. Whoever opened it closes it; after an error it is of no use."""
+
+    @classmethod
+    async def open(cls, url: str, order: ShipperOrder) -> Self:
+        connection = await _connect(url, order)
+        try:
+            reader = await _connect(url, order)
+            try:
+                writer = cls(connection, reader, order.book_id, order.epoch)
+                await writer._prepare()
+            except BaseException:
+                reader.terminate()
+                raise
+        except BaseException:
+            connection.terminate()
+            raise
+        return writer
+
+    def __init__(self, connection: asyncpg.Connection, reader: asyncpg.Connection, book_id: str, epoch: int) -> None:
+        self._connection = connection
+        self._reader = reader
+        self._book_id = book_id
+        self._epoch = epoch
+        self._merges: dict[type, PreparedStatement] = {}
+
+    async def _prepare(self) -> None:
+        stages = [target.create_stage for target in TARGETS.values() if target.stage]
+        await self._connection.execute(";".join(stages))
+        for kind, target in TARGETS.items():
+            if target.stage:
+                self._merges[kind] = await self._connection.prepare(target.merge)
+        self._advance = await self._connection.prepare(ADVANCE)
+
+    async def close(self) -> None:
+        await self._reader.close(timeout=CLOSE_S_MAX)
+        await self._connection.close(timeout=CLOSE_S_MAX)
+
+    def terminate(self) -> None:
+        self._reader.terminate()
+        self._connection.terminate()
+
+    async def progress(self, run: int) -> Progress | None:
+        """How far a run has come; None when this database does not know the run."""
+        row = await self._reader.fetchrow(PROGRESS, self._book_id, run)
+        return None if row is None else Progress(row["durable_seq"], row["rejected"])
+
+    async def check_epoch(self) -> None:
+        """BookLost when another node has taken the book."""
+        self._judge(await self._reader.fetchval(EPOCH, self._book_id))
+
+    def _judge(self, epoch: int | None) -> None:
+        if epoch != self._epoch:
+            now = "is gone" if epoch is None else f"has epoch {epoch}"
+            raise BookLost(f"book {self._book_id} {now}, this shipper writes under {self._epoch}: the next one goes on")
+
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]:
+        """Read what was committed, also while a batch is on its way; the statement is prepared once."""
+        return await self._reader.fetch(query, self._book_id, *arguments)
+
+    async def write(self, step: Step, rows: Rows) -> None:
+        """Commit the rows and the progress, all or nothing."""
+        async with self._connection.transaction():
+            row = await self._advance.fetchrow(self._book_id, step.run, step.begin, step.end, step.known, self._epoch)
+            assert row is not None, "a SELECT without FROM has a row"
+            self._judge(row["epoch"])
+            if not row["has_advanced"]:
+                raise Overtaken(f"book {self._book_id}, run {step.run}: its progress is not {step.begin} any more")
+            for kind, target in TARGETS.items():
+                if batch := rows.get(kind):
+                    await self._connection.copy_records_to_table(
+                        target.stage or target.table, records=batch, columns=target.columns
+                    )
+                    if target.merge:
+                        await self._merges[kind].fetch()
+
+
+async def _connect(url: str, order: ShipperOrder) -> asyncpg.Connection:
+    connection = await connect(
+        url,
+        timeout_s=order.connect_timeout_s,
+        answer_timeout_s=order.statement_timeout_s + order.connect_timeout_s,
+        application_name=f"exec-suite shipper {order.book_id}",
+        server_settings={"statement_timeout": str(round(order.statement_timeout_s * 1_000))},
+        max_cached_statement_lifetime=0,
+    )
+    try:
+        # JSON is bytes here from the log to the table: nobody in between reads it.
+        await connection.set_type_codec(
+            "jsonb", schema="pg_catalog", format="binary", encoder=_JSONB_VERSION.__add__, decoder=_without_version
+        )
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+def is_data_error(error: Exception) -> bool:
+    """Tell what a record is guilty of from what the connection, the server or its disk is."""
+    if isinstance(error, pg.PostgresError):
+        return str(getattr(error, "sqlstate", "")).startswith(_DATA_CLASSES)
+    return isinstance(error, (ValueError, TypeError, ArithmeticError))  # what the driver cannot encode
+
+
+def _without_version(value: bytes) -> bytes:
+    return bytes(value[1:])

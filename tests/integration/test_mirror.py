@@ -1,0 +1,323 @@
+"""The mirror in a real engine: what is published is in the log, exactly once, in order, as Nautilus says it."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
+from nautilus_trader.config import ImportableActorConfig, LoggingConfig, RiskEngineConfig, StrategyConfig
+from nautilus_trader.model.currencies import USDT
+from nautilus_trader.model.data import QuoteTick
+from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
+from nautilus_trader.model.events import OrderInitialized, OrderSubmitted
+from nautilus_trader.model.identifiers import ClientOrderId, Venue
+from nautilus_trader.model.objects import Money
+from nautilus_trader.test_kit.providers import TestInstrumentProvider
+from nautilus_trader.test_kit.stubs.events import TestEventStubs
+from nautilus_trader.test_kit.stubs.execution import TestExecStubs
+from nautilus_trader.trading.strategy import Strategy
+
+from nautilus_ext.errors import BookTaken, ConfigError
+from nautilus_ext.messages import RISK_DECISIONS, ROUTING_DECISIONS, RiskDecision, RoutingDecision
+from nautilus_ext.persistence import Mirror, MirrorConfig, mirror, segments
+
+INSTRUMENT = TestInstrumentProvider.btcusdt_perp_binance()
+TOPICS = ("events.order.*", "events.position.*", "events.account.*")
+
+
+class Record(NamedTuple):
+    seq: int
+    type: str
+    ts_event: int
+    ts_init: int
+    body: dict
+
+
+class Busy(Strategy):
+    """At each quote a market order in turns to buy and to sell, and one that rests until the next; holds at the end."""
+
+    def on_start(self):
+        self.subscribe_quote_ticks(INSTRUMENT.id)
+        self.count = 0
+
+    def on_quote_tick(self, tick):
+        self.count += 1
+        self.cancel_all_orders(INSTRUMENT.id)
+        side = OrderSide.SELL if self.count % 2 else OrderSide.BUY
+        size = INSTRUMENT.make_qty(Decimal("0.001") * (1 + self.count % 3))
+        self.submit_order(self.order_factory.market(INSTRUMENT.id, side, size))
+        price = INSTRUMENT.make_price(tick.bid_price.as_decimal() / 2)
+        self.submit_order(self.order_factory.limit(INSTRUMENT.id, OrderSide.BUY, size, price, tags=["op:7"]))
+
+    def on_stop(self):
+        self.submit_order(self.order_factory.market(INSTRUMENT.id, OrderSide.BUY, INSTRUMENT.make_qty("0.5")))
+
+
+def make_engine(quotes: int = 0, actors: tuple = ()) -> BacktestEngine:
+    config = BacktestEngineConfig(
+        actors=list(actors),
+        logging=LoggingConfig(bypass_logging=True),
+        run_analysis=False,
+        risk_engine=RiskEngineConfig(max_order_submit_rate="1000000/00:00:01"),
+    )
+    engine = BacktestEngine(config)
+    engine.add_venue(Venue("BINANCE"), OmsType.NETTING, AccountType.MARGIN, [Money(9_000_000, USDT)])
+    engine.add_instrument(INSTRUMENT)
+    if quotes:
+        engine.portfolio.analyzer.record_trade = lambda *_: None
+        engine.add_strategy(Busy(StrategyConfig(strategy_id="BUSY-001")))
+        size = INSTRUMENT.make_qty("10")
+        prices = [
+            (INSTRUMENT.make_price(50_000 + n % 90), INSTRUMENT.make_price(50_001 + n % 90)) for n in range(quotes)
+        ]
+        engine.add_data([QuoteTick(INSTRUMENT.id, *p, size, size, n * 10**9, n * 10**9) for n, p in enumerate(prices)])
+    return engine
+
+
+def make_mirror(folder, flush="event", run=1, **more) -> Mirror:
+    more = {"component_id": f"Mirror-{run}", **more}
+    return Mirror(MirrorConfig(folder=str(folder), book_id="BOOK", run=run, epoch=4, flush=flush, **more))
+
+
+@pytest.fixture
+def engine():
+    engine = make_engine()
+    yield engine
+    engine.dispose()
+
+
+def log_of(folder, run=1) -> list[Record]:
+    records = []
+    for path in segments.segments(segments.run_folder(folder, run)):
+        offset, state = 0, segments.State.MORE
+        while state is segments.State.MORE:
+            frames, state = segments.read_frames(path, offset)
+            records += [Record(*msgspec.json.decode(payload)) for _, payload in frames]
+            offset = frames[-1][0]
+        assert state in {segments.State.END, segments.State.SEALED}
+    return records
+
+
+def names(records: list[Record]) -> list[str]:
+    return [record.type for record in records]
+
+
+class Witness:
+    """Notes each event on the bus at the moment at which it is published."""
+
+    def __init__(self, msgbus) -> None:
+        self.seen: list[tuple[str, int, int, dict]] = []
+        for topic in TOPICS:
+            msgbus.subscribe(topic, self.note, priority=mirror.FIRST)
+
+    def note(self, event) -> None:
+        kind = type(event)
+        self.seen.append((kind.__name__, event.ts_event, event.ts_init, kind.to_dict(event)))
+
+
+def as_json(values: dict) -> dict:
+    return msgspec.json.decode(msgspec.json.encode(values))
+
+
+def test_a_backtest_of_ten_thousand_events_is_in_the_log(tmp_path):
+    """Batch and event policy, each over many segments: every event once, gapless, in order, equal to `to_dict`."""
+    engine = make_engine(quotes=1_200)
+    mirrors = {1: make_mirror(tmp_path, "batch", 1), 2: make_mirror(tmp_path, "event", 2, segment_bytes_max=300_000)}
+    for each in mirrors.values():
+        engine.add_actor(each)
+    witness = Witness(engine.kernel.msgbus)
+    engine.run()
+    engine.dispose()
+    assert len(witness.seen) > 10_000
+    for run, each in mirrors.items():
+        each.finish(clean=True)
+        records = log_of(tmp_path, run)
+        numbered = [record for record in records if record.seq]
+        assert list(range(1, len(numbered) + 1)) == [record.seq for record in numbered]
+        events = [record[1:] for record in numbered if record.type != "Instrument"]
+        assert [(name, ts, init, as_json(body)) for name, ts, init, body in witness.seen] == events
+        assert (0, "End", {"last_seq": len(numbered), "clean": True}) == (*records[-1][:2], records[-1].body)
+        assert (len(numbered), "", 0) == (each.seq, each.mirror_state.last_error, each.faults)
+    assert len(segments.segments(segments.run_folder(tmp_path, 2))) > 10
+
+
+def test_what_comes_first_is_there_and_what_comes_last(tmp_path):
+    """The account before the start; the instrument before its first event; what the strategies' stop causes; marks."""
+    engine = make_engine(quotes=8)
+    mirror_ = make_mirror(tmp_path, "batch")
+    engine.add_actor(mirror_)
+    engine.run()
+    engine.dispose()
+    mirror_.finish(clean=True)
+    records = log_of(tmp_path)
+    assert ["AccountState", "Instrument", "OrderInitialized"] == names(records)[:3]
+    (instrument,) = [record for record in records if record.type == "Instrument"]
+    assert (INSTRUMENT.id.value, "CryptoPerpetual") == (
+        instrument.body["instrument_id"],
+        instrument.body["instrument_type"],
+    )
+    fills = [record for record in records if record.type == "OrderFilled"]
+    assert "0.500" == fills[-1].body["last_qty"], "the order of on_stop"
+    (marks,) = [record for record in records if record.type == "Marks"]
+    assert 0 == marks.seq
+    assert [[INSTRUMENT.id.value, "50007.5", 7 * 10**9]] == [[n, p, ts] for n, p, ts in marks.body["marks"]]
+    assert "End" == records[-1].type
+
+
+def test_an_actor_of_a_config_file_mirrors_too(tmp_path):
+    """The config strings are public: the same from an importable config."""
+    config = {"folder": str(tmp_path), "book_id": "B", "run": 1, "epoch": 1, "flush": "batch", "external_venues": ["X"]}
+    paths = {"actor_path": "nautilus_ext.persistence:Mirror", "config_path": "nautilus_ext.persistence:MirrorConfig"}
+    engine = make_engine(quotes=3, actors=(ImportableActorConfig(**paths, config=config),))
+    engine.run()
+    engine.dispose()
+    assert "AccountState" == log_of(tmp_path)[0].type, "dispose has flushed"
+
+
+def test_an_order_that_nobody_initialized_begins_in_the_log_all_the_same(tmp_path, engine):
+    """External and reconciled orders: the first event is taken from the cache, before what happened, and once."""
+    engine.add_actor(make_mirror(tmp_path))
+    order = TestExecStubs.limit_order(instrument=INSTRUMENT)
+    engine.kernel.cache.add_order(order)
+    for event in (TestEventStubs.order_accepted(order), TestEventStubs.order_canceled(order)):
+        engine.kernel.msgbus.publish("events.order.EXTERNAL", event)
+    unknown = TestExecStubs.limit_order(instrument=INSTRUMENT, client_order_id=ClientOrderId("O-unknown"))
+    engine.kernel.msgbus.publish("events.order.EXTERNAL", TestEventStubs.order_accepted(unknown))
+    records = log_of(tmp_path)
+    assert ["Instrument", "OrderInitialized", "OrderAccepted", "OrderCanceled", "OrderAccepted"] == names(records)
+    assert as_json(OrderInitialized.to_dict(order.init_event)) == records[1].body
+
+
+def test_known_orders_are_bounded(tmp_path, engine, monkeypatch):
+    """Past the bound closed orders are forgotten, open ones are not; a forgotten one begins again, for the fold."""
+    monkeypatch.setattr(mirror, "KNOWN_ORDERS_MAX", 10)
+    mirror_ = make_mirror(tmp_path)
+    engine.add_actor(mirror_)
+    cache, msgbus = engine.kernel.cache, engine.kernel.msgbus
+    resting = TestExecStubs.make_accepted_order(instrument=INSTRUMENT, client_order_id=ClientOrderId("O-open"))
+    cache.add_order(resting)
+    cache.update_order(resting)
+    msgbus.publish("events.order.S-001", resting.init_event)
+    for number in range(50):
+        order = TestExecStubs.limit_order(instrument=INSTRUMENT, client_order_id=ClientOrderId(f"O-{number}"))
+        cache.add_order(order)
+        order.apply(TestEventStubs.order_rejected(order))
+        cache.update_order(order)
+        msgbus.publish("events.order.S-001", order.init_event)
+    assert len(mirror_._known_orders) <= 10
+    msgbus.publish("events.order.S-001", TestEventStubs.order_accepted(resting))
+    assert ["OrderInitialized", "OrderAccepted"] == names(log_of(tmp_path))[-2:]
+    assert 51 == names(log_of(tmp_path)).count("OrderInitialized"), "the open one did not begin again"
+
+
+def test_decisions_are_numbered_among_the_events(tmp_path, engine):
+    """With their instrument before them, even when no order names it."""
+    engine.add_actor(make_mirror(tmp_path))
+    who = {"strategy_id": "S-1", "instrument_id": INSTRUMENT.id.value, "ts_ns": 5}
+    risk = RiskDecision(client_order_id="O-1", verdict="refused", limit=Decimal("1.50"), details={"a": "b"}, **who)
+    routing = RoutingDecision(parent_client_order_id="O-1", plan=1, slice=2, chosen=[{"venue": "X"}], **who)
+    foreign = RiskDecision(client_order_id="O-2", verdict="approved", strategy_id="S", instrument_id="odd", ts_ns=6)
+    engine.kernel.msgbus.publish(RISK_DECISIONS, risk)
+    engine.kernel.msgbus.publish(ROUTING_DECISIONS, routing)
+    engine.kernel.msgbus.publish(RISK_DECISIONS, foreign)
+    records = log_of(tmp_path)
+    assert ["Instrument", "RiskDecision", "RoutingDecision", "RiskDecision"] == names(records)
+    assert [msgspec.to_builtins(each) for each in (risk, routing, foreign)] == [record.body for record in records[1:]]
+    assert 5 == records[1].ts_event == records[2].ts_init
+
+
+def test_two_threads_have_one_order(tmp_path, engine):
+    """Live timers call on threads of their own: numbers and file agree, and each thread's events keep their order."""
+    mirror_ = make_mirror(tmp_path, segment_bytes_max=200_000)
+    engine.add_actor(mirror_)
+    before = mirror_.seq
+    orders = [
+        TestExecStubs.limit_order(instrument=INSTRUMENT, client_order_id=ClientOrderId(f"O-{n}")) for n in range(2)
+    ]
+    events = [[TestEventStubs.order_accepted(order, ts_event=n) for n in range(3_000)] for order in orders]
+
+    def publish(mine) -> None:
+        for event in mine:
+            engine.kernel.msgbus.publish("events.order.S-001", event)
+
+    threads = [threading.Thread(target=publish, args=(mine,)) for mine in events]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    records = [record for record in log_of(tmp_path) if record.seq > before and record.type == "OrderAccepted"]
+    assert list(range(1, mirror_.seq + 1)) == [record.seq for record in log_of(tmp_path)]
+    for order in orders:
+        mine = [record.ts_event for record in records if record.body["client_order_id"] == order.client_order_id.value]
+        assert list(range(3_000)) == mine
+
+
+@pytest.mark.parametrize("flush", ["event", "batch"])
+def test_a_failing_encoder_costs_one_record_and_says_so(tmp_path, engine, flush, caplog):
+    """The handler does not raise, the missing number shows, the others are written; logged once, counted always."""
+    mirror_ = make_mirror(tmp_path, flush)
+    engine.add_actor(mirror_)
+    encode = mirror_._encoder.event
+
+    def failing(seq, event):
+        if type(event) is OrderSubmitted:
+            raise MemoryError("planted")
+        return encode(seq, event)
+
+    mirror_._encoder.event = failing
+    order = TestExecStubs.limit_order(instrument=INSTRUMENT)
+    accepted = TestEventStubs.order_accepted(order)
+    for event in (order.init_event, *[TestEventStubs.order_submitted(order)] * 2, accepted):
+        engine.kernel.msgbus.publish("events.order.S-001", event)
+    mirror_.finish(clean=True)
+    records = log_of(tmp_path)
+    assert [
+        (1, "Instrument"),
+        (2, "OrderInitialized"),
+        (5, "OrderAccepted"),
+        (0, "End"),
+    ] == [record[:2] for record in records]
+    assert (2, "2 events not written: MemoryError: planted") == (mirror_.faults, mirror_.mirror_state.last_error)
+    assert 1 == len([each for each in caplog.records if each.name == "nautilus_ext.persistence.mirror"])
+    assert {"last_seq": 5, "clean": False} == records[-1].body
+
+
+def test_an_instrument_that_cannot_be_described_costs_no_event(tmp_path, engine, monkeypatch):
+    """Its record says why; the event after it is whole."""
+    monkeypatch.setattr(mirror, "describe", lambda *_: 1 / 0)
+    mirror_ = make_mirror(tmp_path)
+    engine.add_actor(mirror_)
+    order = TestExecStubs.limit_order(instrument=INSTRUMENT)
+    for _ in range(2):
+        engine.kernel.msgbus.publish("events.order.S-001", order.init_event)
+    assert ["Instrument", "OrderInitialized", "OrderInitialized"] == names(log_of(tmp_path))
+    assert "division by zero" in log_of(tmp_path)[0].body["error"]
+    assert 1 == mirror_.faults
+
+
+def test_the_end_is_written_once_and_the_log_given_back(tmp_path, engine):
+    """Nothing follows the end: an event after it is a fault that is told, and no other file gets it."""
+    mirror_ = make_mirror(tmp_path)
+    engine.add_actor(mirror_)
+    with pytest.raises(BookTaken):
+        engine.add_actor(make_mirror(tmp_path, component_id="Second"))
+    mirror_.finish(clean=False)
+    mirror_.finish(clean=True)
+    assert not segments.is_locked(segments.run_folder(tmp_path, 1) / segments.NODE_LOCK)
+    order = TestExecStubs.limit_order(instrument=INSTRUMENT)
+    engine.kernel.msgbus.publish("events.order.S-001", order.init_event)
+    assert ["End"] == names(log_of(tmp_path))
+    assert {"last_seq": 0, "clean": False} == log_of(tmp_path)[-1].body
+    assert "after the end of the run" in mirror_.mirror_state.last_error
+
+
+def test_a_mirror_without_a_book_says_where_it_gets_one(tmp_path, engine, monkeypatch):
+    """Not a folder that happens to be the current one."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="nautilus_ext run"):
+        engine.add_actor(Mirror())
+    assert [] == list(tmp_path.iterdir())

@@ -1,0 +1,196 @@
+"""The questions of risk and of the command line find their rows by an index among 100,000."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from book_node import query
+
+from nautilus_ext.persistence.shipper import loading
+from nautilus_ext.schema.upgrade import upgrade
+
+BOOK = "PLANS-001.live"  # nine tenths of all rows
+BIG = {"unified_orders", "unified_fills", "order_events", "venue_positions"}
+ROWS = 100_000
+READ_MAX = 5_000  # rows that one question may look at
+NS = 1_700_000_000_000_000_000
+SECOND_NS = 1_000_000_000  # rows are a second apart, so the last minute has 60
+
+
+class Question(NamedTuple):
+    """A named query with arguments that a desk would give it."""
+
+    name: str
+    sql: str
+    arguments: tuple[Any, ...]
+
+
+LAST_MINUTE = f"to_timestamp({NS // SECOND_NS + ROWS - 60})"
+WORKING = "status IN ('SUBMITTED', 'ACCEPTED', 'PARTIALLY_FILLED', 'PENDING_UPDATE', 'PENDING_CANCEL')"
+ORDERS = "unified_orders WHERE book_id = $1"
+OPEN = "venue_positions WHERE book_id = $1 AND side <> 'FLAT'"
+RISK = [
+    Question("velocity of the book", f"SELECT count(*) FROM {ORDERS} AND created_at >= {LAST_MINUTE}", (BOOK,)),
+    Question(
+        "velocity of a strategy",
+        f"SELECT count(*) FROM {ORDERS} AND strategy_id = $2 AND created_at >= {LAST_MINUTE}",
+        (BOOK, "S-003"),
+    ),
+    Question("working orders", f"SELECT * FROM {ORDERS} AND {WORKING}", (BOOK,)),
+    Question("working of a strategy", f"SELECT * FROM {ORDERS} AND {WORKING} AND strategy_id = $2", (BOOK, "S-003")),
+    Question("working at a venue", f"SELECT * FROM {ORDERS} AND {WORKING} AND venue = $2", (BOOK, "SIM2")),
+    Question("working in one instrument", f"SELECT * FROM {ORDERS} AND {WORKING} AND instrument_id = $2", (BOOK, "I7")),
+    Question("an operation", f"SELECT * FROM {ORDERS} AND operation_id = $2", (BOOK, "O-77")),
+    Question("children of a parent", f"SELECT * FROM {ORDERS} AND parent_client_order_id = $2", (BOOK, "O-100")),
+    Question("open positions", f"SELECT * FROM {OPEN}", (BOOK,)),
+    Question("open positions of a strategy", f"SELECT * FROM {OPEN} AND strategy_id = $2", (BOOK, "S-003")),
+    Question("open positions in an asset", f"SELECT * FROM {OPEN} AND asset_key = $2", (BOOK, "PERPETUAL:A7")),
+    Question(
+        "fills since a moment",
+        "SELECT * FROM unified_fills WHERE book_id = $1 AND ts_event >= $2 ORDER BY ts_event",
+        (BOOK, NS + (ROWS - 60) * SECOND_NS),
+    ),
+    Question(
+        "the life of an order",
+        "SELECT * FROM order_events WHERE book_id = $1 AND client_order_id = $2 ORDER BY run, seq",
+        (BOOK, "O-77"),
+    ),
+    Question(
+        "events after a record",
+        "SELECT * FROM order_events WHERE book_id = $1 AND (run, seq) > ($2, $3) ORDER BY run, seq LIMIT 1000",
+        (BOOK, 1, 50_000),
+    ),
+]
+IDS = [f"O-{i}" for i in range(1, 300)]
+KEYS = (["A"] * 299, [f"I{i % 50}" for i in range(1, 300)], [f"S-{i % 20:03}" for i in range(1, 300)], ["P"] * 299)
+SHIPPER = [
+    Question("orders of a batch", loading.ORDER_RECORDS, (BOOK, IDS)),
+    Question(
+        "positions of a batch", loading.POSITIONS, (BOOK, *KEYS, IDS, [NS + i * SECOND_NS for i in range(1, 300)])
+    ),
+    Question("open positions at a start", loading.OPEN_POSITIONS, (BOOK,)),
+]
+QUESTIONS = [*RISK, *SHIPPER]  # what else asks for few of many rows joins this list
+
+_COMMON = f"""
+  FROM generate_series(1, {ROWS}) AS i,
+       LATERAL (SELECT CASE WHEN i % 10 = 0 THEN 'PLANS-002.live' ELSE '{BOOK}' END AS book,
+                       'O-' || i AS o, 'S-' || lpad((i % 20)::text, 3, '0') AS s, 'I' || i % 50 AS instrument,
+                       'SIM' || i % 5 AS venue, {NS} + i * {SECOND_NS}::bigint AS ns) AS v"""
+FILL = {
+    "unified_orders": """(book_id, client_order_id, operation_id, instrument_id, venue, venue_type, strategy_id, side,
+        order_type, status, quantity, filled_quantity, time_in_force, post_only, reduce_only, quote_quantity, fills,
+        fill_count, is_reconciled, created_at, updated_at, created_ns, updated_ns, run, seq, parent_client_order_id)
+        SELECT book, o, o, instrument, venue, 'NAUTILUS', s, 'BUY', 'LIMIT',
+               CASE WHEN i % 97 = 0 THEN 'ACCEPTED' WHEN i % 2 = 0 THEN 'CANCELED' ELSE 'FILLED' END,
+               1, 1, 'GTC', false, false, false, '[]', 0, false,
+               to_timestamp(ns / 1000000000), to_timestamp(ns / 1000000000), ns, ns, 1, i,
+               CASE WHEN i % 4 = 0 THEN 'O-' || i / 100 * 100 END""",
+    "unified_fills": """(book_id, client_order_id, trade_id, event_id, account_id, instrument_id, venue, strategy_id,
+        side, order_type, quantity, price, currency, commission, liquidity_side, ts_event, ts_init, is_reconciled,
+        run, seq)
+        SELECT book, o, 'T', 'E', 'A', instrument, venue, s, 'BUY', 'LIMIT', 1, 1, 'USD', 0, 'MAKER', ns, ns, false,
+               1, i""",
+    "order_events": """(book_id, run, seq, type, client_order_id, ts_event, ts_init, payload)
+        SELECT book, 1, i, 'OrderAccepted', 'O-' || i / 5, ns, ns, '{}'""",
+    "venue_positions": """(book_id, account_id, instrument_id, strategy_id, position_id, opening_order_id, asset_key,
+        venue, venue_type, entry, side, signed_quantity, base_quantity, quantity, peak_quantity, last_quantity,
+        last_price, average_entry_price, currency, realized_pnl, multiplier, is_inverse, opened_ns, updated_at,
+        updated_ns, run, seq)
+        SELECT book, 'A', instrument, s, 'P', o, 'PERPETUAL:A' || i % 50, venue, 'NAUTILUS', 'BUY',
+               CASE WHEN i % 97 = 0 THEN 'LONG' ELSE 'FLAT' END,
+               1, 1, 1, 1, 1, 1, 1, 'USD', 0, 1, false, ns, to_timestamp(ns / 1000000000), ns, 1, i""",
+}
+
+
+@pytest.fixture(scope="module")
+def many_rows(postgres_server):
+    """Tables with 100,000 rows each; the address of the application's role."""
+    name = f"plans_{uuid4().hex[:12]}"
+    owner, app = (f"{url.rpartition('/')[0]}/{name}" for url in (postgres_server.owner_url, postgres_server.app_url))
+    query(postgres_server.admin_url, f"CREATE DATABASE {name} OWNER suite_owner STRATEGY file_copy")
+    try:
+        upgrade(owner, app, timeout_s=10)
+        asyncio.run(_fill(owner))
+        yield app
+    finally:
+        query(postgres_server.admin_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _fill(url):
+    """Indexes are built after the rows: that takes half the time."""
+    connection = await asyncpg.connect(url)
+    try:
+        wanted = "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'ix_%' AND tablename = ANY($1)"
+        indexes = await connection.fetch(wanted, list(BIG))
+        await connection.execute(";".join(f"DROP INDEX {index['indexname']}" for index in indexes))
+        for table, sql in FILL.items():
+            await connection.execute(f"INSERT INTO {table} {sql} {_COMMON}")
+        await connection.execute(";".join(index["indexdef"] for index in indexes))
+        await connection.execute(f"ANALYZE {', '.join(BIG)}")
+    finally:
+        await connection.close()
+
+
+async def plan(connection, sql, *arguments):
+    """Run it and return the nodes of its plan; fail when a big table is read from end to end, or a large part of it."""
+    (found,) = json.loads(await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments))
+    scans = [node for node in _nodes(found["Plan"]) if node.get("Relation Name") in BIG]
+    assert [] == [node["Relation Name"] for node in scans if node["Node Type"] == "Seq Scan"], json.dumps(found)
+    assert sum(map(_rows_read, scans)) <= READ_MAX, json.dumps(found)
+    return scans
+
+
+def _rows_read(node):
+    """An index of which only the book is used hides most of what it reads behind a filter."""
+    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return (node["Actual Rows"] + removed) * node["Actual Loops"]
+
+
+def _nodes(node):
+    yield node
+    for child in node.get("Plans", []):
+        yield from _nodes(child)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
+async def test_a_question_is_answered_by_an_index(many_rows, question):
+    """What a desk asks all day takes no longer when the history grows."""
+    connection = await asyncpg.connect(many_rows)
+    try:
+        scans = await plan(connection, question.sql, *question.arguments)
+        assert any(node["Actual Rows"] for node in scans), "the question has an answer"
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("question", SHIPPER[:2], ids=lambda question: question.name)
+async def test_a_plan_made_for_empty_tables_stays_right(database, question):
+    """A shipper prepares its statements on a new database, and the server keeps their plans while the tables grow."""
+    connection = await asyncpg.connect(database.app_url)
+    try:
+        await connection.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE asked AS {question.sql}")
+        nothing = ", ".join(["NULL"] * len(question.arguments))
+        (found,) = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({nothing})"))
+        (condition,) = (node["Index Cond"] for node in _nodes(found["Plan"]) if node.get("Relation Name") in BIG)
+        assert " AND " in condition, "only the book is looked up, and all its rows are read"
+    finally:
+        await connection.close()
+
+
+async def test_a_question_without_an_index_is_noticed(many_rows):
+    """The check itself can fail."""
+    connection = await asyncpg.connect(many_rows)
+    try:
+        with pytest.raises(AssertionError, match="Seq Scan"):
+            await plan(connection, "SELECT * FROM unified_orders WHERE venue_order_id = $1", "x")
+        await connection.execute("SET enable_seqscan = off")
+        with pytest.raises(AssertionError, match="Rows Removed by Filter"):
+            await plan(connection, f"SELECT * FROM {ORDERS} AND venue_order_id = $2", BOOK, "x")
+    finally:
+        await connection.close()

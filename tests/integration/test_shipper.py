@@ -1,0 +1,265 @@
+"""From the log to the tables: everything once, in order across runs, and by nobody who lost the book."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from shipper_log import EVENTS_PER_ORDER, Trader, payload
+from shipper_stage import Stage
+
+from nautilus_ext.persistence.segments import SHIPPER_LOCK, run_folder, segments, take_lock
+from nautilus_ext.persistence.shipper.launch import Shipping
+
+PASSWORD = "planted-password"
+
+
+@pytest.fixture
+def stage(database, tmp_path):
+    """A book on a fresh database, as the application's role; no process survives the test."""
+    one = Stage(database.app_url, tmp_path)
+    yield one
+    one.kill()
+
+
+def test_everything_arrives_once(stage):
+    """The journal has each number once, the tables are its fold, and the folder keeps the newest segment alone."""
+    start, last = stage.log_run(200, segment_bytes_max=100_000)
+    assert len(segments(run_folder(stage.folder, start.run))) > 3
+    assert stage.run_to_end(start) == 0
+    assert stage.seqs(start.run) == list(range(1, last + 1))
+    assert stage.progress(start.run) == (last, last)
+    assert stage.differences() == []
+    assert stage.value("SELECT count(*) FROM unified_orders WHERE status = 'FILLED'") == 200
+    assert stage.value("SELECT count(*) FROM unified_fills") == 200
+    assert len(segments(run_folder(stage.folder, start.run))) == 1
+    state = stage.state(start.run)
+    assert (state.phase, state.shipped_seq, state.known_seq, state.unshipped_bytes) == ("ended", last, last, 0)
+    assert (state.rejected, state.last_error) == (0, "")
+
+
+def test_a_second_pass_over_the_same_log_changes_nothing(stage):
+    """What is durable is skipped, also when its segments are still there."""
+    start, last = stage.log_run(20)
+    assert stage.run_to_end(start) == 0
+    before = stage.query("SELECT xmin::text, seq FROM order_events ORDER BY seq")
+    assert stage.run_to_end(start) == 0
+    assert stage.query("SELECT xmin::text, seq FROM order_events ORDER BY seq") == before
+    assert stage.progress(start.run) == (last, last)
+
+
+def test_a_growing_log_is_followed(stage, wait_until):
+    """Orders are seen in the tables while the node goes on, and the shipper ends when the log says so."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append(trader.instrument())
+    process = stage.spawn(start)
+    for number in range(1, 4):
+        log.append_many(list(trader.order()))
+        wait_until(lambda number=number: stage.value("SELECT count(*) FROM unified_orders") == number)
+    wait_until(lambda: stage.state(start.run).shipped_seq == trader.seq)
+    assert process.poll() is None
+    log.append(trader.end())
+    assert process.wait(10) == 0
+    log.close()
+    assert stage.differences() == []
+
+
+def test_without_an_end_it_ships_what_a_killed_node_left(stage):
+    """A free node.lock means that nothing more comes."""
+    start, last = stage.log_run(10, end=False)
+    assert stage.run_to_end(start) == 0
+    assert stage.progress(start.run) == (last, last)
+
+
+def test_older_runs_are_drained_first_and_their_folders_go(stage):
+    """An order that lives over two runs ends as its newest event says."""
+    first, trader = stage.start_run(), Trader()
+    log = stage.begin_log(first)
+    log.append_many([trader.instrument(), *list(trader.order())[:2]])
+    log.close()
+    second = stage.start_run()
+    log, later = stage.begin_log(second), Trader()
+    log.append_many([later.instrument(), *list(later.order())[2:]])
+    log.append(later.end())
+    log.close()
+    assert stage.run_to_end(second) == 0
+    assert not run_folder(stage.folder, first.run).exists()
+    assert run_folder(stage.folder, second.run).exists()
+    [row] = stage.query("SELECT client_order_id, status, run FROM unified_orders")
+    assert tuple(row) == ("O-1", "FILLED", second.run)
+    assert [tuple(row) for row in stage.query("SELECT run, count(*) FROM order_events GROUP BY run ORDER BY run")] == [
+        (first.run, 3),
+        (second.run, EVENTS_PER_ORDER - 1),
+    ]
+
+
+def test_a_shipper_of_a_lost_book_writes_nothing(stage):
+    """Another start has raised the epoch: exit 5, not one row."""
+    start, _ = stage.log_run(10)
+    stage.start_run()
+    assert stage.run_to_end(start) == 5
+    assert stage.seqs(start.run) == []
+    assert stage.progress(start.run) == (0, 0)
+    assert stage.state(start.run).phase == "fenced"
+    assert f"under {start.epoch}" in stage.state(start.run).last_error
+
+
+def test_a_shipper_that_loses_its_book_stops_in_between(stage, wait_until):
+    """What it wrote before stays; what comes after is for the next one."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append_many([trader.instrument(), *trader.order()])
+    process = stage.spawn(start)
+    wait_until(lambda: stage.progress(start.run)[0] == trader.seq)
+    shipped = trader.seq
+    newer = stage.start_run()
+    log.append_many(list(trader.order()))
+    assert process.wait(10) == 5
+    assert stage.progress(start.run)[0] == shipped
+    log.close()
+    end = stage.begin_log(newer)
+    end.append(payload(0, "End", {"last_seq": 0, "clean": True}))
+    end.close()
+    assert stage.run_to_end(newer) == 0
+    assert stage.progress(start.run)[0] == trader.seq
+    assert stage.differences() == []
+
+
+def test_an_idle_shipper_notices_that_it_lost_its_book(stage, wait_until):
+    """Without a batch to write it asks all the same: its successor waits for its lock."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    process = stage.spawn(start)
+    wait_until(lambda: stage.state(start.run).phase == "shipping")
+    stage.start_run()
+    assert process.wait(5) == 5
+    log.close()
+    assert trader.seq == 0
+
+
+def test_of_two_shippers_on_one_run_the_second_ends_quietly(stage, wait_until):
+    """The lock of the run says who ships."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    first = stage.spawn(start)
+    wait_until(lambda: stage.state(start.run).phase == "shipping")
+    assert stage.run_to_end(start) == 0
+    assert first.poll() is None
+    log.append_many([trader.instrument(), *trader.order(), trader.end()])
+    log.close()
+    assert first.wait(10) == 0
+    assert stage.seqs(start.run) == list(range(1, trader.seq + 1))
+
+
+def test_two_shippers_at_once_without_a_lock_ship_everything_once(stage, tmp_path):
+    """A file system that does not lock costs nothing but work: the progress in the database decides."""
+    start, last = stage.log_run(300)
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    os.symlink(stage.folder, twin / "book", target_is_directory=True)
+    (run_folder(stage.folder, start.run) / SHIPPER_LOCK).unlink(missing_ok=True)
+    first = stage.spawn(start)
+    (run_folder(stage.folder, start.run) / SHIPPER_LOCK).unlink(missing_ok=True)
+    second = stage.spawn(start)
+    assert [first.wait(60), second.wait(60)] == [0, 0]
+    assert stage.seqs(start.run) == list(range(1, last + 1))
+    assert stage.differences() == []
+
+
+def test_a_shipper_that_waits_for_an_older_one_gives_up_when_it_is_fenced(stage, wait_until):
+    """The lock of the older run is held by somebody who never ends."""
+    older, _ = stage.log_run(1)
+    held = take_lock(run_folder(stage.folder, older.run) / SHIPPER_LOCK)
+    newer, _ = stage.log_run(1)
+    process = stage.spawn(newer)
+    wait_until(lambda: stage.state(newer.run).phase == "shipping")
+    stage.start_run()
+    assert process.wait(5) == 5
+    os.close(held)
+
+
+def test_a_run_that_the_database_does_not_know_is_left_as_it_is(stage):
+    """The folder of another database's run is no reason to stop, and not ours to delete."""
+    (stage.folder / "000000").mkdir(parents=True)
+    start, last = stage.log_run(3)
+    assert stage.run_to_end(start) == 0
+    assert stage.progress(start.run) == (last, last)
+    assert (stage.folder / "000000").exists()
+    assert "run 0" in stage.state(start.run).last_error
+
+
+def test_prices_reach_the_open_position(stage):
+    """Marks have no number and no journal row."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append_many([trader.instrument(), *trader.order()])
+    log.append(payload(0, "Marks", {"marks": [["BTCUSDT-PERP.BINANCE", "41000.5", 1_800_000_000_000_000_000]]}))
+    log.append(trader.end())
+    log.close()
+    assert stage.run_to_end(start) == 0
+    assert str(stage.value("SELECT current_price FROM venue_positions")) == "41000.5"
+    assert str(stage.value("SELECT current_price FROM unified_positions")) == "41000.5"
+    assert stage.seqs(start.run) == list(range(1, trader.seq + 1))
+
+
+def test_shipping_outlives_who_started_it_and_leaves_no_secret(stage, monkeypatch):
+    """Detached, private folders, no address in its arguments, its environment, its state or its log."""
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://app:{PASSWORD}@nowhere/db")
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    shipping = Shipping.start(stage.order(start))
+    deadline_s = time.monotonic() + 10
+    while shipping.state.phase != "shipping":
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    process = psutil.Process(shipping.state.pid)
+    assert process.pid not in [child.pid for child in psutil.Process().children(recursive=True)]
+    said = " ".join(process.cmdline()) + str(process.environ())
+    password = stage.url.partition("@")[0].rpartition(":")[2]
+    log.append_many([trader.instrument(), *trader.order(), trader.end()])
+    log.close()
+    assert shipping.drain(10)
+    shipping.close()
+    assert shipping.state.shipped_seq == trader.seq
+    said += (stage.folder / "shipper.log").read_text()
+    said += json.dumps([path.read_text() for path in run_folder(stage.folder, start.run).glob("shipper.json")])
+    for secret in (PASSWORD, password):
+        assert secret not in said
+    for folder in (stage.folder, run_folder(stage.folder, start.run)):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_shipper_that_was_killed_is_started_again(stage):
+    """The node hears of its death at once, and the next one goes on."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append(trader.instrument())
+    shipping = Shipping.start(stage.order(start))
+    for _ in range(2):
+        log.append_many(list(trader.order()))
+        deadline_s = time.monotonic() + 10
+        while shipping.state.shipped_seq != trader.seq:
+            assert time.monotonic() < deadline_s, shipping.state
+            time.sleep(0.01)
+        psutil.Process(shipping.state.pid).kill()
+    log.append(trader.end())
+    log.close()
+    assert shipping.drain(20)
+    shipping.close()
+    assert stage.seqs(start.run) == list(range(1, trader.seq + 1))
+    assert stage.differences() == []
+
+
+def test_it_starts_without_the_engine(stage):
+    """Neither Nautilus nor SQLAlchemy is loaded."""
+    code = "import sys, nautilus_ext.persistence.shipper.process; print([m for m in ('nautilus_trader', 'sqlalchemy', "
+    code += "'alembic', 'pyarrow', 'pandas') if m in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.stdout.strip() == "[]", said.stderr

@@ -1,0 +1,92 @@
+"""An order's row says what Nautilus's own order says after the same events, whatever way they came."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from order_histories import OrderLife
+
+from nautilus_ext.persistence import records
+from nautilus_ext.persistence.orders import fold
+from nautilus_ext.persistence.projections import fold_order
+
+SEED = int(os.environ.get("FOLD_SEED", "0")) or random.randrange(1, 10**9)
+LIVES = 400
+
+
+def life(rng: random.Random, number: int = 0) -> OrderLife:
+    sequence = itertools.count(1)
+    found = OrderLife(rng, number, lambda: (1, next(sequence)))
+    found.live(rng.choice((0, rng.randrange(14))))
+    return found
+
+
+def row_of(order_records: list[records.Record]) -> Any:
+    return fold_order("b", order_records, {})
+
+
+def money(order: Any) -> dict[str, Decimal]:
+    return {amount.currency.code: amount.as_decimal() for amount in order.commissions()}
+
+
+def test_a_row_equals_the_nautilus_order_after_the_same_events() -> None:
+    """Every field that both know, after random lives of every order type, refused events included."""
+    print(f"FOLD_SEED={SEED}")
+    rng = random.Random(SEED)
+    statuses: dict[str, int] = {}
+    for number in range(LIVES):
+        lived = life(rng, number)
+        order, row = lived.order, row_of(lived.records)
+        statuses[row.status] = statuses.get(row.status, 0) + 1
+        said = (number, [record.type for record in lived.records])
+        assert order.status_string() == row.status, said
+        assert order.type_string() == row.order_type, said
+        assert order.quantity.as_decimal() == row.quantity, said
+        assert order.filled_qty.as_decimal() == row.filled_quantity, said
+        assert (order.price.as_decimal() if order.has_price else None) == row.price, said
+        assert (order.trigger_price.as_decimal() if order.has_trigger_price else None) == row.trigger_price, said
+        assert (order.venue_order_id and order.venue_order_id.value) == row.venue_order_id, said
+        assert order.strategy_id.value == row.strategy_id, said
+        assert order.is_quote_quantity == row.quote_quantity, said
+        assert (order.emulation_trigger != 0) == (row.emulation_trigger is not None), said
+        assert order.account_id is None or order.account_id.value == row.account_id, said
+        assert order.tags == row.tags, said
+        assert len(order.trade_ids) == row.fill_count, said
+        state = fold(lived.records).state
+        assert state is not None
+        assert {trade.value for trade in order.trade_ids} == state.trade_ids, said
+        if order.filled_qty > 0:
+            assert pytest.approx(order.avg_px, rel=1e-9) == float(row.average_price), said
+            charged = msgspec.json.decode(row.commissions)
+            assert money(order) == {currency: Decimal(amount) for currency, amount in charged.items()}, said
+    print(statuses)
+    reached = {"INITIALIZED", "DENIED", "EMULATED", "SUBMITTED", "ACCEPTED", "REJECTED", "CANCELED", "EXPIRED", "FILLED"}
+    assert reached | {"TRIGGERED", "PENDING_UPDATE", "PENDING_CANCEL", "PARTIALLY_FILLED"} <= statuses.keys()
+
+
+def test_any_duplicated_or_reordered_delivery_gives_the_same_row() -> None:
+    """Records twice, thrice, in any order: the same state, fills and row."""
+    print(f"FOLD_SEED={SEED}")
+    rng = random.Random(SEED)
+    for number in range(100):
+        lived = life(rng, number)
+        expected, fills = row_of(lived.records), fold(lived.records).fills
+        for _ in range(3):
+            delivered = lived.records + rng.choices(lived.records, k=rng.randrange(8))
+            rng.shuffle(delivered)
+            assert expected == row_of(delivered)
+            assert fills == fold(delivered).fills
+
+
+def test_an_event_that_is_recorded_twice_counts_once() -> None:
+    """A restarted node writes the OrderInitialized of a resting order again, under a new number."""
+    lived = life(random.Random(3))
+    again = [record._replace(run=2, seq=number) for number, record in enumerate(lived.records, 1)]
+    expected = row_of(lived.records)._replace(run=2, seq=len(again))
+    assert expected == row_of(lived.records + again)
