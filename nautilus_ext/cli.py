@@ -34,14 +34,119 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument("--backtest", action="store_true", help="the tables of database.backtest_url")
 
     status = _verb(commands, "status", "show the node of this config's book: exit 0 when its heart beats", verbs.status)
-    status.add_argument("--book", action=Once, metavar="NAME", help="another book than the config's own")
+    _add_book(status)
     status.add_argument("--json", action="store_true", help="the answer as one JSON object")
 
+    _add_desk(commands)
+    _add_keeping(commands)
     _add_catalog(commands)
 
     schema = commands.add_parser("schema", help="print the JSON schema of a config file, for editors")
     schema.set_defaults(verb=verbs.schema, config=None)
     return parser
+
+
+def _add_desk(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What is read from the tables; each verb offers the filters that mean something for it."""
+    everything = (
+        "--operation-id",
+        "--strategy",
+        "--venue",
+        "--instrument",
+        "--asset",
+        "--status",
+        "--since",
+        "--limit",
+    )
+    listings = {
+        "orders": ("show the orders of a book, the newest last", everything),
+        "fills": ("show the fills of a book, the newest last", [each for each in everything if each != "--status"]),
+        "positions": ("show the open positions of a book, or those that were closed", everything),
+        "exposure": (
+            "show what is held of each asset, over all venues",
+            ("--strategy", "--venue", "--instrument", "--asset"),
+        ),
+    }
+    for name, (purpose, filters) in listings.items():
+        parser = _verb(commands, name, purpose, _desk(name))
+        _add_book(parser)
+        for each in filters:
+            metavar, text = _FILTERS[f"{name} {each}" if f"{name} {each}" in _FILTERS else each]
+            parser.add_argument(each, action=Once, metavar=metavar, help=text)
+        parser.add_argument("--follow", action="store_true", help="go on with what changes, until Ctrl-C")
+        parser.add_argument("--json", action="store_true", help="one JSON array; with --follow one object per line")
+    order = _verb(commands, "order", "tell the life of one order, event by event", _desk("order"))
+    order.add_argument("id", metavar="ID", help="its client order id, its operation's id, or the venue's id")
+    _add_book(order)
+    order.add_argument("--json", action="store_true", help="the answer as one JSON object")
+
+
+_FILTERS = {
+    "--operation-id": ("ID", "of one operation: the order's tag op:ID, else its client order id"),
+    "--strategy": ("ID", "of one strategy, for example TrendFollower-001"),
+    "--venue": ("NAME", "of one venue, for example BINANCE"),
+    "--instrument": ("ID", "of one instrument: its Nautilus id, its canonical id, or an asset key for all venues"),
+    "--asset": ("NAME", "of one base asset, for example BTC"),
+    "--status": ("WORDS", "working, closed, or Nautilus names such as ACCEPTED,FILLED"),
+    "positions --status": ("WORD", "open (default), closed or all"),
+    "--since": ("TIME", "made since: 30s, 10m, 2h, 1d ago, or an ISO 8601 time (UTC); a backtest's own time"),
+    "fills --since": ("TIME", "happened since: 30s, 10m, 2h, 1d ago, or an ISO 8601 time (UTC); a backtest's own time"),
+    "positions --since": (
+        "TIME",
+        "changed since: 30s, 10m, 2h, 1d ago, or an ISO 8601 time (UTC); a backtest's own time",
+    ),
+    "--limit": ("N", "the newest N rows at most (default 50)"),
+}
+
+
+def _desk(name: str) -> Verb:
+    def verb(command: Command, options: argparse.Namespace) -> int:
+        from nautilus_ext.app import desk  # noqa: PLC0415 - no other verb reads the tables of a book
+
+        return getattr(desk, name)(command, options)
+
+    return verb
+
+
+def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What looks after the tables: compare them with the journal, put old runs away, save and restore."""
+    audit = _verb(
+        commands, "audit", "compare a book's tables with its journal: exit 0 when they agree", _keeping("audit")
+    )
+    _add_book(audit)
+    audit.add_argument("--json", action="store_true", help="the answer as one JSON object")
+
+    purpose = "put the journal of runs that ended into Parquet files, and out of the tables"
+    archive = _verb(commands, "archive", purpose, _keeping("archive"))
+    _add_book(archive)
+    archive.add_argument(
+        "--before", action=Once, required=True, metavar="DATE", help="runs that ended before, ISO 8601"
+    )
+    archive.add_argument("--json", action="store_true", help="the answer as one JSON object")
+
+    for name, purpose in (
+        ("backup", "save all tables to a file"),
+        ("restore-backup", "bring the tables of a file back"),
+    ):
+        parser = _verb(commands, name, purpose, _keeping(name.replace("-", "_")))
+        parser.add_argument("file", metavar="FILE", help="the backup's file")
+        parser.add_argument("--backtest", action="store_true", help="the tables of database.backtest_url")
+
+
+def _keeping(name: str) -> Verb:
+    def verb(command: Command, options: argparse.Namespace) -> int:
+        from nautilus_ext.app import keeping  # noqa: PLC0415 - Parquet: no other verb needs it
+
+        return getattr(keeping, name)(command, options)
+
+    return verb
+
+
+def _add_book(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--book", action=Once, metavar="NAME", help="another book than the config's own")
+    parser.add_argument(
+        "--backtest", action="store_true", help="the newest backtest of this trader, in database.backtest_url"
+    )
 
 
 def _add_catalog(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

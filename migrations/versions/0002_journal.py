@@ -242,17 +242,18 @@ def _create_unified_orders() -> None:
         ),
         comment="Every order of every venue as it stands now",
     )
-    index("unified_orders", "book_id", "venue", "status")
-    index("unified_orders", "book_id", "operation_id")
-    index("unified_orders", "book_id", "tx_hash", where="tx_hash IS NOT NULL")
-    index("unified_orders", "book_id", "instrument_id", "created_at")
-    index("unified_orders", "book_id", "parent_client_order_id", where="parent_client_order_id IS NOT NULL")
-    index("unified_orders", "book_id", "operation")
     index("unified_orders", "book_id", "strategy_id")
     index("unified_orders", "book_id", "created_at")
-    index("unified_orders", "book_id", "atomic_group_id", where="atomic_group_id IS NOT NULL")
-    index("unified_orders", "book_id", "operation", "status")
     index("unified_orders", "book_id", "status", "strategy_id")
+    index("unified_orders", "book_id", "venue", "status")
+    index("unified_orders", "book_id", "operation")
+    index("unified_orders", "book_id", "atomic_group_id", where="atomic_group_id IS NOT NULL")
+    index("unified_orders", "book_id", "tx_hash", where="tx_hash IS NOT NULL")
+    index("unified_orders", "book_id", "operation", "status")
+    index("unified_orders", "book_id", "operation_id")
+    index("unified_orders", "book_id", "venue_order_id", where="venue_order_id IS NOT NULL")
+    index("unified_orders", "book_id", "instrument_id", "created_at")
+    index("unified_orders", "book_id", "parent_client_order_id", where="parent_client_order_id IS NOT NULL")
 
 
 def _create_unified_fills() -> None:
@@ -284,9 +285,9 @@ def _create_unified_fills() -> None:
         sa.PrimaryKeyConstraint("book_id", "client_order_id", "trade_id", name="pk_unified_fills"),
         comment="Every fill of every order",
     )
+    index("unified_fills", "book_id", "ts_event")
     index("unified_fills", "book_id", "strategy_id", "ts_event")
     index("unified_fills", "book_id", "instrument_id", "ts_event")
-    index("unified_fills", "book_id", "ts_event")
 
 
 def _create_instruments() -> None:
@@ -364,6 +365,7 @@ def _create_venue_positions() -> None:
     )
     index("venue_positions", "book_id", "asset_key", where="side <> 'FLAT'")
     index("venue_positions", "book_id", "strategy_id", where="side <> 'FLAT'")
+    index("venue_positions", "book_id", "closed_ns", where="side = 'FLAT'")
 
 
 def _create_unified_positions() -> None:

@@ -79,11 +79,11 @@ def _create_portfolio_positions() -> None:
         sa.CheckConstraint("version > 0", name=op.f("ck_portfolio_positions_version")),
         comment="Positions as strategies manage them: base entries and pyramids with their stops",
     )
-    index("portfolio_positions", "book_id", "opened_ns")
-    index("portfolio_positions", "book_id", "rollover_status", where="rollover_status <> 'none'")
     index("portfolio_positions", "book_id", "status")
     index("portfolio_positions", "book_id", "instrument_id", "status")
     index("portfolio_positions", "book_id", "strategy_id", "instrument_id", where="status <> 'closed'")
+    index("portfolio_positions", "book_id", "opened_ns")
+    index("portfolio_positions", "book_id", "rollover_status", where="rollover_status <> 'none'")
 
 
 def _create_portfolio_state() -> None:
@@ -155,6 +155,6 @@ def _create_signal_log() -> None:
         sa.CheckConstraint("version > 0", name=op.f("ck_signal_log_version")),
         comment="Signals that were seen, so that none acts twice; old rows are cleaned up",
     )
-    index("signal_log", "book_id", "received_at")
     index("signal_log", "book_id", "strategy_id", "instrument_id", where="outcome = 'claimed'")
     index("signal_log", "book_id", "instrument_id", "signal_ns")
+    index("signal_log", "book_id", "received_at")

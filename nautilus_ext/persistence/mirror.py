@@ -16,11 +16,10 @@ from nautilus_trader.common.config import ActorConfig, PositiveInt
 from nautilus_trader.model.events import OrderInitialized
 from nautilus_trader.model.identifiers import InstrumentId
 
-from nautilus_ext.errors import ConfigError, Problem, SuiteError
+from nautilus_ext.errors import ConfigError, Problem
 from nautilus_ext.instruments.nautilus import describe
 from nautilus_ext.messages import MIRROR_STATE, RISK_DECISIONS, ROUTING_DECISIONS, MirrorState
-from nautilus_ext.persistence.backlog import Backlog
-from nautilus_ext.persistence.encode import Encoder
+from nautilus_ext.persistence.run_log import RunLog
 from nautilus_ext.persistence.segments import (
     SEGMENT_BYTES_MAX,
     SHIPPER_STATE,
@@ -30,7 +29,6 @@ from nautilus_ext.persistence.segments import (
 )
 from nautilus_ext.persistence.sights import audit_answer, marks
 
-BATCH_EVENTS = 512
 STATE_INTERVAL_S = 1.0
 SHIPPER_AGE_S_MAX = 10.0  # an older word of the shipper says nothing of the disk
 FIRST = 100  # the engine's own subscribers have 10: an event is in the log before what it causes
@@ -102,19 +100,13 @@ class Mirror(Actor):
         super().__init__(config)
         self._config = config
         self._lock = threading.RLock()
-        self._encoder = Encoder()
-        self._buffer: list[bytes] = []  # flush `batch`: encoded at once, an account goes on to change its events
-        self._is_batch = config.flush == "batch"
         self._known_orders: dict[Any, None] = {}
         self._described: set[InstrumentId] = set()
         self._marked: dict[str, str] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._shipped = _Shipped()
         self._unshipped_bytes = 0
-        self._fault_text = ""
-        self._is_open = False
-        self.faults = 0
-        self.seq = 0
+        self._troubles: dict[str, str] = {}
 
     def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
         """Subscribe here, before reconciliation and the first account state; events after our stop are real, too."""
@@ -124,15 +116,14 @@ class Mirror(Actor):
             problem = Problem("", "has no folder and no book: start the file with `python -m nautilus_ext run`")
             raise ConfigError("nautilus_ext.persistence:Mirror", [problem])
         self._folder = run_folder(config.folder, config.run)
-        self._writer = SegmentWriter(
+        writer = SegmentWriter(
             self._folder,
             book_id=config.book_id,
             run=config.run,
             epoch=config.epoch,
             segment_bytes_max=config.segment_bytes_max,
         )
-        self._backlog = Backlog(self._writer)
-        self._is_open = True
+        self._run_log = RunLog(writer, is_batch=config.flush == "batch")
         for topic, handler in (
             ("events.order.*", self._on_order),
             ("events.position.*", self._on_position),
@@ -141,6 +132,11 @@ class Mirror(Actor):
             (ROUTING_DECISIONS, self._on_decision),
         ):
             msgbus.subscribe(topic=topic, handler=handler, priority=FIRST)
+
+    @property
+    def seq(self) -> int:
+        """The number of the last record."""
+        return self._run_log.seq
 
     @property
     def mirror_state(self) -> MirrorState:
@@ -156,24 +152,15 @@ class Mirror(Actor):
 
     def finish(self, *, clean: bool) -> None:
         """Write the end of the run and give the log back, after the node was disposed of; once."""
+        self._cancel_timers()
         with self._lock:
-            if not self._is_open:
-                return
-            self._cancel_timers()
-            self._flush()
-            self._backlog.retry()
-            is_whole = not self.faults and not self._backlog.error
-            self._put_unnumbered("End", {"last_seq": self.seq, "clean": clean and is_whole})
-            if self._backlog.error:
-                log.error("run %s ends with a log that is not whole: %s", self._config.run, self._backlog.error)
-            self._is_open = False
-            self._writer.close()
+            self._run_log.end(self.clock.timestamp_ns(), clean=clean)
 
     # -- life ---------------------------------------------------------------------------------------
 
     def on_start(self) -> None:
         """Begin the live work when there is a loop; Nautilus's timers would call on a foreign thread."""
-        if self._is_batch:
+        if self._config.flush == "batch":
             return
         try:
             loop = asyncio.get_running_loop()
@@ -185,10 +172,9 @@ class Mirror(Actor):
 
     def on_stop(self) -> None:
         """What the strategies' stop causes comes later and is written, too; so the live work goes on."""
-        self._guarded(self._flush)
         if not self._timers:
             self._guarded(self._write_marks)
-            self._guarded(self._flush)
+        self._guarded(self._flush)
 
     def on_dispose(self) -> None:
         """Leave nothing in memory; the end of the run is said by `finish`."""
@@ -215,41 +201,43 @@ class Mirror(Actor):
                 client_order_id = event.client_order_id
                 if client_order_id not in self._known_orders:
                     self._meet(client_order_id, event)
-                self._name_instrument(event.instrument_id)
-                self._put(event)
+                if event.instrument_id not in self._described:
+                    self._name_instrument(event.instrument_id)
+                self._run_log.event(event)
         except Exception as e:  # noqa: BLE001  an exception in a subscriber would end the node
-            self._fault(e)
+            self._run_log.fail(e)
 
     def _on_position(self, event: Any) -> None:
         try:
             with self._lock:
-                self._name_instrument(event.instrument_id)
-                self._put(event)
+                if event.instrument_id not in self._described:
+                    self._name_instrument(event.instrument_id)
+                self._run_log.event(event)
         except Exception as e:  # noqa: BLE001  as above
-            self._fault(e)
+            self._run_log.fail(e)
 
     def _on_account(self, event: Any) -> None:
         try:
             with self._lock:
-                self._put(event)
+                self._run_log.event_at_once(event)
         except Exception as e:  # noqa: BLE001  as above
-            self._fault(e)
+            self._run_log.fail(e)
 
     def _on_decision(self, decision: Any) -> None:
         try:
             with self._lock:
                 with suppress(ValueError):  # no instrument has such a name
                     self._name_instrument(InstrumentId.from_str(decision.instrument_id))
-                self._put_own(type(decision).__name__, decision.ts_ns, decision)
+                self._run_log.record(type(decision).__name__, decision.ts_ns, decision)
         except Exception as e:  # noqa: BLE001  as above
-            self._fault(e)
+            self._run_log.fail(e)
 
     def _meet(self, client_order_id: Any, event: Any) -> None:
         """Write how an order began when nobody published it: an external, reconciled or restored one."""
         order = None if type(event) is OrderInitialized else self.cache.order(client_order_id)
         if order is not None:
             self._name_instrument(order.instrument_id)
-            self._put(order.init_event)
+            self._run_log.event(order.init_event)
         self._known_orders[client_order_id] = None
         for _ in range(2):  # two for each new one: after many open orders it shrinks again
             if len(self._known_orders) > KNOWN_ORDERS_MAX:
@@ -268,39 +256,9 @@ class Mirror(Actor):
         try:
             body = describe(instrument, self._config.external_venues)
         except Exception as e:  # noqa: BLE001  the event itself must not be lost for it
-            self._fault(e)
+            self._run_log.fail(e)
             body = {"unencodable": ascii(instrument_id.value), "error": ascii(e)}
-        self._put_own("Instrument", self.clock.timestamp_ns(), body)
-
-    # -- the log ------------------------------------------------------------------------------------
-
-    def _put(self, event: Any) -> None:
-        self._write(self._encoder.event(self._next(), event))
-
-    def _put_own(self, name: str, ts_ns: int, body: Any) -> None:
-        self._write(self._encoder.record(self._next(), name, ts_ns, body))
-
-    def _next(self) -> int:
-        if not self._is_open:
-            raise SuiteError("an event came after the end of the run was written")
-        self.seq += 1
-        return self.seq
-
-    def _write(self, payload: bytes) -> None:
-        if self._is_batch:
-            self._buffer.append(payload)
-            if len(self._buffer) >= BATCH_EVENTS:
-                self._flush()
-        else:
-            self._backlog.put(payload)
-
-    def _flush(self) -> None:
-        with self._lock:
-            payloads, self._buffer = self._buffer, []
-            self._backlog.put_many(payloads)
-
-    def _put_unnumbered(self, name: str, body: Any) -> None:
-        self._backlog.put(self._encoder.record(0, name, self.clock.timestamp_ns(), body))
+        self._run_log.record("Instrument", self.clock.timestamp_ns(), body)
 
     # -- live work ----------------------------------------------------------------------------------
 
@@ -310,12 +268,12 @@ class Mirror(Actor):
             changed = [[name, price, ts] for name, (price, ts) in now.items() if self._marked.get(name) != price]
             self._marked = {name: price for name, (price, _) in now.items()}
             if changed:
-                self._put_unnumbered("Marks", {"marks": changed})
+                self._run_log.note("Marks", self.clock.timestamp_ns(), {"marks": changed})
 
     def _look_around(self) -> None:
         """Each second: write what waits, answer an audit, read how far the shipper is, and say so."""
         with self._lock:
-            self._backlog.retry()
+            self._run_log.retry()
             self._answer_audit()
         self._read_shipper()
         self.msgbus.publish(topic=MIRROR_STATE, msg=self.mirror_state)
@@ -359,24 +317,26 @@ class Mirror(Actor):
         bound = self._config.unshipped_bytes_max
         unshipped = f"{self._unshipped_bytes:,} bytes wait for the database, more than {bound:,}"
         parts = (
-            self._backlog.error,
-            self._fault_text and f"{self.faults} events not written: {self._fault_text}",
+            self._run_log.error,
             unshipped if self._unshipped_bytes > bound else "",
+            *self._troubles.values(),
             self._shipped.last_error,
         )
         return "; ".join(part for part in parts if part)
 
+    def _flush(self) -> None:
+        with self._lock:
+            self._run_log.flush()
+
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as e:  # noqa: BLE001  the node goes on
-            self._fault(e)
-
-    def _fault(self, error: Exception) -> None:
-        self.faults += 1
-        if self.faults == 1:
-            self._fault_text = f"{type(error).__name__}: {error}"
-            log.error("an event could not be written to the log; further ones are only counted", exc_info=error)
+        except Exception as e:
+            if work.__name__ not in self._troubles:
+                log.exception("the mirror goes on without: %s", work.__name__.strip("_").replace("_", " "))
+            self._troubles[work.__name__] = f"{type(e).__name__}: {e}"
+        else:
+            self._troubles.pop(work.__name__, None)
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.rows import InstrumentRow, PositionRow, UnifiedPositionRow
 
 CLOSED_POSITIONS_MAX = 2_000
+LIVES_PER_NS_MAX = 16
 
 
 class PositionLedger:
@@ -26,6 +27,7 @@ class PositionLedger:
         self._open: dict[PositionKey, PositionRow] = {}
         self._closed: dict[PositionKey, PositionRow] = {}
         self._by_instrument: dict[str, dict[PositionKey, None]] = {}
+        self._lives: dict[tuple[str, ...], PositionKey] = {}  # the open life of each position id
         self._assets: dict[str, AssetSums] = {}
         self._changed: dict[PositionKey, PositionRow] = {}
 
@@ -57,12 +59,20 @@ class PositionLedger:
 
     def snapshot(self, book_id: str, record: Record, event: PositionSnapshot, instrument: InstrumentRow | None) -> None:
         """Take an event that tells the whole position, unless a newer one was here."""
-        key = positions.event_key(record, event)
+        key = self._life(record, event)
         former = self._known(key)
         if former is not None and record[:2] <= (former.run, former.seq):
             return
         row = positions.snapshot_row(book_id, record, event, key, instrument)
-        self._replace(key, former, positions.at_mark_of(row, former or self._sibling(event.instrument_id)))
+        row = positions.at_mark_of(row, former or self._sibling(event.instrument_id))
+        other = self._lives.get(key[:4])
+        if other is not None and other != key and row.side != "FLAT":
+            held = self._open[other]
+            if (held.run, held.seq) < record[:2]:
+                self._replace(other, held, positions.superseded(held, row))
+            else:
+                row = positions.superseded(row, held)
+        self._replace(key, former, row)
 
     def adjust(self, record: Record, event: PositionAdjusted) -> None:
         """Change the open position of that id; one that is flat or unknown has nothing to adjust."""
@@ -87,6 +97,24 @@ class PositionLedger:
         trim(self._closed, CLOSED_POSITIONS_MAX)
         return changed, [self._assets[asset_key].row(book_id) for asset_key in assets]
 
+    def _life(self, record: Record, event: PositionSnapshot) -> PositionKey:
+        """Return the key of the life that the event belongs to.
+
+        In a backtest an order can open a position twice in one nanosecond, when the first part was closed in between:
+        the second life gets the next nanosecond, else it would overwrite the first and its realized profit.
+        """
+        key = positions.event_key(record, event)
+        if record.type != "PositionOpened":
+            held = self._lives.get(key[:4])
+            if held is None or held.opening_order_id != key.opening_order_id:
+                return key
+            return held if 0 < held.opened_ns - key.opened_ns < LIVES_PER_NS_MAX else key
+        former = self._known(key)
+        while former is not None and former.side == "FLAT" and (former.run, former.seq) < record[:2]:
+            key = key._replace(opened_ns=key.opened_ns + 1)
+            former = self._known(key)
+        return key
+
     def _replace(self, key: PositionKey, former: PositionRow | None, row: PositionRow) -> None:
         if row.asset_key is not None:
             self._sums(row.asset_key).replace(former, row)
@@ -110,9 +138,12 @@ class PositionLedger:
         self._closed.pop(key, None)
         if row.side != "FLAT":
             self._open[key] = row
+            self._lives[key[:4]] = key
             self._by_instrument.setdefault(key.instrument_id, {})[key] = None
             return
         if self._open.pop(key, None) is not None:
+            if self._lives.get(key[:4]) == key:
+                del self._lives[key[:4]]
             siblings = self._by_instrument[key.instrument_id]
             del siblings[key]
             if not siblings:

@@ -128,10 +128,30 @@ def adjusted(row: PositionRow, record: Record, event: PositionAdjusted) -> Posit
     return at_mark_of(changed, row)
 
 
+def superseded(row: PositionRow, by: PositionRow) -> PositionRow:
+    """End an open life of which no event tells the end: a later life has its position id.
+
+    Nautilus does so when a commission in the base currency leaves dust while a position is turned.
+    """
+    return row._replace(
+        side="FLAT",
+        signed_quantity=ZERO,
+        base_quantity=ZERO,
+        quantity=ZERO,
+        closing_order_id=by.opening_order_id,
+        current_price=None,
+        marked_ns=None,
+        unrealized_pnl=None,
+        closed_ns=by.opened_ns,
+    )
+
+
 def at_mark_of(row: PositionRow, former: PositionRow | None) -> PositionRow:
     """Keep the price at which the position was marked before; one that is flat has none."""
     if row.side == "FLAT":
-        return row if row.current_price is None else row._replace(current_price=None, marked_ns=None, unrealized_pnl=None)
+        return (
+            row if row.current_price is None else row._replace(current_price=None, marked_ns=None, unrealized_pnl=None)
+        )
     if former is None or former.current_price is None or former.marked_ns is None:
         return row
     return marked(row, former.current_price, former.marked_ns)

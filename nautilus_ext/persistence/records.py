@@ -231,6 +231,11 @@ _NUMBERS = {
     "PositionAdjusted": ("quantity_change",),
     "Instrument": ("multiplier",),
 }
+_MONIES = {
+    **dict.fromkeys(SNAPSHOT_TYPES, ("realized_pnl",)),
+    "OrderFilled": ("commission",),
+    "PositionAdjusted": ("pnl_change",),
+}
 
 
 def decode(run: int, payload: bytes) -> Record:
@@ -241,7 +246,10 @@ def decode(run: int, payload: bytes) -> Record:
 
 
 def typed(record: Record) -> Any:
-    """Return the event of a record, None for a type that no table knows; raises msgspec.DecodeError."""
+    """Return the event of a record, None for a type that no table knows.
+
+    Raises msgspec.DecodeError or ArithmeticError: what it lets through, the tables can add up.
+    """
     decoder = _typed.get(record.type)
     if decoder is None:
         return None
@@ -250,6 +258,10 @@ def typed(record: Record) -> Any:
         number = getattr(event, name)
         if number is not None:
             checked(number)
+    for name in _MONIES.get(record.type, ()):
+        amount = getattr(event, name)
+        if amount is not None:
+            money(amount)
     return event
 
 

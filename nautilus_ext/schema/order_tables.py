@@ -105,6 +105,7 @@ unified_orders = Table(
     index("book_id", "tx_hash", where="tx_hash IS NOT NULL"),
     index("book_id", "operation", "status"),
     index("book_id", "operation_id"),
+    index("book_id", "venue_order_id", where="venue_order_id IS NOT NULL"),
     index("book_id", "instrument_id", "created_at"),
     index("book_id", "parent_client_order_id", where="parent_client_order_id IS NOT NULL"),
     comment="Every order of every venue as it stands now",

@@ -94,7 +94,7 @@ class Portfolio:
         if cached is not None:
             return cached
         seen = self._cache.writes
-        row = await self._transactions.run(
+        row = await self._transactions.read(
             lambda connection: statements.POSITIONS.read(connection, self._book_id, position_id)
         )
         if row is not None:
@@ -106,7 +106,7 @@ class Portfolio:
     ) -> list[PositionRow]:
         """Read what is not closed from the table, the oldest first."""
         seen = self._cache.writes
-        rows = await self._transactions.run(
+        rows = await self._transactions.read(
             lambda connection: statements.open_positions(connection, self._book_id, strategy_id, instrument_id)
         )
         self._cache.put(rows, seen)
@@ -126,7 +126,7 @@ class Portfolio:
         return await self._transactions.run(work)
 
     async def get_equity(self, currency: str) -> EquityRow | None:
-        return await self._transactions.run(
+        return await self._transactions.read(
             lambda connection: statements.EQUITY.read(connection, self._book_id, currency)
         )
 
@@ -135,7 +135,7 @@ class Portfolio:
         return await self._transactions.run(lambda connection: statements.EQUITY.write(connection, self._book_id, row))
 
     async def get_pyramid(self, strategy_id: str, instrument_id: str) -> PyramidRow | None:
-        return await self._transactions.run(
+        return await self._transactions.read(
             lambda connection: statements.PYRAMIDS.read(connection, self._book_id, strategy_id, instrument_id)
         )
 
@@ -157,7 +157,7 @@ class Portfolio:
 
     async def claimed_signals(self, strategy_id: str, instrument_id: str) -> list[Signal]:
         """Read the signals whose outcome is open."""
-        return await self._transactions.run(
+        return await self._transactions.read(
             lambda connection: statements.claimed_signals(connection, self._book_id, strategy_id, instrument_id)
         )
 

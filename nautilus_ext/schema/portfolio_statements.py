@@ -76,7 +76,8 @@ PYRAMIDS = _Versioned("pyramiding_state", PyramidRow, "strategy_id", "instrument
 
 async def write_positions(connection: Connection, book_id: str, rows: Sequence[PositionRow]) -> list[PositionRow]:
     """Write in the order of the ids: two writers of the same rows wait for each other, they do not cross."""
-    before = await _lock_realized(connection, book_id, [row.position_id for row in rows])
+    known = [row.position_id for row in rows if row.version]
+    before = await _lock_realized(connection, book_id, known) if known else {}
     written = [
         await POSITIONS.write(connection, book_id, row) for row in sorted(rows, key=lambda each: each.position_id)
     ]

@@ -62,6 +62,7 @@ venue_positions = Table(
     *newest_record(),
     index("book_id", "asset_key", where=OPEN),
     index("book_id", "strategy_id", where=OPEN),
+    index("book_id", "closed_ns", where="side = 'FLAT'"),
     comment="Every position, open and closed, per account, instrument, strategy and opening order",
     info={"grant": PROJECTION},
 )

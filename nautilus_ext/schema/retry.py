@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS_MAX = 8
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.02, 0.5
+UNREACHABLE = "the last attempt returns or raises"
 
 _PASSES = (
     pg.PostgresConnectionError,
@@ -55,16 +56,32 @@ class Transactions:
 
     async def run[Result](self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
         """Return what `work` returned in the one transaction that was committed, or raise DatabaseError."""
+        return await self._in_time(self._write(work))
+
+    async def read[Result](self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Return what `work`, a single statement that changes nothing, returned: it needs no transaction of its own."""
+        return await self._in_time(self._read(work))
+
+    async def _in_time[Result](self, work: Awaitable[Result]) -> Result:
         try:
             async with asyncio.timeout(self._patience_s):
-                return await self._run(work)
+                return await work
         except TimeoutError:
             raise DatabaseError(
                 f"no answer from the portfolio's tables within {self._patience_s:g} s: "
                 "is the database overloaded, are all connections of the pool in use?"
             ) from None
 
-    async def _run[Result](self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    async def _read[Result](self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                async with self._pool.acquire() as connection:
+                    return await work(connection)
+            except CONNECTION_ERRORS as error:
+                await self._wait_or_raise(error, attempt)
+        raise AssertionError(UNREACHABLE)
+
+    async def _write[Result](self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
         doubt: _Doubt | None = None
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
@@ -79,10 +96,13 @@ class Transactions:
                         doubt = _Doubt(transaction_id, result) if transaction_id else None
                     return result
             except CONNECTION_ERRORS as error:
-                if not is_transient(error) or attempt == ATTEMPTS_MAX:
-                    raise _translated(error, self._url) from None
-            await asyncio.sleep(_backoff_s(attempt))
-        raise AssertionError("the last attempt returns or raises")
+                await self._wait_or_raise(error, attempt)
+        raise AssertionError(UNREACHABLE)
+
+    async def _wait_or_raise(self, error: BaseException, attempt: int) -> None:
+        if not is_transient(error) or attempt == ATTEMPTS_MAX:
+            raise error if isinstance(error, DatabaseError) else database_error(error, self._url) from None
+        await asyncio.sleep(_backoff_s(attempt))
 
 
 async def _was_committed(connection: Connection, doubt: _Doubt) -> bool:
@@ -90,10 +110,6 @@ async def _was_committed(connection: Connection, doubt: _Doubt) -> bool:
     if status == "in progress":
         raise DatabaseError("the server has not ended a former session yet, which may still commit")
     return status == "committed"
-
-
-def _translated(error: BaseException, url: str) -> DatabaseError:
-    return error if isinstance(error, DatabaseError) else database_error(error, url)
 
 
 def _backoff_s(attempt: int) -> float:

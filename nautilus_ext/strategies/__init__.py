@@ -1,6 +1,6 @@
 """Three small strategies to copy: they run unchanged in a backtest, on paper and live.
 
-TrendFollower    enters on a crossing of two averages, with a stop and a target
+TrendFollower    enters on a crossing of two averages, with a stop and a target; adds to what runs, if told to
 TwoSidedQuoter   quotes both sides of an instrument within an inventory limit
 Rebalancer       keeps a spot portfolio at its weights
 """

@@ -56,7 +56,9 @@ class Pyramid:
             return
         state, price = self.rows.state, bar.close.as_decimal()
         if not self.rows.open:
-            if crossed:
+            if self.held() != 0:
+                self.rows.hold_fire("the venue holds a position that no row tells of: close it by hand")
+            elif crossed:
                 self.claim(BASE, "LONG" if trend == OrderSide.BUY else "SHORT", bar)
         elif state.pyramid_count < self.additions_max and state.last_pyramid_price is not None:
             side = next(iter(self.rows.open.values())).side
@@ -95,12 +97,23 @@ class Pyramid:
         self.rows.mark(SignalOutcome(signal.fingerprint, outcome, reason))
         self.rows.save()
 
+    def held(self) -> Decimal:
+        """What the strategy holds at the venue, signed."""
+        mine = self.cache.positions_open(instrument_id=self.instrument.id, strategy_id=self.strategy.id)
+        return sum((position.signed_decimal_qty() for position in mine), Decimal(0))
+
+    def forget(self) -> None:
+        """Before another one takes over: of two, both would write."""
+        self.strategy.msgbus.unsubscribe(f"events.order.{self.strategy.id}", self.on_order_event)
+
     # -- what became of the orders
 
     def on_order_event(self, event: Event) -> None:
         try:
-            self.follow(event, self.cache.order(event.client_order_id))
-            self.rows.save()
+            order = self.cache.order(event.client_order_id)
+            if order is not None:  # at its OrderInitialized it is not there yet
+                self.follow(event, order)
+                self.rows.save()
         except Exception as error:  # noqa: BLE001 - in a subscriber it would end the node
             self._log.exception("The pyramid could not follow an order event", error)
 
@@ -122,9 +135,7 @@ class Pyramid:
         """The row of an entry grows with its fills; with the first one the pyramid does, too."""
         if order.filled_qty > 0:
             name, known = order.client_order_id.value, self.rows.open.get(order.client_order_id.value)
-            realized = (known.realized_pnl or Decimal(0)) if known is not None else Decimal(0)
-            row = self.row_of(signal, order, realized - fee)
-            state = self.rows.state
+            row, state = self.row_of(signal, order, known, fee), self.rows.state
             self.rows.put(row)
             self.rows.state = replace(
                 state,
@@ -137,19 +148,23 @@ class Pyramid:
         if order.is_closed:
             self.ended(signal, order.status_string(), "executed" if order.filled_qty > 0 else "rejected")
 
-    def row_of(self, signal: Signal, order: Order, realized: Decimal) -> PositionRow:
+    def row_of(self, signal: Signal, order: Order, known: PositionRow | None, fee: Decimal) -> PositionRow:
+        quantity, price = order.filled_qty.as_decimal(), Decimal(str(order.avg_px))
+        if known is not None:
+            realized = (known.realized_pnl or Decimal(0)) - fee
+            return replace(known, quantity=quantity, entry_price=price, realized_pnl=realized)
         name, stop = order.client_order_id.value, self.exit_order(order.client_order_id.value, rules.STOP)
         trigger = stop.trigger_price.as_decimal() if stop is not None else None
         return PositionRow(
             **self.rows.key,
             position_id=name,
             side="LONG" if order.is_buy else "SHORT",
-            is_base_position=self.rows.state.base_position_id in (None, name),
-            quantity=order.filled_qty.as_decimal(),
-            entry_price=Decimal(str(order.avg_px)),
+            is_base_position=self.rows.state.base_position_id is None,
+            quantity=quantity,
+            entry_price=price,
             initial_stop=trigger,
             current_stop=trigger,
-            realized_pnl=realized,
+            realized_pnl=-fee,
             currency=self.rows.currency.code,
             fingerprint=signal.fingerprint,
             opened_ns=order.ts_last,

@@ -24,7 +24,7 @@ def match_venue(pyramid: Pyramid, claimed: tuple[Signal, ...]) -> None:
     for row in tuple(rows.open.values()):
         _close_what_exits_filled(pyramid, row)
     now_ns = pyramid.strategy.clock.timestamp_ns()
-    for row, part in rules.missing_at_venue(tuple(rows.open.values()), _held(pyramid), _protected(pyramid)):
+    for row, part in rules.missing_at_venue(tuple(rows.open.values()), pyramid.held(), _protected(pyramid)):
         pyramid.close(row, rules.Exit(part, now_ns, rules.AWAY))
     for row in tuple(rows.open.values()):
         _learn_stop(pyramid, row)
@@ -61,11 +61,6 @@ def _learn_stop(pyramid: Pyramid, row: PositionRow) -> None:
     stop = pyramid.exit_order(row.position_id, rules.STOP)
     if stop is not None and not stop.is_closed and stop.trigger_price.as_decimal() != row.current_stop:
         pyramid.rows.put(replace(row, current_stop=stop.trigger_price.as_decimal()))
-
-
-def _held(pyramid: Pyramid) -> Decimal:
-    mine = pyramid.cache.positions_open(instrument_id=pyramid.instrument.id, strategy_id=pyramid.strategy.id)
-    return sum((position.signed_decimal_qty() for position in mine), Decimal(0))
 
 
 def _protected(pyramid: Pyramid) -> set[str]:

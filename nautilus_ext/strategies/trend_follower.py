@@ -90,7 +90,7 @@ class TrendFollower(Strategy):
             self.log.error(problem)
             self.stop()
             return
-        if self.config.pyramids:
+        if self.config.pyramids and self.pyramid is None:
             self.pyramid = Pyramid(
                 self,
                 self.instrument,
@@ -155,3 +155,9 @@ class TrendFollower(Strategy):
         if self.config.close_on_stop:
             self.cancel_all_orders(self.instrument_id)
             self.close_all_positions(self.instrument_id)
+
+    def on_reset(self) -> None:
+        self.trend = self.entry = None
+        if self.pyramid is not None:
+            self.pyramid.forget()
+            self.pyramid = None

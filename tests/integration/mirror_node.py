@@ -109,7 +109,7 @@ def main() -> None:
     node.run()
     node.dispose()
     actor.finish(clean=True)
-    say(f"finished {actor.faults} {actor.mirror_state.last_error}")
+    say(f"finished {actor._run_log.failures} {actor.mirror_state.last_error}")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def pyramid_config(folder: Path, **changes: Any) -> dict[str, Any]:
         {
             "actor_path": "nautilus_ext.persistence:PortfolioStore",
             "config_path": "nautilus_ext.persistence:PortfolioStoreConfig",
-            "config": {},
+            "config": {"answer_timeout_s": 0.5},
         }
     ]
     config["strategies"] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from nautilus_trader.test_kit.stubs.execution import TestExecStubs
 from nautilus_trader.trading.strategy import Strategy
 
 from nautilus_ext.errors import BookTaken, ConfigError
-from nautilus_ext.messages import RISK_DECISIONS, ROUTING_DECISIONS, RiskDecision, RoutingDecision
+from nautilus_ext.messages import MIRROR_STATE, RISK_DECISIONS, ROUTING_DECISIONS, RiskDecision, RoutingDecision
 from nautilus_ext.persistence import Mirror, MirrorConfig, mirror, segments
 
 INSTRUMENT = TestInstrumentProvider.btcusdt_perp_binance()
@@ -141,7 +142,7 @@ def test_a_backtest_of_ten_thousand_events_is_in_the_log(tmp_path):
         events = [record[1:] for record in numbered if record.type != "Instrument"]
         assert [(name, ts, init, as_json(body)) for name, ts, init, body in witness.seen] == events
         assert (0, "End", {"last_seq": len(numbered), "clean": True}) == (*records[-1][:2], records[-1].body)
-        assert (len(numbered), "", 0) == (each.seq, each.mirror_state.last_error, each.faults)
+        assert (len(numbered), "", 0) == (each.seq, each.mirror_state.last_error, each._run_log.failures)
     assert len(segments.segments(segments.run_folder(tmp_path, 2))) > 10
 
 
@@ -258,17 +259,17 @@ def test_two_threads_have_one_order(tmp_path, engine):
 
 @pytest.mark.parametrize("flush", ["event", "batch"])
 def test_a_failing_encoder_costs_one_record_and_says_so(tmp_path, engine, flush, caplog):
-    """The handler does not raise, the missing number shows, the others are written; logged once, counted always."""
+    """The handler does not raise, the missing number shows, the others are written; logged once, and at the end."""
     mirror_ = make_mirror(tmp_path, flush)
     engine.add_actor(mirror_)
-    encode = mirror_._encoder.event
+    encode = mirror_._run_log._encoder.event
 
     def failing(seq, event):
         if type(event) is OrderSubmitted:
             raise MemoryError("planted")
         return encode(seq, event)
 
-    mirror_._encoder.event = failing
+    mirror_._run_log._encoder.event = failing
     order = TestExecStubs.limit_order(instrument=INSTRUMENT)
     accepted = TestEventStubs.order_accepted(order)
     for event in (order.init_event, *[TestEventStubs.order_submitted(order)] * 2, accepted):
@@ -281,8 +282,14 @@ def test_a_failing_encoder_costs_one_record_and_says_so(tmp_path, engine, flush,
         (5, "OrderAccepted"),
         (0, "End"),
     ] == [record[:2] for record in records]
-    assert (2, "2 events not written: MemoryError: planted") == (mirror_.faults, mirror_.mirror_state.last_error)
-    assert 1 == len([each for each in caplog.records if each.name == "nautilus_ext.persistence.mirror"])
+    assert (2, "2 events not written: MemoryError: planted") == (
+        mirror_._run_log.failures,
+        mirror_.mirror_state.last_error,
+    )
+    told = [each.message for each in caplog.records if each.name == "nautilus_ext.persistence.run_log"]
+    assert ["an event could not be written", "the log of this run is not whole"] == [
+        text.partition(":")[0].removesuffix(" to the log; further ones are only counted") for text in told
+    ]
     assert {"last_seq": 5, "clean": False} == records[-1].body
 
 
@@ -296,7 +303,7 @@ def test_an_instrument_that_cannot_be_described_costs_no_event(tmp_path, engine,
         engine.kernel.msgbus.publish("events.order.S-001", order.init_event)
     assert ["Instrument", "OrderInitialized", "OrderInitialized"] == names(log_of(tmp_path))
     assert "division by zero" in log_of(tmp_path)[0].body["error"]
-    assert 1 == mirror_.faults
+    assert 1 == mirror_._run_log.failures
 
 
 def test_the_end_is_written_once_and_the_log_given_back(tmp_path, engine):
@@ -321,3 +328,40 @@ def test_a_mirror_without_a_book_says_where_it_gets_one(tmp_path, engine, monkey
     with pytest.raises(ConfigError, match="nautilus_ext run"):
         engine.add_actor(Mirror())
     assert [] == list(tmp_path.iterdir())
+
+
+def test_what_waits_for_the_database_is_watched(tmp_path, engine):
+    """The shipper's word while it is fresh, else what lies on the disk; too much is an error; nonsense is no word."""
+    mirror_ = make_mirror(tmp_path, unshipped_bytes_max=100)
+    engine.add_actor(mirror_)
+    heard = []
+    engine.kernel.msgbus.subscribe(MIRROR_STATE, heard.append)
+    order = TestExecStubs.limit_order(instrument=INSTRUMENT)
+    engine.kernel.msgbus.publish("events.order.S-001", order.init_event)
+    state = segments.run_folder(tmp_path, 1) / segments.SHIPPER_STATE
+    fresh = {"run": 1, "shipped_seq": 2, "unshipped_bytes": 5, "at_ns": time.time_ns(), "last_error": "slow"}
+    for word in (b"", msgspec.json.encode(fresh), b"{", msgspec.json.encode({**fresh, "run": 2, "shipped_seq": 9})):
+        state.write_bytes(word)
+        mirror_._look_around()
+    assert [0, 2, 2, 2] == [each.shipped_seq for each in heard]
+    (path,) = segments.segments(state.parent)
+    assert [path.stat().st_size, 5, 5, 5] == [each.unshipped_bytes for each in heard]
+    assert f"{path.stat().st_size:,} bytes wait for the database, more than 100" == heard[0].last_error
+    assert "slow" == heard[1].last_error
+    assert (2, 0) == (heard[-1].seq, heard[-1].lag)
+
+
+def test_live_work_that_fails_does_not_end_the_node(tmp_path, engine, monkeypatch, caplog):
+    """It is said once, it shows in the state as long as it lasts, and the log is none the worse for it."""
+    mirror_ = make_mirror(tmp_path)
+    engine.add_actor(mirror_)
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror, "marks", lambda _: 1 / 0)
+        for _ in range(2):
+            mirror_._guarded(mirror_._write_marks)
+    assert "ZeroDivisionError: division by zero" == mirror_.mirror_state.last_error
+    assert ["the mirror goes on without: write marks"] == [each.message for each in caplog.records]
+    mirror_._guarded(mirror_._write_marks)
+    assert "" == mirror_.mirror_state.last_error
+    mirror_.finish(clean=True)
+    assert {"last_seq": 0, "clean": True} == log_of(tmp_path)[-1].body

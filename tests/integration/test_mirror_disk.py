@@ -12,11 +12,11 @@ from test_mirror import log_of
 CHILD = """
 import logging, resource, sys
 from test_mirror import INSTRUMENT, ClientOrderId, TestEventStubs, TestExecStubs, make_engine, make_mirror
-from nautilus_ext.persistence import backlog
+from nautilus_ext.persistence import run_log
 
 logging.basicConfig(format="%(levelname)s %(message)s")
 bound, flush = int(sys.argv[2]), sys.argv[3]
-backlog.PENDING_BYTES_MAX = bound
+run_log.PENDING_BYTES_MAX = bound
 engine, mirror = make_engine(), make_mirror(sys.argv[1], flush, segment_bytes_max=20_000)
 engine.add_actor(mirror)
 
@@ -41,7 +41,7 @@ publish(1)
 print(mirror.mirror_state.last_error)
 publish(20)
 mirror.finish(clean=True)
-print(mirror.faults)
+print(mirror._run_log.failures)
 """
 
 

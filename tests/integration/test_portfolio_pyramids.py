@@ -18,12 +18,13 @@ from nautilus_trader.model.identifiers import Venue
 from nautilus_trader.model.objects import Currency, Money
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
+from nautilus_ext.messages import Answer, Ask
 from nautilus_ext.persistence import PortfolioStore
 from nautilus_ext.simulation import default_market, ensure_catalog, listing
 from nautilus_ext.strategies import TrendFollower, TrendFollowerConfig
 
 SEED = int(os.environ.get("PYRAMID_SEED", "0")) or random.SystemRandom().randrange(1_000_000)
-START = "2026-01-05T00:00:00Z"
+START, START_NS = "2026-01-05T00:00:00Z", 1_767_571_200_000_000_000
 CAPITAL = Decimal(100_000)
 LISTINGS = {
     "linear": listing("ETHUSDT-PERP.MARGIN", "linear"),
@@ -52,7 +53,7 @@ def backtest(tmp_path, database):
     """Run a strategy on some minutes of a seed's market; with a book its rows are in the test's database."""
     engines = []
 
-    def run(strategy, *, book="B.1", name="linear", seed=1, minutes=4, listen=None):
+    def run(strategy, *, book="B.1", name="linear", seed=1, minutes=4, listen=None, store=None):
         made = ensure_catalog(tmp_path, default_market([LISTINGS[name]], seed=seed, interval_ms=500), START, minutes)
         engine = BacktestEngine(BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True)))
         engines.append(engine)
@@ -67,7 +68,7 @@ def backtest(tmp_path, database):
         for instrument in stored.instruments():
             engine.add_instrument(instrument)
         engine.add_data([*stored.quote_ticks(), *stored.trade_ticks()])
-        store = PortfolioStore()
+        store = store or PortfolioStore()
         if book is not None:
             engine.add_actor(store)
             store.open(lambda: database.app_url, book_id=book, connect_timeout_s=5.0, statement_timeout_s=5.0)
@@ -113,9 +114,15 @@ def test_the_rows_account_for_every_entry_and_every_cent(backtest, database, nam
         assert float(row["entry_price"]) == pytest.approx(order.avg_px)
         assert {row["close_reason"]} <= {"stop", "target", "closed"}
         assert row["exit_price"] > 0
+    assert_equity(engine, database, currency, capital)
+
+
+def assert_equity(engine, database, currency="USDT", capital=CAPITAL) -> None:
     (equity,) = rows(database, "portfolio_state")
     assert (currency, capital) == (equity["currency"], equity["initial_capital"])
-    assert equity["closed_equity"] == capital + sum(row["realized_pnl"] for row in found)
+    assert equity["closed_equity"] == capital + sum(
+        row["realized_pnl"] for row in rows(database, "portfolio_positions")
+    )
     digits = Decimal("1e-6") if currency == "BTC" else Decimal("0.01")  # each fill is rounded in the account
     assert abs(balance(engine, currency) - equity["closed_equity"]) < digits * len(engine.cache.orders())
 
@@ -210,6 +217,45 @@ def test_a_store_that_goes_away_stops_the_entries_not_the_exits(backtest, databa
     engine = backtest(trend(), listen=listen)
     assert cut == [len(entries(engine))]
     assert [] == engine.cache.positions_open()
+
+
+class Unreliable(PortfolioStore):
+    """For three minutes some questions are not answered: those that were lost, and those that were done after all."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.chance = random.Random(seed)
+        self.lost = self.done = 0
+
+    def _take(self, ask):
+        fate = self.chance.random() if self.clock.timestamp_ns() < START_NS + 180 * 10**9 else 1.0
+        if fate < 0.2:
+            self.lost += 1
+            ask.answer(Answer(problem="lost on the way there"))
+        elif fate < 0.4:
+            self.done += 1
+            super()._take(Ask(ask.question, lambda _: ask.answer(Answer(problem="lost on the way back"))))
+        else:
+            super()._take(ask)
+
+
+@pytest.mark.parametrize("seed", [1, SEED])
+def test_lost_answers_lose_no_row_and_no_cent(backtest, database, seed):
+    """Whatever was done without the strategy knowing is found out by the conflict it makes, and put right."""
+    store = Unreliable(seed)
+    engine = backtest(trend(), seed=seed, minutes=5, store=store)
+    print(f"PYRAMID_SEED={seed}: {store.lost} questions lost, {store.done} answers lost")
+    assert store.lost
+    assert store.done
+    found = {row["position_id"]: row for row in rows(database, "portfolio_positions")}
+    filled = {order.client_order_id.value for order in entries(engine) if order.filled_qty > 0}
+    assert filled == set(found)
+    assert {"closed"} == {row["status"] for row in found.values()}
+    assert_equity(engine, database)
+    (state,) = rows(database, "pyramiding_state")
+    assert 0 == state["pyramid_count"]
+    executed = {row["client_order_id"] for row in rows(database, "signal_log") if row["outcome"] == "executed"}
+    assert executed == filled
 
 
 def test_the_same_seed_gives_the_same_rows(backtest, database):

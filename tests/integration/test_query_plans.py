@@ -188,9 +188,9 @@ async def test_a_question_without_an_index_is_noticed(many_rows):
     connection = await asyncpg.connect(many_rows)
     try:
         with pytest.raises(AssertionError, match="Seq Scan"):
-            await plan(connection, "SELECT * FROM unified_orders WHERE venue_order_id = $1", "x")
+            await plan(connection, "SELECT * FROM unified_orders WHERE account_id = $1", "x")
         await connection.execute("SET enable_seqscan = off")
         with pytest.raises(AssertionError, match="Rows Removed by Filter"):
-            await plan(connection, f"SELECT * FROM {ORDERS} AND venue_order_id = $2", BOOK, "x")
+            await plan(connection, f"SELECT * FROM {ORDERS} AND account_id = $2", BOOK, "x")
     finally:
         await connection.close()

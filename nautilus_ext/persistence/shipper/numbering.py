@@ -53,12 +53,16 @@ class Numbering:
             except Exception as error:  # noqa: BLE001 - whatever a broken record does, the next one is read
                 self._take_unreadable(items, payload, f"{type(error).__name__}: {error}")
                 continue
+            seq = record[1]
             if last is not None:
                 self._take_end(items, last)
-            elif record.seq:
-                self._take_numbered(items, Item(record.seq, payload, record))
-            else:
+            elif not seq:
                 items.append(Item(0, payload, record))
+            elif seq - 1 == self._before and seq > self._durable_seq and not self._unnumbered:  # nearly always
+                self._before = self.last_seq = seq
+                items.append(Item(seq, payload, record))
+            else:
+                self._take_numbered(items, Item(seq, payload, record))
         return items
 
     def finish(self) -> list[Item]:

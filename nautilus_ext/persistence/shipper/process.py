@@ -7,6 +7,7 @@ the lock in the run's folder. An outage of the database is a shipper that is beh
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -35,6 +36,7 @@ BACKOFF_S_MIN, BACKOFF_S_MAX = 0.1, 2.0
 ORPHAN_S_MAX = 600.0  # how long the database may be away when the node is gone; the next start ships the rest
 OLDER_S_MAX = 10.0  # how long an older run that is not over may keep us from our own
 OLDER_POLL_S = 0.2
+GARBAGE_THRESHOLD = 200_000  # rows are no cycles: looking for them in each batch costs a tenth of it
 SWITCH_INTERVAL_S = 0.0005  # what the database answers is taken up while a batch is computed beside it
 BEGIN_S_MAX = 10.0  # how long the node may take to begin its log
 
@@ -174,6 +176,8 @@ class Shipper:
 def main() -> int:
     """Read the order, take the run's lock, ship; the log and the state say how it went."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         order = msgspec.json.decode(sys.stdin.buffer.readline(ORDER_BYTES_MAX), type=ShipperOrder)
     except msgspec.MsgspecError as error:

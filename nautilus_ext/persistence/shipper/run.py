@@ -53,7 +53,7 @@ class RunShipper:
 
     async def _follow(self, may_begin_until_s: float, give_up_s: float) -> bool:
         idle_s = IDLE_S_MIN
-        while not self._numbering.has_ended:
+        while True:  # until the run is over, or patience is
             begin_s = time.monotonic()
             is_over = idle_s > IDLE_S_MIN and self._is_over(may_begin_until_s)
             items = await self._batches.beside(self._next)
@@ -62,12 +62,13 @@ class RunShipper:
                 await self._send(items)
                 if not self._tail.has_more:
                     await self._land(begin_s)
-            elif is_over or begin_s > give_up_s:
-                return is_over
+            elif is_over or self._numbering.has_ended:
+                return True
+            elif begin_s > give_up_s:
+                return False
             else:
                 await self._idle(idle_s)
                 idle_s = min(idle_s * 2, IDLE_S_MAX)
-        return True
 
     def _next(self) -> list[Item] | None:
         payloads = self._tail.read()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # fault. All other classes are the server's, and pass.
 _DATA_CLASSES = ("22", "23", "21", "54")
 _JSONB_VERSION = b"\x01"
+# A plan that was made while the tables were small or unknown must not read the whole book for each batch later.
+_BY_INDEX = {f"enable_{way}": "off" for way in ("seqscan", "hashjoin", "mergejoin", "material")}
 
 
 type Rows = dict[type, Sequence[Any]]
@@ -52,7 +54,7 @@ class Writer:
     async def open(cls, url: str, order: ShipperOrder) -> Self:
         connection = await _connect(url, order)
         try:
-            reader = await _connect(url, order)
+            reader = await _connect(url, order, **_BY_INDEX)
             try:
                 writer = cls(connection, reader, order.book_id, order.epoch)
                 await writer._prepare()
@@ -122,13 +124,13 @@ class Writer:
                         await self._merges[kind].fetch()
 
 
-async def _connect(url: str, order: ShipperOrder) -> asyncpg.Connection:
+async def _connect(url: str, order: ShipperOrder, **settings: str) -> asyncpg.Connection:
     connection = await connect(
         url,
         timeout_s=order.connect_timeout_s,
         answer_timeout_s=order.statement_timeout_s + order.connect_timeout_s,
         application_name=f"exec-suite shipper {order.book_id}",
-        server_settings={"statement_timeout": str(round(order.statement_timeout_s * 1_000))},
+        server_settings={"statement_timeout": str(round(order.statement_timeout_s * 1_000)), **settings},
         max_cached_statement_lifetime=0,
     )
     try:

@@ -38,9 +38,7 @@ class JournalStore:
             needs,
             start=self.start() if needs.start else None,
             order_records=[_record(row) for row in self.journal.values() if row.client_order_id in wanted],
-            position_rows=[
-                self.tables["positions"][key] for key in needs.positions if key in self.tables["positions"]
-            ],
+            position_rows=[self.tables["positions"][key] for key in needs.positions if key in self.tables["positions"]],
         )
 
     def start(self) -> Start:
@@ -80,6 +78,3 @@ def _replaces(name: str, former: Any, row: Any) -> bool:
 
 def _record(row: rows.JournalRow) -> Record:
     return Record(row.run, row.seq, row.type, row.ts_event, row.ts_init, row.payload)
-
-
-

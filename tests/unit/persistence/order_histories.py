@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,6 @@ import msgspec
 from nautilus_trader.common.component import TestClock
 from nautilus_trader.common.factories import OrderFactory
 from nautilus_trader.core.fsm import InvalidStateTrigger
-from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.model import events
 from nautilus_trader.model.enums import OrderSide, OrderType, TriggerType
 from nautilus_trader.model.identifiers import ExecAlgorithmId, InstrumentId, StrategyId, TraderId
@@ -116,16 +117,14 @@ class OrderLife:
             "client_order_id": order.client_order_id.value,
             "venue_order_id": self.rng.choices(("V-1", "V-2"), (40, 1))[0],
             "account_id": "BINANCE-001",
-            "event_id": str(UUID4()),
+            "event_id": str(uuid.uuid4()),
             "ts_event": self._now(),
             "ts_init": self._now(),
             "reconciliation": self.rng.random() < 0.05,
         }
         event = getattr(events, f"Order{kind}").from_dict(base | said)
-        try:
+        with contextlib.suppress(InvalidStateTrigger, ValueError, KeyError):  # Nautilus's engine logs these and goes on
             order.apply(event)
-        except (InvalidStateTrigger, ValueError, KeyError):
-            pass  # Nautilus's engine logs these and goes on
         self._write(event)
 
     def _fill(self) -> dict[str, Any]:

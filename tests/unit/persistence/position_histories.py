@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue]
 from nautilus_trader.model import events
 from nautilus_trader.model.position import Position
 from nautilus_trader.test_kit.providers import TestInstrumentProvider
@@ -71,22 +71,22 @@ class PositionLives:
         position = self.positions.get(position_id)
         if position is not None and position.is_open and position.entry.name != side:
             held = int(position.quantity.as_decimal() / _unit(instrument))
-            self._fill(instrument, strategy, account, position_id, side, min(units, held))
+            self._fill(instrument, (strategy, account), position_id, side, min(units, held))
             units -= held
         if units > 0:
-            self._fill(instrument, strategy, account, position_id, side, units)
+            self._fill(instrument, (strategy, account), position_id, side, units)
 
-    def _fill(self, instrument: Any, strategy: str, account: str, position_id: str, side: str, units: int) -> None:
+    def _fill(self, instrument: Any, owner: tuple[str, str], position_id: str, side: str, units: int) -> None:
         self.fills += 1
         order_id = f"O-{self.fills - self.rng.randrange(2)}"
         fill = events.OrderFilled.from_dict(
             {
                 "trader_id": "T-1",
-                "strategy_id": strategy,
+                "strategy_id": owner[0],
                 "instrument_id": instrument.id.value,
                 "client_order_id": order_id,
                 "venue_order_id": f"V-{self.fills}",
-                "account_id": account,
+                "account_id": owner[1],
                 "trade_id": f"T-{self.fills}",
                 "position_id": position_id,
                 "order_side": side,

@@ -196,3 +196,11 @@ def test_a_reader_beside_a_writer_at_work_misses_nothing(tmp_path):
         assert 0 == child.wait(20)
     assert list(range(1, 20_001)) == seqs
     assert segment > 10
+
+
+@pytest.mark.parametrize("module", ["segments", "encode", "run_log"])
+def test_the_log_is_read_and_written_without_an_engine(module):
+    """The shipper's process begins at once and takes nothing from the node."""
+    code = f"import sys, nautilus_ext.persistence.{module}; print('nautilus_trader' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ("False\n", "") == (done.stdout, done.stderr)

@@ -1,0 +1,216 @@
+"""The desk: what an operator reads from the tables. Each verb takes the command and its arguments; nothing here writes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec.structs import replace
+
+from nautilus_ext.app import asked
+from nautilus_ext.app.database import open_tables
+from nautilus_ext.app.desk_session import Session
+from nautilus_ext.app.desk_views import (
+    View,
+    as_json,
+    counted,
+    exposure_view,
+    fills_view,
+    orders_view,
+    positions_view,
+    today,
+)
+from nautilus_ext.app.follow import News, Totals, follow
+from nautilus_ext.app.order_life import Step, facts, steps
+from nautilus_ext.app.paper import Listing, Paper
+from nautilus_ext.app.text_tables import GAP, Column, head, layout, line, moment, plain, styled, wrapped
+from nautilus_ext.persistence import reading
+from nautilus_ext.persistence.reading import Question, rows
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from nautilus_ext.app.command import Command
+    from nautilus_ext.app.database import Tables
+    from nautilus_ext.app.desk_views import Standing
+    from nautilus_ext.app.text_tables import Row
+    from nautilus_ext.config import Config
+    from nautilus_ext.persistence.reading import Filters
+
+EXIT_OK = 0
+EXIT_UNKNOWN = 1
+WORDS_WIDTH_MIN = 30
+
+
+class Topic(NamedTuple):
+    """What a verb asks, and how it shows the answer."""
+
+    verb: str
+    ask: Callable[..., Question]
+    view: Callable[[], View]
+    newest_last: bool = True
+
+
+def orders(command: Command, options: argparse.Namespace) -> int:
+    return _list(Topic("orders", reading.orders, orders_view), command, options)
+
+
+def fills(command: Command, options: argparse.Namespace) -> int:
+    return _list(Topic("fills", reading.fills, fills_view), command, options)
+
+
+def positions(command: Command, options: argparse.Namespace) -> int:
+    return _list(Topic("positions", reading.positions, positions_view), command, options)
+
+
+def exposure(command: Command, options: argparse.Namespace) -> int:
+    return _list(Topic("exposure", reading.exposure, exposure_view, newest_last=False), command, options)
+
+
+def order(command: Command, options: argparse.Namespace) -> int:
+    """Tell the life of one order, event by event."""
+    asked.check(options, "order")
+    config = command.load(options.config, backtest=options.backtest)
+    paper = Paper(command.mask)
+    with open_tables(config) as tables:
+        return asyncio.run(_life(config, tables, options, paper))
+
+
+def _list(topic: Topic, command: Command, options: argparse.Namespace) -> int:
+    asked.check(options, topic.verb)
+    config = command.load(options.config, backtest=options.backtest)
+    paper = Paper(command.mask)
+    with open_tables(config) as tables:
+        try:
+            asyncio.run(_listed(topic, config, tables, options, paper))
+        except (KeyboardInterrupt, BrokenPipeError):
+            if not options.follow:
+                raise
+    return EXIT_OK
+
+
+async def _listed(topic: Topic, config: Config, tables: Tables, options: argparse.Namespace, paper: Paper) -> None:
+    async with await Session.open(config, tables) as session:
+        await session.choose(config, options.book)
+        filters = asked.filters(options, topic.verb, session.book_id, await session.now_ns())
+        question = topic.ask(replace(filters, limit=filters.limit + 1))
+        news = Totals(question) if topic.ask is reading.exposure else News(topic.ask, filters)
+        found = await news.first(session, question)
+        standing = await session.standing()
+        shown = found[: filters.limit]
+        if topic.newest_last:
+            shown.reverse()
+        view = topic.view()
+        listing = Listing(paper, view.columns)
+        _show(shown, listing, options, paper)
+        if not options.json:
+            paper.note(_below(view, shown, standing, filters, more=len(found) > filters.limit))
+        if not options.follow:
+            return
+
+        async def reopen() -> Session:
+            again = await Session.open(config, tables)
+            await again.choose(config, session.book_id)
+            return again
+
+        await follow(session, news, lambda more: _show(more, listing, options, paper), paper=paper, reopen=reopen)
+
+
+def _show(found: Sequence[Row], listing: Listing, options: argparse.Namespace, paper: Paper) -> None:
+    if not options.json:
+        listing.add(found)
+    elif options.follow:
+        paper.say(*(json.dumps(as_json(row)) for row in found))
+    else:
+        paper.say(json.dumps([as_json(row) for row in found], indent=2))
+
+
+def _below(view: View, shown: Sequence[Row], standing: Standing, filters: Filters, *, more: bool) -> str:
+    if shown:
+        count = f"the newest {counted(len(shown), view.noun)}" if more else counted(len(shown), view.noun)
+        told = f"{count}{view.summary(shown)}" + ("; more with --limit" if more else "")
+    else:
+        told = f"no {view.noun}s" + (" that match" if replace(filters, book_id="", limit=1) != _NO_FILTERS else "")
+    return f"{standing.book_id}, run {standing.run}: {told}; {standing.text}"
+
+
+_NO_FILTERS = reading.Filters(book_id="", limit=1)
+
+
+async def _life(config: Config, tables: Tables, options: argparse.Namespace, paper: Paper) -> int:
+    async with await Session.open(config, tables) as session:
+        book_id = await session.choose(config, options.book)
+        found = await _meant(session, options.id)
+        if not found:
+            paper.warn(
+                f"{book_id} has no order {options.id!r}, by our id, by the venue's, or as an operation; "
+                f"`python -m nautilus_ext orders {options.config}` lists its orders, --book NAME reads another book"
+            )
+            return EXIT_UNKNOWN
+        if len(found) > 1:
+            _several(found, options, paper)
+            return EXIT_OK
+        (row,) = found
+        order_id = row["client_order_id"]
+        children = await rows(session.connection, Question(reading.CHILDREN, [book_id, order_id]))
+        others = [each for each in (row["parent_client_order_id"], *(row["linked_order_ids"] or [])) if each]
+        legs = await rows(session.connection, Question(reading.LEGS, [book_id, others]))
+        life = steps(await rows(session.connection, Question(reading.LIFE, [book_id, order_id])))
+        standing = await session.standing()
+    if options.json:
+        told = {"order": as_json(row), "children": [*map(as_json, children)], "linked": [*map(as_json, legs)]}
+        paper.say(json.dumps({**told, "life": [step.as_json() for step in life]}, indent=2))
+    else:
+        _tell_head(row, facts(row, children, legs), paper)
+        _tell_life(life, paper)
+        paper.note(f"{book_id}, run {standing.run}: {counted(len(life), 'event')}; {standing.text}")
+    return EXIT_OK
+
+
+async def _meant(session: Session, text: str) -> list[Row]:
+    for sql in reading.MEANT:
+        found = await rows(session.connection, Question(sql, [session.book_id, text]))
+        if found:
+            return found
+    return []
+
+
+def _several(found: list[Row], options: argparse.Namespace, paper: Paper) -> None:
+    if options.json:
+        paper.say(json.dumps({"orders": [as_json(row) for row in found]}, indent=2))
+        return
+    Listing(paper, orders_view().columns).add(found[::-1])
+    paper.note(f"{plain(options.id)} stands for {len(found):,} orders: ask for one of them by its id")
+
+
+def _tell_head(row: Row, told: list[tuple[str, str]], paper: Paper) -> None:
+    paper.say(styled(f"{plain(row['client_order_id'])}  {row['status']}", "bold", color=paper.color))
+    width = max(len(name) for name, _ in told)
+    for name, text in told:
+        paper.say(*_wrapped(f"  {paper.dim(name.ljust(width))}  ", width + 4, plain(text), paper))
+
+
+def _tell_life(life: Sequence[Step], paper: Paper) -> None:
+    """The words stand last and are wrapped: a venue's reason is what the operator came for."""
+    day = today()
+    columns = (
+        Column("time UTC", lambda row: moment(row["event_ns"], day), 1),
+        Column("+ ms", lambda row: row["after"], 2, right=True),
+        Column("run:seq", lambda row: f"{row['run']}:{row['seq']}", 3, right=True),
+    )
+    table = [step.row | {"after": "" if step.after_ms is None else f"{step.after_ms:,.3f}"} for step in life]
+    shown = layout(columns, table, None)
+    indent = sum(shown.widths) + len(GAP) * len(shown.widths)
+    paper.say("", head(shown, color=paper.color) + paper.dim(f"{GAP}what happened"))
+    for step, row in zip(life, table, strict=True):
+        start = line(shown, row).ljust(indent)
+        paper.say(*_wrapped(start, indent, plain(step.words), paper))
+
+
+def _wrapped(start: str, indent: int, text: str, paper: Paper) -> list[str]:
+    if paper.width is None:
+        return [f"{start}{text}"]
+    first, *others = wrapped(text, max(paper.width - indent, WORDS_WIDTH_MIN))
+    return [f"{start}{first}", *(f"{' ' * indent}{other}" for other in others)]

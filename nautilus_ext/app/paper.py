@@ -1,0 +1,84 @@
+"""Where a verb writes its answer: a terminal with a width and colours, or a file or pipe without."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from nautilus_ext.app.text_tables import Column, Layout, head, layout, line, styled, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nautilus_ext.app.text_tables import Row
+
+WIDTH_MIN = 20
+SAMPLE_ROWS_MAX = 1000  # by which the columns of a table that grows are laid out
+
+
+class Paper:
+    """Standard output as it is now; secrets do not get through."""
+
+    def __init__(self, mask: Callable[[str], str]) -> None:
+        self._stream = sys.stdout
+        self._mask = mask
+        self.tty = self._stream.isatty()
+        self.width = max(shutil.get_terminal_size().columns, WIDTH_MIN) if self.tty else None
+        self.color = self.tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+    def say(self, *lines: str) -> None:
+        """Write it all at once, now. BrokenPipeError: nobody reads any more."""
+        try:
+            self._stream.write("".join(f"{self._mask(each)}\n" for each in lines))
+            self._stream.flush()
+        except BrokenPipeError:
+            self._let_go()
+            raise
+
+    def warn(self, text: str) -> None:
+        sys.stderr.write(f"{self._mask(text)}\n")
+        sys.stderr.flush()
+
+    def note(self, text: str) -> None:
+        """A remark below a table, within the width."""
+        self.say(*map(self.dim, wrapped(text, self.width) if self.width else [text]))
+
+    def dim(self, text: str) -> str:
+        return styled(text, "dim", color=self.color)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the reader of a pipe has left, which a writer with nothing to say would never hear."""
+        poll = select.poll()
+        poll.register(self._stream, 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+    def _let_go(self) -> None:
+        """What is left in the buffer goes nowhere: the interpreter would complain of it at its end."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+
+class Listing:
+    """A table that may grow: its columns are laid out anew, below a new head, when a row asks for more room."""
+
+    def __init__(self, paper: Paper, columns: Sequence[Column]) -> None:
+        self._paper = paper
+        self._columns = columns
+        self._sample: list[Row] = []
+        self._layout: Layout | None = None
+
+    def add(self, rows: Sequence[Row]) -> None:
+        if not rows:
+            return
+        sample = [*self._sample, *rows][-max(SAMPLE_ROWS_MAX, len(rows)) :]
+        wanted = layout(self._columns, sample, self._paper.width)
+        lines = []
+        if wanted != self._layout:
+            self._layout, self._sample = wanted, sample
+            lines.append(head(wanted, color=self._paper.color))
+        self._paper.say(*lines, *(line(wanted, row, color=self._paper.color) for row in rows))

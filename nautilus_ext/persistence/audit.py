@@ -1,0 +1,205 @@
+"""The proof that nothing is missing: a journal without gaps, tables == fold(journal), tables == the running node's cache.
+
+All is read in one snapshot, so a node may trade meanwhile. Nothing is written, and the application's role is enough.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from nautilus_ext.errors import ConfigError, DatabaseError, Problem
+from nautilus_ext.persistence import audit_node, audit_runs
+from nautilus_ext.persistence.audit_node import Sight
+from nautilus_ext.persistence.audit_tables import TableAudit
+from nautilus_ext.persistence.matching import Finding, Findings
+from nautilus_ext.schema.connect import CLOSE_S_MAX, CONNECTION_ERRORS, connect, database_error
+from nautilus_ext.schema.upgrade import require_current
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import asyncpg
+
+    from nautilus_ext.persistence.audit_runs import RunState
+
+STATEMENT_S_MAX = 600.0
+BOOKS_NAMED_MAX = 10
+HEARTBEAT_S_MAX = 15.0  # an older one is a node that died
+
+EQUAL, DIFFERENT, UNPROVEN = 0, 1, 2
+
+_BOOKS = "SELECT book_id FROM books ORDER BY created_at DESC"
+_NEWEST = """
+    SELECT r.run, r.host, b.environment, coalesce(max(i.last_heartbeat) > now() - make_interval(secs => $2), false)
+           AND r.ended_at IS NULL AS is_alive
+      FROM runs r JOIN books b USING (book_id) LEFT JOIN instance_metadata i USING (book_id, run)
+     WHERE r.book_id = $1 GROUP BY r.run, r.host, r.ended_at, b.environment ORDER BY r.run DESC LIMIT 1"""
+
+
+class Place(NamedTuple):
+    """Which book to audit, and where what belongs to it is."""
+
+    url: str
+    book_id: str
+    journal_folder: Path
+    host: str
+    connect_timeout_s: float
+
+
+class Check(NamedTuple):
+    """One line of the answer; `proven` is None when it could not be decided."""
+
+    name: str
+    proven: bool | None
+    text: str
+    took_s: float = 0.0
+
+
+@dataclass
+class Report:
+    """What came of an audit: its checks, and everything that is wrong, the first ones listed."""
+
+    book_id: str
+    checks: list[Check] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    differences: int = 0
+    listed: list[Finding] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> int:
+        if self.differences:
+            return DIFFERENT
+        return UNPROVEN if any(check.proven is None for check in self.checks) else EQUAL
+
+
+@asynccontextmanager
+async def opened(url: str, timeout_s: float, name: str, **settings: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to current tables on which a statement may take long, and JSON is bytes; errors are DatabaseError."""
+    connection = await connect(
+        url,
+        timeout_s=timeout_s,
+        answer_timeout_s=STATEMENT_S_MAX + timeout_s,
+        application_name=name,
+        server_settings={"statement_timeout": str(round(STATEMENT_S_MAX * 1_000)), **settings},
+    )
+    try:
+        await require_current(connection)
+        await connection.set_type_codec(
+            "jsonb", schema="pg_catalog", format="binary", encoder=b"\x01".__add__, decoder=_without_version
+        )
+        yield connection
+        await connection.close(timeout=CLOSE_S_MAX)
+    except DatabaseError:
+        raise
+    except CONNECTION_ERRORS as error:
+        raise database_error(error, url) from None
+    finally:
+        connection.terminate()
+
+
+def _without_version(value: bytes) -> bytes:
+    return bytes(value[1:])
+
+
+async def audit(place: Place) -> Report:
+    """Audit one book of current tables."""
+    async with opened(place.url, place.connect_timeout_s, "exec-suite audit") as connection:
+        return await _Audit(connection, place).run()
+
+
+class _Audit:
+    """One audit; it lives as long as its connection."""
+
+    def __init__(self, connection: asyncpg.Connection, place: Place) -> None:
+        self._connection = connection
+        self._place = place
+        self._findings = Findings()
+        self._report = Report(place.book_id)
+        self._running: int | None = None
+
+    async def run(self) -> Report:
+        await require_book(self._connection, self._place.book_id)
+        sight = await self._ask()
+        async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+            states = await audit_runs.read_runs(self._connection, self._place.book_id)
+            await self._check_runs(states)
+            await self._check_rejected()
+            await self._check_tables(states, sight)
+        self._report.differences, self._report.listed = self._findings.total, self._findings.listed
+        return self._report
+
+    def _tell(self, name: str, began_s: float, text: str, *tables: str, unproven: bool = False) -> None:
+        wrong = sum(self._findings.of(table) for table in tables)
+        proven = False if wrong else None if unproven else True
+        if wrong:
+            text = f"{text}; {wrong:,} differences"
+        self._report.checks.append(Check(name, proven, text, time.monotonic() - began_s))
+
+    async def _ask(self) -> Sight | None:
+        """Ask the node of this machine, and wait until what it had seen is in the tables."""
+        began_s, place = time.monotonic(), self._place
+        newest = await self._connection.fetchrow(_NEWEST, place.book_id, HEARTBEAT_S_MAX)
+        answer, words = None, ""
+        if newest is not None and audit_node.is_running(place.journal_folder, newest["run"]):
+            self._running = newest["run"]
+            if newest["environment"] == "backtest":
+                words = f"run {newest['run']} is a backtest on its way: it is not asked"
+            else:
+                answer = await audit_node.ask(place.journal_folder, newest["run"])
+                words = "" if answer else f"run {newest['run']} runs here and did not answer"
+        until = (newest["run"], answer.seq) if newest is not None and answer is not None else None
+        arrived = await audit_runs.wait_durable(self._connection, place.book_id, place.journal_folder, until)
+        if words or not arrived:
+            words = words or f"the tables were not as far as the node within {audit_runs.DURABLE_S_MAX:g} s"
+            self._tell("running node", began_s, words, unproven=True)
+            return None
+        if until is None or answer is None:
+            if newest is not None and newest["is_alive"] and newest["host"] != place.host:
+                self._report.notes.append(f"run {newest['run']} trades on {newest['host']}: its node was not asked")
+            return None
+        self._asked_s = time.monotonic() - began_s
+        return Sight(until[0], answer)
+
+    async def _check_runs(self, states: list[RunState]) -> None:
+        began_s, place, report = time.monotonic(), self._place, self._report
+        await audit_runs.find_gaps(self._connection, place.book_id, states, self._findings)
+        late = audit_runs.waiting(place.journal_folder, states, place.host, self._running, self._findings)
+        report.notes += await audit_runs.ended_badly(self._connection, place.book_id, states, self._running)
+        report.notes += [f"{path} holds what the shipper could not read" for path in audit_runs.damaged(place.journal_folder)]
+        archived = sum(state.archived_at is not None for state in states)
+        text = f"{len(states) - archived:,} runs, {sum(state.events for state in states):,} events without a gap"
+        text += f"; {archived:,} archived runs left out" if archived else ""
+        self._tell("journal whole", began_s, "; ".join([text, *late]), "runs", "order_events", unproven=bool(late))
+
+    async def _check_rejected(self) -> None:
+        began_s = time.monotonic()
+        count = await audit_runs.list_rejected(self._connection, self._place.book_id, self._findings)
+        self._tell("nothing rejected", began_s, f"{count:,} events that the tables refused", "rejected_events")
+
+    async def _check_tables(self, states: list[RunState], sight: Sight | None) -> None:
+        began_s, of_journal = time.monotonic(), self._findings.of("order_events")
+        archived = [state.run for state in states if state.archived_at is not None]
+        tables = TableAudit(self._connection, self._place.book_id, archived, self._findings, sight)
+        checked = await tables.run([state for state in states if state.archived_at is None])
+        text = f"{checked.events:,} events in {time.monotonic() - began_s:.1f} s"
+        wrong = self._findings.of("order_events") - of_journal
+        self._report.checks.append(
+            Check("journal read", not wrong, f"{text}; {wrong:,} differences" if wrong else text, time.monotonic() - began_s)
+        )
+        for table, rows in checked.rows.items():
+            self._tell(table, time.monotonic(), f"{rows:,} rows", table)
+        if sight is not None:
+            text = f"run {sight.run} at event {sight.seq:,}: {sight.orders:,} orders, {sight.positions:,} open positions"
+            self._tell("running node", time.monotonic() - self._asked_s, text, "cache order", "cache position")
+
+
+async def require_book(connection: asyncpg.Connection, book_id: str) -> None:
+    known = [row["book_id"] for row in await connection.fetch(_BOOKS)]
+    if book_id not in known:
+        names = ", ".join(known[:BOOKS_NAMED_MAX]) or "none yet"
+        problem = Problem("--book", f"the tables know no book {book_id!r}: take one of theirs ({names})")
+        raise ConfigError("command line", [problem])

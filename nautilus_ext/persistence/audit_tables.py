@@ -1,0 +1,209 @@
+"""Are the tables the fold of the journal? One pass over the journal in order, one over each table, chunk by chunk.
+
+The fold is the shipper's own ledger; what it has forgotten it loads again from the part of the journal that it passed.
+Runs in the archive have no journal here: their rows are taken as they stand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nautilus_ext.persistence.ledger import Ledger, Needs, Start
+from nautilus_ext.persistence.matching import Matching
+from nautilus_ext.persistence.records import Record
+from nautilus_ext.persistence.rows import (
+    KEYS,
+    AccountRow,
+    FillRow,
+    InstrumentRow,
+    JournalRow,
+    OrderRow,
+    PositionRow,
+    RiskRow,
+    RoutingRow,
+    UnifiedPositionRow,
+)
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from nautilus_ext.persistence.audit_node import Sight
+    from nautilus_ext.persistence.audit_runs import RunState
+    from nautilus_ext.persistence.ledger import Changes
+    from nautilus_ext.persistence.matching import Findings
+
+CHUNK_RECORDS = 5_000
+TABLES: dict[type, str] = {
+    InstrumentRow: "instruments",
+    OrderRow: "unified_orders",
+    FillRow: "unified_fills",
+    PositionRow: "venue_positions",
+    UnifiedPositionRow: "unified_positions",
+    AccountRow: "account_states",
+    RiskRow: "risk_decisions",
+    RoutingRow: "routing_decisions",
+}
+
+
+def _columns(row: Any) -> str:
+    return ", ".join(f'"{name}"' for name in row._fields)
+
+
+def _of_book(row: Any, condition: str) -> str:
+    return f"SELECT {_columns(row)} FROM {TABLES[row]} WHERE book_id = $1 AND {condition}"  # noqa: S608 - our own names
+
+
+_IS_REJECTED = "EXISTS (SELECT FROM rejected_events x WHERE (x.book_id, x.run, x.seq) = (e.book_id, e.run, e.seq))"
+_JOURNAL = f"""
+    SELECT {_columns(JournalRow)}, {_IS_REJECTED} FROM order_events e
+     WHERE book_id = $1 AND run = $2 AND seq > $3 AND seq <= $4 ORDER BY seq LIMIT {CHUNK_RECORDS}"""  # noqa: S608 - our own names
+# What an order had before: the ledger lets go of orders that are closed.
+_ORDER_RECORDS = f"""
+    SELECT run, seq, type, ts_event, ts_init, payload FROM order_events e
+     WHERE book_id = $1 AND client_order_id = ANY($2) AND (run, seq) <= ($3, $4) AND NOT {_IS_REJECTED}"""  # noqa: S608 - our own names
+_ARCHIVED = "run = ANY($2)"
+_REALIZED = """
+    SELECT asset_key, currency, sum(realized_pnl) FROM venue_positions
+     WHERE book_id = $1 AND run = ANY($2) AND asset_key IS NOT NULL GROUP BY asset_key, currency"""
+
+
+class _Stream:
+    """The rows of one table by version, read as far as they are asked for."""
+
+    def __init__(self, kind: Any, cursor: Any) -> None:
+        self._kind = kind
+        self._cursor = cursor
+        self._rows: list[Any] = []
+        self._is_over = False
+
+    async def up_to(self, version: tuple[float, float]) -> list[Any]:
+        found: list[Any] = []
+        while True:
+            within = [row for row in self._rows if (row.run, row.seq) <= version]
+            found += within
+            self._rows = self._rows[len(within) :]
+            if self._rows or self._is_over:
+                return found
+            self._rows = [self._kind(*row) for row in await self._cursor.fetch(CHUNK_RECORDS)]
+            self._is_over = len(self._rows) < CHUNK_RECORDS
+
+
+class Checked(NamedTuple):
+    """Rows that were compared, by table."""
+
+    events: int
+    rows: dict[str, int]
+
+
+class TableAudit:
+    """Compares the tables of one book inside one snapshot; whoever opened the transaction ends it."""
+
+    def __init__(
+        self, connection: asyncpg.Connection, book_id: str, archived: list[int], findings: Findings, sight: Sight | None
+    ) -> None:
+        self._connection = connection
+        self._book_id = book_id
+        self._archived = archived
+        self._findings = findings
+        self._sight = sight
+        self._ledger = Ledger(book_id)
+        self._matchings = {kind: Matching(table, findings) for kind, table in TABLES.items()}
+        self._streams: dict[type, _Stream] = {}
+        self._events = 0
+
+    async def run(self, runs: list[RunState]) -> Checked:
+        for kind in TABLES:
+            query = f"{_of_book(kind, 'run <> ALL($2)')} ORDER BY run, seq"
+            cursor = await self._connection.cursor(query, self._book_id, self._archived)
+            self._streams[kind] = _Stream(kind, cursor)
+        for state in runs:
+            await self._fold_run(state)
+        await self._match((float("inf"), 0.0))
+        if self._archived:
+            await self._forget_archived()
+        for matching in self._matchings.values():
+            matching.end()
+        return Checked(self._events, {matching.table: matching.rows for matching in self._matchings.values()})
+
+    async def _fold_run(self, state: RunState) -> None:
+        """A chunk never spans two runs, nor the moment at which a node was asked."""
+        sight = self._sight if self._sight is not None and self._sight.run == state.run else None
+        ends = [sight.seq, 2**62] if sight is not None else [2**62]
+        seq = 0
+        for end in ends:
+            while rows := await self._connection.fetch(_JOURNAL, self._book_id, state.run, seq, end):
+                seq = rows[-1]["seq"]
+                await self._fold_chunk(rows, (state.run, seq))
+            if sight is not None and end == sight.seq:
+                sight.judge(self._findings)
+
+    async def _fold_chunk(self, found: list[Any], version: tuple[int, int]) -> None:
+        stored = [JournalRow(*row[:-1]) for row in found]
+        rejected = {row["seq"] for row in found if row[-1]}
+        batch = [
+            Record(row.run, row.seq, row.type, row.ts_event, row.ts_init, row.payload)
+            for row in stored
+            if row.seq not in rejected
+        ]
+        self._events += len(stored)
+        needs = self._ledger.needs(batch)
+        if needs:
+            await self._load(needs, stored[0])
+        changes = self._ledger.apply(batch)
+        self._judge_journal(changes, [row for row in stored if row.seq not in rejected])
+        for rows in changes[1:-1]:
+            if rows:
+                self._matchings[type(rows[0])].fold(rows)
+        if self._sight is not None:
+            self._sight.see(changes)
+        await self._match(version)
+
+    def _judge_journal(self, changes: Changes, stored: list[JournalRow]) -> None:
+        """The columns of the journal are what its payloads say; what cannot be projected must stand among the rejected."""
+        if changes.journal != stored:
+            self._findings.compare("order_events", changes.journal, stored)
+        for record, error in changes.rejected:
+            self._findings.add("order_events", record.version, "payload", "what the tables can hold", error)
+
+    async def _match(self, version: tuple[float, float]) -> None:
+        for kind, matching in self._matchings.items():
+            matching.store(await self._streams[kind].up_to(version))
+
+    async def _load(self, needs: Needs, first: JournalRow) -> None:
+        before = (self._book_id, needs.orders, first.run, first.seq - 1)
+        order_records = await self._connection.fetch(_ORDER_RECORDS, *before) if needs.orders else []
+        self._ledger.load(
+            needs,
+            start=await self._start() if needs.start else None,
+            order_records=[Record(*row) for row in order_records],
+            position_rows=await self._archived_rows(PositionRow, needs.positions),
+        )
+
+    async def _start(self) -> Start:
+        if not self._archived:
+            return Start()
+        realized = await self._connection.fetch(_REALIZED, self._book_id, self._archived)
+        return Start(
+            instruments=await self._archived_rows(InstrumentRow),
+            open_positions=[],  # a run with an open position is not archived
+            unified_positions=await self._archived_rows(UnifiedPositionRow),
+            realized=[tuple(row) for row in realized],
+        )
+
+    async def _archived_rows(self, kind: Any, keys: list[Any] | None = None) -> list[Any]:
+        """Rows whose newest record is in the archive: all of them, or those of the keys."""
+        if not self._archived:
+            return []
+        query = _of_book(kind, _ARCHIVED)
+        if keys is None:
+            return [kind(*row) for row in await self._connection.fetch(query, self._book_id, self._archived)]
+        equal = " AND ".join(f"{name} = ${place}" for place, name in enumerate(KEYS[kind], 3))
+        lookup = await self._connection.prepare(f"{query} AND {equal}")
+        found = [await lookup.fetchrow(self._book_id, self._archived, *key) for key in keys]
+        return [kind(*row) for row in found if row is not None]
+
+    async def _forget_archived(self) -> None:
+        """What was told again after its run went to the archive keeps the row that it had."""
+        for kind, matching in self._matchings.items():
+            for row in await self._archived_rows(kind, list(matching.folded)):
+                matching.folded.pop(tuple(getattr(row, name) for name in KEYS[kind]))

@@ -1,0 +1,175 @@
+"""The log of a run as its writer sees it: numbers, encodes, and gets through a disk that refuses for a while."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from nautilus_ext.errors import SuiteError
+from nautilus_ext.persistence.encode import Encoder
+
+if TYPE_CHECKING:
+    from nautilus_ext.persistence.segments import SegmentWriter
+
+BATCH_RECORDS = 512
+PENDING_BYTES_MAX = 64_000_000
+
+log = logging.getLogger(__name__)
+
+
+class RunLog:
+    """Numbers records without a gap and appends them, from construction to `end`. Not for two threads at once.
+
+    What the disk refuses waits in memory and is written first when it accepts again. Past PENDING_BYTES_MAX the newest
+    are dropped: their numbers are missing in the log, and the audit says so.
+    """
+
+    def __init__(self, writer: SegmentWriter, *, is_batch: bool) -> None:
+        self._writer = writer
+        self._is_batch = is_batch
+        self._is_open = True
+        self._encoder = Encoder()
+        self._batch: list[bytes | tuple[int, Any]] = []  # encoded, or number and event
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._refusal = ""
+        self._failure = ""
+        self.failures = 0
+        self.dropped = 0
+        self.seq = 0
+
+    @property
+    def error(self) -> str:
+        """Say what is wrong now and what was lost; empty when all is in the log."""
+        lost = f"{self.dropped:,} records lost while the disk refused the log" if self.dropped else ""
+        waiting = f"{self._refusal}: {len(self._waiting):,} records wait in memory" if self._waiting else ""
+        failed = f"{self.failures:,} events not written: {self._failure}" if self.failures else ""
+        return "; ".join(part for part in (waiting, lost, failed) if part)
+
+    def fail(self, error: Exception) -> None:
+        """Count an event that did not become a record."""
+        self.failures += 1
+        if self.failures == 1:
+            self._failure = f"{type(error).__name__}: {error}"
+            log.error("an event could not be written to the log; further ones are only counted", exc_info=error)
+
+    def event(self, event: Any) -> None:
+        """Append an event. In a batch it is encoded with the others: half the time, the caches are warm."""
+        self.seq = seq = self._next()
+        if self._is_batch:
+            self._batch.append((seq, event))
+            if len(self._batch) >= BATCH_RECORDS:
+                self.flush()
+        else:
+            self._put(self._encoder.event(seq, event))
+
+    def event_at_once(self, event: Any) -> None:
+        """Append an event whose owner goes on to change it: an account does so with its balances."""
+        self.seq = seq = self._next()
+        self._put(self._encoder.event(seq, event))
+
+    def record(self, name: str, ts_ns: int, body: Any) -> None:
+        """Append a numbered record of our own: an instrument, a decision."""
+        self.seq = seq = self._next()
+        self._put(self._encoder.record(seq, name, ts_ns, body))
+
+    def note(self, name: str, ts_ns: int, body: Any) -> None:
+        """Append a record that is no part of the history: it has no number."""
+        self._put(self._encoder.record(0, name, ts_ns, body))
+
+    def end(self, ts_ns: int, *, clean: bool) -> None:
+        """Write the end, say what is not whole, give the log back. A second call does nothing."""
+        if not self._is_open:
+            return
+        self.flush()
+        self.note("End", ts_ns, {"last_seq": self.seq, "clean": clean and not self.error})
+        self.flush()
+        if self.error:
+            log.error("the log of this run is not whole: %s", self.error)
+        self._is_open = False
+        self._writer.close()
+
+    def flush(self) -> None:
+        """Write the batch with one call."""
+        batch, self._batch = self._batch, []
+        payloads = self._encoded(batch)
+        self.retry()
+        if not self._waiting:
+            try:
+                self._writer.append_many(payloads)
+            except OSError as error:
+                self._refused(error)
+            else:
+                return
+        for payload in payloads:
+            self._keep(payload)
+
+    def retry(self) -> None:
+        """Write what waits, oldest first; the first record alone, so that a full disk costs one short call."""
+        chunk = 1
+        while self._waiting:
+            payloads = list(islice(self._waiting, chunk))
+            try:
+                self._writer.append_many(payloads)
+            except OSError as error:
+                self._refusal = _text(error)
+                if chunk == 1:
+                    return
+                chunk = 1
+                continue
+            for payload in payloads:
+                self._waiting.popleft()
+                self._waiting_bytes -= len(payload)
+            chunk = BATCH_RECORDS
+            if not self._waiting:
+                log.warning("the log is written again: nothing waits in memory, %s records were lost", self.dropped)
+
+    def _next(self) -> int:
+        if not self._is_open:
+            raise SuiteError("an event came after the end of the run was written")
+        return self.seq + 1
+
+    def _encoded(self, batch: list[bytes | tuple[int, Any]]) -> list[bytes]:
+        payloads, encode = [], self._encoder.event
+        for item in batch:
+            try:
+                payloads.append(item if type(item) is bytes else encode(*item))
+            except Exception as e:  # noqa: BLE001 - one costs no other
+                self.fail(e)
+        return payloads
+
+    def _put(self, payload: bytes) -> None:
+        if self._is_batch:
+            self._batch.append(payload)
+            if len(self._batch) >= BATCH_RECORDS:
+                self.flush()
+            return
+        if self._waiting:
+            self.retry()
+        if not self._waiting:
+            try:
+                self._writer.append(payload)
+            except OSError as error:
+                self._refused(error)
+            else:
+                return
+        self._keep(payload)
+
+    def _refused(self, error: OSError) -> None:
+        self._refusal = _text(error)
+        log.error("%s: events wait in memory, up to %s MB: free space", self._refusal, PENDING_BYTES_MAX // 1_000_000)
+
+    def _keep(self, payload: bytes) -> None:
+        if self._waiting_bytes + len(payload) > PENDING_BYTES_MAX:
+            self.dropped += 1
+            if self.dropped == 1:
+                log.critical("%s: the memory for events is full: they are lost from now on", self._refusal)
+            return
+        self._waiting.append(payload)
+        self._waiting_bytes += len(payload)
+
+
+def _text(error: OSError) -> str:
+    return f"the log cannot be written ({error.strerror or error})"
