@@ -1,4 +1,4 @@
-"""python -m nautilus_ext VERB: check, migrate, status, catalog, schema. Exit codes are those of the errors."""
+"""python -m nautilus_ext VERB: configs, tables, what is in them. Exit codes are those of the errors."""
 
 from __future__ import annotations
 
@@ -48,24 +48,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_desk(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """What is read from the tables; each verb offers the filters that mean something for it."""
-    everything = (
-        "--operation-id",
-        "--strategy",
-        "--venue",
-        "--instrument",
-        "--asset",
-        "--status",
-        "--since",
-        "--limit",
-    )
+    held = ("--strategy", "--venue", "--instrument", "--asset")
+    made = ("--operation-id", *held, "--since", "--limit")
     listings = {
-        "orders": ("show the orders of a book, the newest last", everything),
-        "fills": ("show the fills of a book, the newest last", [each for each in everything if each != "--status"]),
-        "positions": ("show the open positions of a book, or those that were closed", everything),
-        "exposure": (
-            "show what is held of each asset, over all venues",
-            ("--strategy", "--venue", "--instrument", "--asset"),
-        ),
+        "orders": ("show the orders of a book, the newest last", (*made, "--status")),
+        "fills": ("show the fills of a book, the newest last", made),
+        "positions": ("show the open positions of a book, or those that were closed", (*made, "--status")),
+        "exposure": ("show what is held of each asset, over all venues", held),
     }
     for name, (purpose, filters) in listings.items():
         parser = _verb(commands, name, purpose, _desk(name))
@@ -81,6 +70,7 @@ def _add_desk(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     order.add_argument("--json", action="store_true", help="the answer as one JSON object")
 
 
+_SINCE = "since: 30s, 10m, 2h, 1d ago, or an ISO 8601 time (UTC); a backtest has a time of its own"
 _FILTERS = {
     "--operation-id": ("ID", "of one operation: the order's tag op:ID, else its client order id"),
     "--strategy": ("ID", "of one strategy, for example TrendFollower-001"),
@@ -89,12 +79,9 @@ _FILTERS = {
     "--asset": ("NAME", "of one base asset, for example BTC"),
     "--status": ("WORDS", "working, closed, or Nautilus names such as ACCEPTED,FILLED"),
     "positions --status": ("WORD", "open (default), closed or all"),
-    "--since": ("TIME", "made since: 30s, 10m, 2h, 1d ago, or an ISO 8601 time (UTC); a backtest's own time"),
-    "fills --since": ("TIME", "happened since: 30s, 10m, 2h, 1d ago, or an ISO 8601 time (UTC); a backtest's own time"),
-    "positions --since": (
-        "TIME",
-        "changed since: 30s, 10m, 2h, 1d ago, or an ISO 8601 time (UTC); a backtest's own time",
-    ),
+    "--since": ("TIME", f"made {_SINCE}"),
+    "fills --since": ("TIME", f"happened {_SINCE}"),
+    "positions --since": ("TIME", f"changed {_SINCE}"),
     "--limit": ("N", "the newest N rows at most (default 50)"),
 }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SOURCE = "command line"
 LIMIT = 50
 POSITION_WORDS = ("open", "closed", "all")
+_NAMES = ("operation_id", "strategy", "venue", "instrument", "asset")
 _ORDER_WORDS = {"working": WORKING, "closed": CLOSED}
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d)")
 _NS = {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9}
@@ -39,19 +40,19 @@ def check(options: argparse.Namespace, verb: str) -> None:
             if text is not None:
                 parse(text)
         except ValueError as error:
-            problems.append(Problem(f"--{name}", f"{text!r} {error}"))
-    for name in ("operation_id", "strategy", "venue", "instrument", "asset"):
-        if not (getattr(options, name, None) or "x").strip():
-            problems.append(Problem(f"--{name.replace('_', '-')}", "is empty: give a name, or leave the option out"))
+            problems.append(Problem(f"--{name}", f"{ascii(text)} {error}"))
+    for name in (*_NAMES, "id"):
+        text = getattr(options, name, None)
+        if text is not None and not (text.strip() and text.isprintable()):
+            at = "ID" if name == "id" else f"--{name.replace('_', '-')}"
+            problems.append(Problem(at, f"{ascii(text)} is no name: give one as `orders` shows it"))
     if problems:
         raise ConfigError(SOURCE, problems)
 
 
 def filters(options: argparse.Namespace, verb: str, book_id: str, now_ns: int) -> Filters:
     """The filters of options that were checked; `now_ns` is where a duration counts back from."""
-    given = {
-        name: getattr(options, name, None) for name in ("operation_id", "strategy", "venue", "instrument", "asset")
-    }
+    given = {name: getattr(options, name, None) for name in _NAMES}
     status, since, limit = (getattr(options, name, None) for name in ("status", "since", "limit"))
     statuses = order_statuses if verb == "orders" else position_state
     return Filters(
@@ -74,7 +75,7 @@ def order_statuses(text: str) -> tuple[str, ...]:
             found.append(name.upper())
         else:
             raise ValueError(
-                f"has {name!r}, which is no order status: take working, closed, or of "
+                f"has {ascii(name)}, which is no order status: take working, closed, or of "
                 f"{', '.join((*WORKING, *CLOSED))} one or several with commas between"
             )
     return tuple(dict.fromkeys(found))

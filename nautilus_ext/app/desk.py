@@ -1,10 +1,10 @@
-"""The desk: what an operator reads from the tables. Each verb takes the command and its arguments; nothing here writes."""
+"""The desk: what an operator reads from the tables. Nothing here writes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 

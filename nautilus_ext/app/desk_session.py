@@ -58,18 +58,22 @@ class Session:
             raise database_error(error, self.url) from None
 
     async def choose(self, config: Config, name: str | None) -> str:
-        """The book of that name, else the config's own, else the newest backtest; ConfigError names those that exist."""
+        """The book of that name, else the config's own or its newest backtest; ConfigError names those that exist."""
         if name is None and config.world == "backtest":
             name = await self.connection.fetchval(reading.NEWEST_BACKTEST, config.trader_id)
             if name is None:
                 raise await self._unknown(f"no backtest of {config.trader_id} has run yet")
         book_id = name or config.book_id
-        environment = await self.connection.fetchval(reading.BOOK, book_id)
-        if environment is None:
+        if not await self.take(book_id):
             told = f"no book is called {name!r}" if name else f"no node has run on book {book_id} yet"
             raise await self._unknown(told)
-        self.book_id, self.environment = book_id, environment
         return book_id
+
+    async def take(self, book_id: str) -> bool:
+        """Read this book from now on, if it exists."""
+        environment = await self.connection.fetchval(reading.BOOK, book_id)
+        self.book_id, self.environment = book_id, environment or ""
+        return environment is not None
 
     async def now_ns(self) -> int:
         """Where a duration counts back from: now, or the end of a backtest's own time."""
@@ -85,11 +89,10 @@ class Session:
         row = await self.connection.fetchrow(reading.STANDING, self.book_id)
         if row is None:
             return Standing(self.book_id, 0, 0)
-        behind = row["last_seq"] - row["durable_seq"]
-        newest = await self.newest() if behind and row["ended_at"] is None and self.environment != "backtest" else None
-        return Standing(
-            self.book_id, row["run"], behind, seconds_behind(newest["ts_init"], time.time_ns()) if newest else None
-        )
+        lives = row["ended_at"] is None and self.environment != "backtest"
+        newest = await self.newest() if lives and row["last_seq"] > row["durable_seq"] else None
+        behind_s = seconds_behind(newest["ts_init"], time.time_ns()) if newest else None
+        return Standing(self.book_id, row["run"], row["last_seq"], row["durable_seq"], behind_s)
 
     async def _unknown(self, told: str) -> ConfigError:
         names = [row["book_id"] for row in await self.connection.fetch(reading.BOOKS, BOOKS_NAMED + 1)]

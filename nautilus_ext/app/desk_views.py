@@ -25,8 +25,13 @@ class Standing(NamedTuple):
 
     book_id: str
     run: int
-    behind: int
+    last_seq: int
+    durable_seq: int = 0
     behind_s: float | None = None  # None where it means nothing: a run that ended, simulated time
+
+    @property
+    def behind(self) -> int:
+        return self.last_seq - self.durable_seq
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ from nautilus_ext.app.desk_views import sums
 from nautilus_ext.app.text_tables import NS_PER_MS, amount, iso_ns, number, rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from nautilus_ext.app.text_tables import Row
 
@@ -130,21 +130,21 @@ class _Teller:
         self._filled = Decimal(0)
 
     def words(self, kind: str, body: Body) -> str:
-        tell = self._tellers.get(kind)
+        tell = _TELLERS.get(kind)
         try:
             text = tell(self, body) if tell else _simple(kind, body)
         except (ArithmeticError, ValueError, TypeError, KeyError):  # a body that no one could encode or decode
             text = f"{kind}: {body.get('unencodable') or 'see --json'}"
         return f"{text} (found by a comparison with the venue)" if body.get("reconciliation") else text
 
-    def _made(self, body: Body) -> str:
+    def made(self, body: Body) -> str:
         options = body.get("options") or {}
         self._was = _numbers({**options, "quantity": body["quantity"]})
         words = [body["order_side"], number(self._was["quantity"]), body["order_type"].lower().replace("_", " ")]
         words += [f"{sign} {number(self._was[key])}" for key, sign in _PRICE_SIGNS.items() if key in self._was]
         return f"made: {' '.join(words)}"
 
-    def _updated(self, body: Body) -> str:
+    def updated(self, body: Body) -> str:
         changes = []
         for key, value in _numbers(body).items():
             before = self._was.get(key)
@@ -153,7 +153,7 @@ class _Teller:
             self._was[key] = value
         return f"changed: {', '.join(changes)}" if changes else "changed: nothing, the same again"
 
-    def _fill(self, body: Body) -> str:
+    def filled(self, body: Body) -> str:
         quantity, price = Decimal(body["last_qty"]), Decimal(body["last_px"])
         self._filled += quantity
         ordered = self._was.get("quantity")
@@ -166,13 +166,8 @@ class _Teller:
             f"trade {body['trade_id']}"
         )
 
-    _tellers: dict[str, Callable[[_Teller, Body], str]] = {
-        "OrderInitialized": _made,
-        "OrderUpdated": _updated,
-        "OrderFilled": _fill,
-    }
 
-
+_TELLERS = {"OrderInitialized": _Teller.made, "OrderUpdated": _Teller.updated, "OrderFilled": _Teller.filled}
 _PRICE_SIGNS = {"price": "@", "trigger_price": "trigger", "limit_offset": "limit offset", "trailing_offset": "trailing"}
 _WORDS = {
     "OrderDenied": "denied before it left: {reason}",

@@ -8,11 +8,11 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from decimal import Decimal
 
     Row = dict[str, Any]
 
@@ -67,23 +67,29 @@ def layout(columns: Sequence[Column], rows: Sequence[Row], width: int | None) ->
     if width is None:
         return Layout(tuple(used), tuple(natural.values()))
     wanted = {title: min(length, max(CELL_MAX, len(title))) for title, length in natural.items()}
-    by_worth = sorted(used, key=lambda column: column.worth)
-    essential = [column for column in by_worth if column.worth <= ESSENTIAL]
     widths: dict[str, int] = {}
     room = width + len(GAP)
-    for group in (essential, by_worth[len(essential) :]):
-        for column in group:
-            least = min(wanted[column.title], max(column.least, len(column.title)))
-            if least + len(GAP) <= room or not widths:
-                widths[column.title] = min(least, width)
-                room -= least + len(GAP)
-        for column in group:
-            more = min(wanted[column.title] - widths.get(column.title, CELL_MAX), room)
-            if column.title in widths and more > 0:
-                widths[column.title] += more
-                room -= more
+    by_worth = sorted(used, key=lambda column: column.worth)
+    for column in by_worth:
+        least = min(wanted[column.title], max(column.least, len(column.title)))
+        whole = min(wanted[column.title], room - len(GAP))
+        if whole >= least or not widths:
+            widths[column.title] = least if column.worth <= ESSENTIAL and widths else min(whole, width)
+            room -= widths[column.title] + len(GAP)
+        if column.worth == ESSENTIAL:
+            room = _widened(widths, wanted, room)
+    _widened(widths, wanted, room)
     shown = tuple(column for column in used if column.title in widths)
     return Layout(shown, tuple(widths[column.title] for column in shown))
+
+
+def _widened(widths: dict[str, int], wanted: dict[str, int], room: int) -> int:
+    """Give the room that is left to what was cut, the most worthy first; return what is still left."""
+    for title, width in widths.items():
+        more = min(wanted[title] - width, room)
+        widths[title] = width + more
+        room -= more
+    return room
 
 
 def head(shown: Layout, *, color: bool = False) -> str:

@@ -106,7 +106,7 @@ class EventLog(Actor):
             if self._config.log_fills if name == "OrderFilled" else self._config.log_orders:
                 _log(record)
         except Exception as e:  # noqa: BLE001  an exception in a subscriber would end the node
-            self._fault(e)
+            self._failed_to_log(e)
 
     def _order_record(self, event: Any, name: str) -> EventRecord:
         order = self.cache.order(event.client_order_id)
@@ -122,18 +122,18 @@ class EventLog(Actor):
         try:
             _log(EventRecord(event, None, (), component="positions", levelno=logging.INFO, shown=self._started))
         except Exception as e:  # noqa: BLE001  as above
-            self._fault(e)
+            self._failed_to_log(e)
 
     def _on_account(self, event: Any) -> None:
         try:
             _log(EventRecord(event, None, (), component="accounts", levelno=logging.INFO, shown=False))
         except Exception as e:  # noqa: BLE001  as above
-            self._fault(e)
+            self._failed_to_log(e)
 
     def _is_shown(self, name: str) -> bool:
         return self._started and name not in _FILE_ONLY
 
-    def _fault(self, error: Exception) -> None:
+    def _failed_to_log(self, error: Exception) -> None:
         self.faults += 1
         if self.faults == 1:
             _LOGGER.error("an event could not be logged; further ones are only counted", exc_info=error)

@@ -1,4 +1,4 @@
-"""The proof that nothing is missing: a journal without gaps, tables == fold(journal), tables == the running node's cache.
+"""The proof that nothing is missing: a journal without gaps, tables == fold(journal) == the running node's cache.
 
 All is read in one snapshot, so a node may trade meanwhile. Nothing is written, and the application's role is enough.
 """
@@ -78,7 +78,7 @@ class Report:
 
 @asynccontextmanager
 async def opened(url: str, timeout_s: float, name: str, **settings: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to current tables on which a statement may take long, and JSON is bytes; errors are DatabaseError."""
+    """Connect to current tables: a statement may take long, JSON is bytes, an error becomes DatabaseError."""
     connection = await connect(
         url,
         timeout_s=timeout_s,
@@ -169,7 +169,9 @@ class _Audit:
         await audit_runs.find_gaps(self._connection, place.book_id, states, self._findings)
         late = audit_runs.waiting(place.journal_folder, states, place.host, self._running, self._findings)
         report.notes += await audit_runs.ended_badly(self._connection, place.book_id, states, self._running)
-        report.notes += [f"{path} holds what the shipper could not read" for path in audit_runs.damaged(place.journal_folder)]
+        report.notes += [
+            f"{path} holds what the shipper could not read" for path in audit_runs.damaged(place.journal_folder)
+        ]
         archived = sum(state.archived_at is not None for state in states)
         text = f"{len(states) - archived:,} runs, {sum(state.events for state in states):,} events without a gap"
         text += f"; {archived:,} archived runs left out" if archived else ""
@@ -188,12 +190,19 @@ class _Audit:
         text = f"{checked.events:,} events in {time.monotonic() - began_s:.1f} s"
         wrong = self._findings.of("order_events") - of_journal
         self._report.checks.append(
-            Check("journal read", not wrong, f"{text}; {wrong:,} differences" if wrong else text, time.monotonic() - began_s)
+            Check(
+                "journal read",
+                not wrong,
+                f"{text}; {wrong:,} differences" if wrong else text,
+                time.monotonic() - began_s,
+            )
         )
         for table, rows in checked.rows.items():
             self._tell(table, time.monotonic(), f"{rows:,} rows", table)
         if sight is not None:
-            text = f"run {sight.run} at event {sight.seq:,}: {sight.orders:,} orders, {sight.positions:,} open positions"
+            text = (
+                f"run {sight.run} at event {sight.seq:,}: {sight.orders:,} orders, {sight.positions:,} open positions"
+            )
             self._tell("running node", time.monotonic() - self._asked_s, text, "cache order", "cache position")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from decimal import Decimal
+from decimal import Decimal  # noqa: TC003 - the decoder reads the annotation
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -28,7 +28,7 @@ _SHOWN = frozenset(WORKING) - {"INITIALIZED", "RELEASED"}
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the node's Mirror says: orders (id, status, quantity, filled, venue's id), positions (key, side, quantity)."""
+    """What the node says: orders (id, status, quantity, filled, venue's id), positions (five ids, side, quantity)."""
 
     id: str
     seq: int
@@ -61,7 +61,7 @@ async def ask(journal_folder: Path, run: int) -> Answer | None:
 
 
 async def _while(condition: Callable[[], bool], until_s: float) -> None:
-    while condition() and time.monotonic() < until_s:
+    while condition() and time.monotonic() < until_s:  # noqa: ASYNC110 - another process makes the files
         await asyncio.sleep(ANSWER_POLL_S)
 
 
@@ -104,10 +104,11 @@ class Sight:
 
     def judge(self, findings: Findings) -> None:
         self.was_judged = True
-        for table, fields, folded, told in (
+        kinds: tuple[tuple[str, tuple[str, ...], dict[Any, Any], dict[Any, Any]], ...] = (
             ("cache order", ("status", "quantity", "filled_quantity", "venue_order_id"), self._orders, self._told),
             ("cache position", ("side", "quantity"), self._positions, self._held),
-        ):
+        )
+        for table, fields, folded, told in kinds:
             for key in sorted(folded.keys() | told.keys()):
                 _judge_one(findings, table, key, fields, (folded.get(key), told.get(key)))
 
@@ -115,8 +116,7 @@ class Sight:
 def _judge_one(findings: Findings, table: str, key: Any, fields: tuple[str, ...], both: tuple[Any, Any]) -> None:
     journal, cache = both
     if journal is None or cache is None:
-        words = ("none", f"{cache[0]}") if journal is None else (f"{journal[0]}", "none")
-        findings.add(table, key, "row", *words)
+        findings.add(table, key, "row", journal and journal[0], cache and cache[0])
         return
     for field, expected, found in zip(fields, journal, cache, strict=True):
         if expected != found:

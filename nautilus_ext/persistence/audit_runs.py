@@ -1,4 +1,4 @@
-"""Is every event of every run there? The runs of a book, their gaps, what was refused, what the local log still holds."""
+"""Is every event of every run there? Gaps, what was refused, and what the local log still holds."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ DURABLE_POLL_S = 0.1
 # Runs without a row, or without an event, are shown as well.
 _RUNS = """
     SELECT run, coalesce(r.host, '') AS host, coalesce(r.last_seq, 0) AS last_seq,
-           coalesce(r.durable_seq, 0) AS durable_seq, r.started_at, r.ended_at, coalesce(r.clean_end, false) AS clean_end,
-           r.archived_at, coalesce(e.events, 0) AS events, coalesce(e.newest, 0) AS newest,
+           coalesce(r.durable_seq, 0) AS durable_seq, r.started_at, r.ended_at,
+           coalesce(r.clean_end, false) AS clean_end, r.archived_at, coalesce(e.events, 0) AS events, coalesce(e.newest, 0) AS newest,
            coalesce(x.unwritten, 0) AS unwritten
       FROM (SELECT * FROM runs WHERE book_id = $1) r
       FULL JOIN (SELECT run, count(*) AS events, max(seq) AS newest FROM order_events
@@ -202,4 +202,3 @@ def _seq(payload: bytes) -> int:
     except (msgspec.MsgspecError, IndexError, TypeError, KeyError):
         return 0
     return number if isinstance(number, int) else 0
-

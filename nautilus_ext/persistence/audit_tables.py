@@ -159,7 +159,7 @@ class TableAudit:
         await self._match(version)
 
     def _judge_journal(self, changes: Changes, stored: list[JournalRow]) -> None:
-        """The columns of the journal are what its payloads say; what cannot be projected must stand among the rejected."""
+        """The journal's columns are what its payloads say; what no table can hold must stand among the rejected."""
         if changes.journal != stored:
             self._findings.compare("order_events", changes.journal, stored)
         for record, error in changes.rejected:

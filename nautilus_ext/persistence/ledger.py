@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from nautilus_ext.persistence import positions, projections, records, rows
+from nautilus_ext.persistence import projections, records, rows
 from nautilus_ext.persistence.order_ledger import OrderLedger
 from nautilus_ext.persistence.position_ledger import PositionLedger
 from nautilus_ext.persistence.records import Marks, OrderEvent, PositionSnapshot
@@ -98,9 +98,7 @@ class Ledger:
                 if self._orders.wants(record, event.client_order_id):
                     order_ids[event.client_order_id] = None
             elif isinstance(event, PositionSnapshot):
-                key = positions.event_key(record, event)
-                if self._positions.wants(key):
-                    position_keys[key] = None
+                position_keys.update(dict.fromkeys(self._positions.wants(record, event)))
         return Needs(not self._started, list(order_ids), list(position_keys))
 
     def load(

@@ -54,8 +54,11 @@ class PositionLedger:
             if self._known(key) is None:
                 self._keep(key, row)
 
-    def wants(self, key: PositionKey) -> bool:
-        return self._known(key) is None
+    def wants(self, record: Record, event: PositionSnapshot) -> list[PositionKey]:
+        """Return the lives that the event may belong to and nobody knows."""
+        key = positions.event_key(record, event)
+        keys = [key, _next_life(key)] if record.type == "PositionOpened" else [key]
+        return [each for each in keys if self._known(each) is None]
 
     def snapshot(self, book_id: str, record: Record, event: PositionSnapshot, instrument: InstrumentRow | None) -> None:
         """Take an event that tells the whole position, unless a newer one was here."""
@@ -67,11 +70,7 @@ class PositionLedger:
         row = positions.at_mark_of(row, former or self._sibling(event.instrument_id))
         other = self._lives.get(key[:4])
         if other is not None and other != key and row.side != "FLAT":
-            held = self._open[other]
-            if (held.run, held.seq) < record[:2]:
-                self._replace(other, held, positions.superseded(held, row))
-            else:
-                row = positions.superseded(row, held)
+            row = self._alone(row, other)
         self._replace(key, former, row)
 
     def adjust(self, record: Record, event: PositionAdjusted) -> None:
@@ -102,6 +101,7 @@ class PositionLedger:
 
         In a backtest an order can open a position twice in one nanosecond, when the first part was closed in between:
         the second life gets the next nanosecond, else it would overwrite the first and its realized profit.
+        What a later run tells of the same life (reconciliation replays old orders) replaces it.
         """
         key = positions.event_key(record, event)
         if record.type != "PositionOpened":
@@ -110,10 +110,19 @@ class PositionLedger:
                 return key
             return held if 0 < held.opened_ns - key.opened_ns < LIVES_PER_NS_MAX else key
         former = self._known(key)
-        while former is not None and former.side == "FLAT" and (former.run, former.seq) < record[:2]:
-            key = key._replace(opened_ns=key.opened_ns + 1)
+        while former is not None and former.side == "FLAT" and former.run == record.run and former.seq < record.seq:
+            key = _next_life(key)
             former = self._known(key)
         return key
+
+    def _alone(self, row: PositionRow, other: PositionKey) -> PositionRow:
+        """Leave one open life to a position id: the older of the two, by record and by opening, has ended."""
+        held = self._open[other]
+        if (held.run, held.seq) < (row.run, row.seq) and held.opened_ns <= row.opened_ns:
+            self._replace(other, held, positions.superseded(held, row))
+        elif (held.run, held.seq) > (row.run, row.seq) and held.opened_ns >= row.opened_ns:
+            return positions.superseded(row, held)
+        return row
 
     def _replace(self, key: PositionKey, former: PositionRow | None, row: PositionRow) -> None:
         if row.asset_key is not None:
@@ -149,3 +158,7 @@ class PositionLedger:
             if not siblings:
                 del self._by_instrument[key.instrument_id]
         self._closed[key] = row
+
+
+def _next_life(key: PositionKey) -> PositionKey:
+    return key._replace(opened_ns=key.opened_ns + 1)

@@ -253,7 +253,9 @@ class AssetSums:
             asset_key=self.asset_key,
             base_asset=self.base_asset,
             aggregated_quantity=net,
-            venue_positions=_json({venue: plain(quantity) for venue, quantity in self.quantities.items()}),
+            venue_positions=_json(
+                {venue: plain(EXACT.normalize(quantity)) for venue, quantity in self.quantities.items()}
+            ),
             venue_types=_json(self.venue_types),
             average_entry_price=QUOTIENT.divide(self.costs[side], self.bases[side]) if net else None,
             current_price=self.current_price if is_open else None,

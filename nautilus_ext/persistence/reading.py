@@ -76,13 +76,14 @@ _POSITIONS = """SELECT p.asset_key, p.base_asset, p.instrument_id, p.canonical_i
   FROM venue_positions p"""
 # Profit has a currency of its own (inverse contracts), so it is added up by it: one object per group.
 _EXPOSURE = """WITH part AS MATERIALIZED (
-    SELECT coalesce(p.base_asset, p.instrument_id) AS base_asset, coalesce(i.quote_currency, p.currency) AS quote_currency,
-           p.base_quantity, p.base_quantity * p.current_price AS value, p.venue, p.currency,
+    SELECT coalesce(p.base_asset, p.instrument_id) AS base_asset,
+           coalesce(i.quote_currency, p.currency) AS quote_currency, p.base_quantity, p.base_quantity * p.current_price AS value, p.venue, p.currency,
            p.unrealized_pnl, p.realized_pnl
       FROM venue_positions p LEFT JOIN instruments i USING (book_id, instrument_id)
      WHERE {where}),
 by_currency AS (
-    SELECT base_asset, quote_currency, currency, sum(unrealized_pnl)::text AS unrealized, sum(realized_pnl)::text AS realized
+    SELECT base_asset, quote_currency, currency,
+           sum(unrealized_pnl)::text AS unrealized, sum(realized_pnl)::text AS realized
       FROM part GROUP BY 1, 2, 3),
 profit AS (
     SELECT base_asset, quote_currency, jsonb_object_agg(currency, unrealized) AS unrealized_pnl,
@@ -99,10 +100,10 @@ _OF_OPERATION = "SELECT client_order_id FROM unified_orders WHERE book_id = $1 A
 _INSTRUMENTS = "SELECT instrument_id FROM instruments WHERE book_id = $1"
 # The key of the positions that an operation's fills opened.
 _OPENED_BY = f"""SELECT account_id, instrument_id, strategy_id, position_id, client_order_id FROM unified_fills
- WHERE book_id = $1 AND client_order_id IN ({_OF_OPERATION})"""
-_CHANGED_POSITIONS = f"""SELECT DISTINCT account_id, instrument_id, strategy_id, position_id, payload->>'opening_order_id'
-  FROM order_events WHERE book_id = $1 AND (run, seq) > ({{}}, {{}}) AND (run, seq) <= ({{}}, {{}})
-   AND type IN {POSITION_EVENTS}"""
+ WHERE book_id = $1 AND client_order_id IN ({_OF_OPERATION})"""  # noqa: S608 - a constant
+_CHANGED_POSITIONS = f"""SELECT DISTINCT account_id, instrument_id, strategy_id, position_id,
+       payload->>'opening_order_id' FROM order_events WHERE book_id = $1 AND (run, seq) > ({{}}, {{}}) AND (run, seq) <= ({{}}, {{}})
+   AND type IN {POSITION_EVENTS}"""  # noqa: S608 - constants
 _CHANGED_ORDERS = """SELECT DISTINCT client_order_id FROM order_events
  WHERE book_id = $1 AND (run, seq) > ({}, {}) AND (run, seq) <= ({}, {}) AND client_order_id IS NOT NULL"""
 _POSITION = "(p.account_id, p.instrument_id, p.strategy_id, p.position_id, p.opening_order_id)"
@@ -163,10 +164,10 @@ NEWEST = """SELECT run, seq, ts_init FROM order_events WHERE book_id = $1 ORDER 
 # How far a look at what is new may read at once, from one record on.
 REACH = f"""SELECT run, seq FROM (
     SELECT run, seq FROM order_events WHERE book_id = $1 AND (run, seq) > ($2, $3) ORDER BY run, seq LIMIT {EVENTS_MAX}
-  ) AS next ORDER BY run DESC, seq DESC LIMIT 1"""
+  ) AS next ORDER BY run DESC, seq DESC LIMIT 1"""  # noqa: S608 - a constant
 # The life of an order, event by event.
 LIFE = f"""SELECT run, seq, type, ts_event AS event_ns, ts_init AS init_ns, payload FROM order_events
- WHERE book_id = $1 AND client_order_id = $2 ORDER BY run, seq LIMIT {EVENTS_MAX}"""
+ WHERE book_id = $1 AND client_order_id = $2 ORDER BY run, seq LIMIT {EVENTS_MAX}"""  # noqa: S608 - a constant
 # The orders that an operator means, in this order: our id, an operation, the venue's id.
 MEANT = (
     f"{_ORDERS} WHERE o.book_id = $1 AND o.client_order_id = $2",

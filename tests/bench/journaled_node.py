@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from servers import JournaledBook
 
 INSTRUMENT = "BTCUSDT-PERP.SIM2"
 WARM_ORDERS = 500
+WINDOW_ORDERS = 100
 ORDERS = 3_000
 INTERVAL_MS = 100
 TIMEOUT_S = 60.0
@@ -41,7 +43,7 @@ class Probe(Strategy):
         self.quantity = self.cache.instrument(self.instrument_id).make_qty("0.05")
         self.latencies_us: list[float] = []
         self.sent = 0
-        self.spent_s = 0.0
+        self.clock_s: list[float] = []
         self.done = asyncio.Event()
         self.subscribe_quote_ticks(self.instrument_id)
 
@@ -54,10 +56,9 @@ class Probe(Strategy):
         asyncio.get_running_loop().call_soon(self._send)
 
     def _send(self) -> None:
-        if self.sent == WARM_ORDERS:
-            self.began_s = time.thread_time()
+        if self.sent >= WARM_ORDERS and self.sent % WINDOW_ORDERS == 0:
+            self.clock_s.append(time.thread_time())
         if self.sent == WARM_ORDERS + ORDERS:
-            self.spent_s = time.thread_time() - self.began_s
             self.done.set()
             return
         self.sent += 1
@@ -118,15 +119,17 @@ def _measure(kind: str, folder: Path, valkey_port: int) -> dict[str, Any]:
         await running
 
     node.get_event_loop().run_until_complete(until_done())
+    windows_us = [(end - begin) / WINDOW_ORDERS * 1e6 for begin, end in pairwise(probe.clock_s)]
     latencies_us = probe.latencies_us[WARM_ORDERS:]
     node.dispose()
     if book is not None:
         book.drain()
         book.close()
     return {
-        "main": probe.spent_s / ORDERS * 1e6,
+        "main": statistics.median(windows_us),
         "p50": statistics.median(latencies_us),
         "p99": statistics.quantiles(latencies_us, n=100)[-1],
+        "quiet": sorted(windows_us)[2],
         "fills": len(latencies_us),
     }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from book_node import query
-from exchange_node import node_config
+from exchange_node import exchange_folder, node_config
 from nautilus_trader.config import TradingNodeConfig
 from nautilus_trader.live.node import TradingNode
 
@@ -106,6 +107,15 @@ class Play:
 
     def positions(self) -> dict[str, Any]:
         return {row["position_id"]: row for row in self.rows("portfolio_positions")}
+
+    def closed_at_exchange(self) -> set[str]:
+        """The positions whose target was filled, as the exchange's own ledger has it."""
+        ledger = sqlite3.connect(exchange_folder(self._folder) / "exchange.sqlite")
+        try:
+            filled = ledger.execute("SELECT client_order_id FROM orders WHERE status = 'FILLED'").fetchall()
+        finally:
+            ledger.close()
+        return {name.removesuffix("-TP") for (name,) in filled if name.endswith("-TP")}
 
     def count(self) -> int:
         return max((row["pyramid_count"] for row in self.rows("pyramiding_state")), default=0)

@@ -13,7 +13,7 @@ from book_node import query
 from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
 from nautilus_trader.config import LoggingConfig
 from nautilus_trader.model.data import BarType
-from nautilus_trader.model.enums import AccountType, OmsType
+from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
 from nautilus_trader.model.identifiers import Venue
 from nautilus_trader.model.objects import Currency, Money
 from nautilus_trader.persistence.catalog import ParquetDataCatalog
@@ -203,6 +203,43 @@ def test_without_a_store_nothing_is_sent(backtest):
     """It holds its fire; without pyramids it needs no store."""
     assert [] == backtest(trend(), book=None).cache.orders()
     assert entries(backtest(trend(pyramids=0), book=None))
+
+
+def test_a_position_that_no_row_tells_of_is_not_added_to(backtest, database):
+    """Somebody has opened it by hand under the strategy's name, and protects it himself."""
+
+    class Meddled(TrendFollower):
+        def on_bar(self, bar):
+            if not self.cache.orders():
+                lot, far = self.instrument.make_qty(1), self.instrument.make_price(bar.close.as_double() / 2)
+                self.submit_order(self.order_factory.market(self.instrument_id, OrderSide.BUY, lot))
+                self.submit_order(self.order_factory.limit(self.instrument_id, OrderSide.BUY, lot, far))
+            super().on_bar(bar)
+
+    engine = backtest(Meddled(trend().config))
+    assert [] == entries(engine)
+    assert [] == rows(database, "signal_log")
+
+
+def test_a_strategy_that_is_started_again_has_one_pyramid(backtest, database):
+    """After a stop, a reset and a start in one node each event is written once, and it goes on from the tables."""
+    again = []
+
+    class Restarted(TrendFollower):
+        def on_bar(self, bar):
+            super().on_bar(bar)
+            if not again and len(entries(self)) == 2:
+                again.append(bar)
+                self.stop()
+                self.reset()
+                self.start()
+
+    engine = backtest(Restarted(trend().config))
+    assert again
+    filled = {order.client_order_id.value for order in entries(engine) if order.filled_qty > 0}
+    assert len(filled) > 2
+    assert filled == {row["position_id"] for row in rows(database, "portfolio_positions")}
+    assert_equity(engine, database)
 
 
 def test_a_store_that_goes_away_stops_the_entries_not_the_exits(backtest, database):

@@ -50,7 +50,7 @@ def test_what_the_venue_closed_while_the_node_was_away_is_closed_here(play):
         first.wait()
     left = {name for name, row in play.positions().items() if row["status"] != "closed"}
     assert left
-    # 20 basis points a second: the targets are reached before the next node has connected
+    play.until(lambda: left <= play.closed_at_exchange())
     with play.node(pyramids=1):
         play.until(lambda: all(play.positions()[name]["status"] == "closed" for name in left))
         reasons = {play.positions()[name]["close_reason"] for name in left}

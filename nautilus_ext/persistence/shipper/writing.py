@@ -8,7 +8,7 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from nautilus_ext.errors import BookLost, DatabaseError
-from nautilus_ext.persistence.shipper.statements import ADVANCE, EPOCH, PROGRESS, TARGETS
+from nautilus_ext.persistence.shipper.statements import ADVANCE, EPOCH, PROGRESS, TARGETS, Target
 from nautilus_ext.schema.connect import CLOSE_S_MAX, connect
 
 if TYPE_CHECKING:
@@ -117,11 +117,13 @@ class Writer:
                 raise Overtaken(f"book {self._book_id}, run {step.run}: its progress is not {step.begin} any more")
             for kind, target in TARGETS.items():
                 if batch := rows.get(kind):
-                    await self._connection.copy_records_to_table(
-                        target.stage or target.table, records=batch, columns=target.columns
-                    )
-                    if target.merge:
-                        await self._merges[kind].fetch()
+                    await self._put(kind, target, batch)
+
+    async def _put(self, kind: type, target: Target, batch: Sequence[Any]) -> None:
+        table, records = (target.stage, target.staged(batch)) if target.stage else (target.table, batch)
+        await self._connection.copy_records_to_table(table, records=records, columns=target.columns)
+        if target.merge:
+            await self._merges[kind].fetch()
 
 
 async def _connect(url: str, order: ShipperOrder, **settings: str) -> asyncpg.Connection:

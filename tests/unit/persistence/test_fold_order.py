@@ -102,3 +102,22 @@ def test_an_event_that_is_recorded_twice_counts_once() -> None:
     again = [record._replace(run=2, seq=number) for number, record in enumerate(lived.records, 1)]
     expected = row_of(lived.records)._replace(run=2, seq=len(again))
     assert expected == row_of(lived.records + again)
+
+
+def test_an_order_that_a_reconciliation_tells_again_is_filled_once() -> None:
+    """A node that lost its cache finds its orders at the venue: a new OrderInitialized, the same trades."""
+    print(f"FOLD_SEED={SEED}")
+    rng = random.Random(SEED)
+    for number in range(50):
+        lived = life(rng, number)
+        again = [
+            record._replace(run=2, seq=seq, body=record.body.replace(b'"event_id":"', b'"event_id":"again-'))
+            for seq, record in enumerate(lived.records, 1)
+        ]
+        if any(b"OrderReleased" in record.body for record in again):
+            continue  # it began again in its first life already
+        expected = row_of(lived.records)._replace(run=2, seq=len(again))
+        delivered = lived.records + again
+        assert fold(lived.records).fills == fold(delivered).fills
+        rng.shuffle(delivered)
+        assert expected == row_of(delivered)

@@ -203,6 +203,21 @@ def test_an_order_that_opens_a_position_twice_in_a_nanosecond_has_two_lives() ->
     assert Decimal(-2) == book.asset("PERPETUAL:BTC-USDT").realized_pnl
 
 
+def test_a_later_run_that_tells_the_same_lives_again_changes_no_sum(book: Book) -> None:
+    """A reconciliation replays orders of earlier runs, and with them positions, also those that are open."""
+    told = [row for row in book.store.journal.values() if row.type.startswith("Position")]
+    for run in (2, 3):
+        before = {key: row._replace(run=run, seq=0) for key, row in book.store.tables["positions"].items()}
+        sums = [book.asset(key)[:10] for key in ASSETS.values()]
+        book.ledger.forget()
+        again = [Record(run, seq, row.type, row.ts_event, row.ts_init, row.payload) for seq, row in enumerate(told, 1)]
+        book.lives.records = again
+        book.ship()
+        after = {key: row._replace(seq=0) for key, row in book.store.tables["positions"].items()}
+        assert before == after
+        assert sums == [book.asset(key)[:10] for key in ASSETS.values()]
+
+
 def snapshot(book: Book, kind: str, body: dict[str, Any]) -> Record:
     return Record(*book.number(), kind, 5, 5, msgspec.json.encode(body))
 

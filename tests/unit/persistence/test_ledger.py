@@ -35,7 +35,10 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def book_of_records(rng: random.Random) -> tuple[list[Record], list[Record]]:
-    """Instruments, and the interleaved lives of orders, positions and accounts over two runs."""
+    """Instruments, and the interleaved lives of orders, positions and accounts over two runs.
+
+    A third run tells some of it again, lives of positions in their order, as a reconciliation does.
+    """
     numbers = _numbers(rng)
     lives = PositionLives(rng, lambda: next(numbers))
     lives.define()
@@ -47,7 +50,8 @@ def book_of_records(rng: random.Random) -> tuple[list[Record], list[Record]]:
     records = [record for order in orders for record in order.records] + lives.records[len(first) :]
     records += [_account(rng, next(numbers)) for _ in range(4)]
     again = [record for record in records if not record.type.startswith("Position")]
-    records += [record._replace(run=3, seq=at) for at, record in enumerate(rng.choices(again, k=5), 1)]
+    retold = rng.choices(again, k=5) + sorted(lives.records[len(first) :])[: rng.randrange(40)]
+    records += [record._replace(run=3, seq=at) for at, record in enumerate(retold, 1)]
     return first, sorted(records)
 
 
