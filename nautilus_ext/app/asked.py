@@ -40,12 +40,12 @@ def check(options: argparse.Namespace, verb: str) -> None:
             if text is not None:
                 parse(text)
         except ValueError as error:
-            problems.append(Problem(f"--{name}", f"{ascii(text)} {error}"))
+            problems.append(Problem(f"--{name}", f"{text!a} {error}"))
     for name in (*_NAMES, "id"):
         text = getattr(options, name, None)
         if text is not None and not (text.strip() and text.isprintable()):
             at = "ID" if name == "id" else f"--{name.replace('_', '-')}"
-            problems.append(Problem(at, f"{ascii(text)} is no name: give one as `orders` shows it"))
+            problems.append(Problem(at, f"{text!a} is no name: give one as `orders` shows it"))
     if problems:
         raise ConfigError(SOURCE, problems)
 
@@ -75,7 +75,7 @@ def order_statuses(text: str) -> tuple[str, ...]:
             found.append(name.upper())
         else:
             raise ValueError(
-                f"has {ascii(name)}, which is no order status: take working, closed, or of "
+                f"has {name!a}, which is no order status: take working, closed, or of "
                 f"{', '.join((*WORKING, *CLOSED))} one or several with commas between"
             )
     return tuple(dict.fromkeys(found))

@@ -49,7 +49,7 @@ class Topic(NamedTuple):
 
     verb: str
     ask: Callable[..., Question]
-    view: Callable[[], View]
+    view: Callable[..., View]
     newest_last: bool = True
 
 
@@ -102,7 +102,7 @@ async def _listed(topic: Topic, config: Config, tables: Tables, options: argpars
         shown = found[: filters.limit]
         if topic.newest_last:
             shown.reverse()
-        view = topic.view()
+        view = topic.view(followed=options.follow)
         listing = Listing(paper, view.columns)
         _show(shown, listing, options, paper)
         if not options.json:

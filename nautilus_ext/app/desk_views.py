@@ -53,12 +53,14 @@ def today() -> str:
     return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
-def orders_view() -> View:
+def orders_view(*, followed: bool = False) -> View:
     day = today()
     return View(
         "order",
         (
-            _time("time UTC", "created_ns", day, worth=7),
+            _time("changed UTC", "updated_ns", day, worth=7)
+            if followed
+            else _time("time UTC", "created_ns", day, worth=7),
             _text("order", "client_order_id", worth=1),
             _text("strategy", "strategy_id", worth=11, least=10),
             _text("instrument", "instrument_id", worth=5, least=12),
@@ -79,7 +81,8 @@ def orders_view() -> View:
     )
 
 
-def fills_view() -> View:
+def fills_view(*, followed: bool = False) -> View:
+    del followed  # a fill happens once
     day = today()
     return View(
         "fill",
@@ -100,11 +103,13 @@ def fills_view() -> View:
     )
 
 
-def positions_view() -> View:
+def positions_view(*, followed: bool = False) -> View:
     day = today()
+    changed = _time("changed UTC", "updated_ns", day, worth=1)
     return View(
         "position",
         (
+            *([changed] if followed else []),
             _text("instrument", "instrument_id", worth=1, least=12),
             _text("strategy", "strategy_id", worth=7, least=10),
             Column("side", _of("side"), 2, style=_position_style),
@@ -120,12 +125,14 @@ def positions_view() -> View:
             _time("closed UTC", "closed_ns", day, worth=12, optional=True),
             _text("account", "account_id", worth=13, least=10),
             _text("position", "position_id", worth=14, least=12),
+            _time("price of UTC", "marked_ns", day, worth=15, optional=True),
         ),
         _positions_summary,
     )
 
 
-def exposure_view() -> View:
+def exposure_view(*, followed: bool = False) -> View:
+    del followed  # its sums have no time of their own
     return View(
         "asset",
         (

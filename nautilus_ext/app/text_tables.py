@@ -71,13 +71,13 @@ def layout(columns: Sequence[Column], rows: Sequence[Row], width: int | None) ->
     room = width + len(GAP)
     by_worth = sorted(used, key=lambda column: column.worth)
     for column in by_worth:
+        if column.worth > ESSENTIAL:
+            room = _widened(widths, wanted, room)
         least = min(wanted[column.title], max(column.least, len(column.title)))
         whole = min(wanted[column.title], room - len(GAP))
         if whole >= least or not widths:
-            widths[column.title] = least if column.worth <= ESSENTIAL and widths else min(whole, width)
+            widths[column.title] = min(least if column.worth <= ESSENTIAL else whole, width)
             room -= widths[column.title] + len(GAP)
-        if column.worth == ESSENTIAL:
-            room = _widened(widths, wanted, room)
     _widened(widths, wanted, room)
     shown = tuple(column for column in used if column.title in widths)
     return Layout(shown, tuple(widths[column.title] for column in shown))

@@ -7,8 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nautilus_ext.app.book import HEARTBEAT_AGE_S_MAX
 from nautilus_ext.app.asked import SOURCE
+from nautilus_ext.app.book import HEARTBEAT_AGE_S_MAX
 from nautilus_ext.app.database import open_tables
 from nautilus_ext.app.desk_session import Session
 from nautilus_ext.app.desk_views import Standing, counted

@@ -72,10 +72,10 @@ class Sight:
         self.run = run
         self.seq = answer.seq
         self.was_judged = False
-        self._told = {row[0]: row[1:] for row in answer.orders}
-        self._held = {row[:5]: row[5:] for row in answer.positions}
-        self._orders: dict[str, tuple[Any, ...]] = {}
-        self._positions: dict[tuple[str, ...], tuple[Any, ...]] = {}
+        self._told: dict[Any, tuple[Any, ...]] = {row[0]: row[1:] for row in answer.orders}
+        self._held: dict[Any, tuple[Any, ...]] = {row[:5]: row[5:] for row in answer.positions}
+        self._orders: dict[Any, tuple[Any, ...]] = {}
+        self._positions: dict[Any, tuple[Any, ...]] = {}
 
     @property
     def orders(self) -> int:
@@ -104,7 +104,7 @@ class Sight:
 
     def judge(self, findings: Findings) -> None:
         self.was_judged = True
-        kinds: tuple[tuple[str, tuple[str, ...], dict[Any, Any], dict[Any, Any]], ...] = (
+        kinds = (
             ("cache order", ("status", "quantity", "filled_quantity", "venue_order_id"), self._orders, self._told),
             ("cache position", ("side", "quantity"), self._positions, self._held),
         )

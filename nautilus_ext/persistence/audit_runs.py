@@ -37,7 +37,8 @@ DURABLE_POLL_S = 0.1
 _RUNS = """
     SELECT run, coalesce(r.host, '') AS host, coalesce(r.last_seq, 0) AS last_seq,
            coalesce(r.durable_seq, 0) AS durable_seq, r.started_at, r.ended_at,
-           coalesce(r.clean_end, false) AS clean_end, r.archived_at, coalesce(e.events, 0) AS events, coalesce(e.newest, 0) AS newest,
+           coalesce(r.clean_end, false) AS clean_end, r.archived_at,
+           coalesce(e.events, 0) AS events, coalesce(e.newest, 0) AS newest,
            coalesce(x.unwritten, 0) AS unwritten
       FROM (SELECT * FROM runs WHERE book_id = $1) r
       FULL JOIN (SELECT run, count(*) AS events, max(seq) AS newest FROM order_events
@@ -93,7 +94,7 @@ async def find_gaps(connection: asyncpg.Connection, book_id: str, states: list[R
         else:
             if state.newest > state.durable_seq:
                 findings.add("order_events", key, "newest event", f"at most {state.durable_seq}", state.newest)
-            if state.events + state.unwritten != state.durable_seq:
+            if state.newest > state.durable_seq or state.events + state.unwritten != state.durable_seq:
                 for first, last in await connection.fetch(_GAPS, book_id, state.run, state.durable_seq):
                     text = f"event {first}" if first == last else f"events {first} to {last}"
                     findings.add("order_events", key, "gap", text, "none")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from nautilus_ext.persistence.ledger import Ledger, Needs, Start
 from nautilus_ext.persistence.matching import Matching
 from nautilus_ext.persistence.records import Record
@@ -65,6 +67,15 @@ _ARCHIVED = "run = ANY($2)"
 _REALIZED = """
     SELECT asset_key, currency, sum(realized_pnl) FROM venue_positions
      WHERE book_id = $1 AND run = ANY($2) AND asset_key IS NOT NULL GROUP BY asset_key, currency"""
+
+
+class _Frame(msgspec.Struct, gc=False):
+    type: Any = None
+    ts_event: Any = None
+    ts_init: Any = None
+
+
+_frame = msgspec.json.Decoder(_Frame)
 
 
 class _Stream:
@@ -162,8 +173,21 @@ class TableAudit:
         """The journal's columns are what its payloads say; what no table can hold must stand among the rejected."""
         if changes.journal != stored:
             self._findings.compare("order_events", changes.journal, stored)
+        for row in stored:
+            self._judge_frame(row)
         for record, error in changes.rejected:
             self._findings.add("order_events", record.version, "payload", "what the tables can hold", error)
+
+    def _judge_frame(self, row: JournalRow) -> None:
+        """A Nautilus event says in its payload what it is and when it was."""
+        said = _frame.decode(row.payload)
+        for field, told, stored in (
+            ("type", said.type, row.type),
+            ("ts_event", said.ts_event, row.ts_event),
+            ("ts_init", said.ts_init, row.ts_init),
+        ):
+            if told is not None and told != stored:
+                self._findings.add("order_events", (row.run, row.seq), field, told, stored)
 
     async def _match(self, version: tuple[float, float]) -> None:
         for kind, matching in self._matchings.items():

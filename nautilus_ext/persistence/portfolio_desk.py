@@ -57,6 +57,7 @@ class Desk:
         self._opening = asyncio.Lock()
         self._portfolio: Portfolio | None = None
         self._leaving: set[asyncio.Task[None]] = set()
+        self._cleaning: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name=f"portfolio {book_id}", daemon=True)
 
     # -- from any thread
@@ -92,15 +93,17 @@ class Desk:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        clean_up = self._loop.create_task(self._clean_up())
         try:
             self._loop.run_forever()
         finally:
-            clean_up.cancel()
-            if self._portfolio is not None:
-                self._loop.run_until_complete(self._portfolio.close())
-            self._loop.run_until_complete(asyncio.wait_for(_settled(self._leaving | {clean_up}), JOIN_S_MAX))
+            self._loop.run_until_complete(self._end())
             self._loop.close()
+
+    async def _end(self) -> None:
+        self._leave()
+        if self._cleaning is not None:
+            self._cleaning.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)  # each is bounded
 
     async def _answer(self, question: Question) -> Answer:
         try:
@@ -137,6 +140,8 @@ class Desk:
                     statement_timeout_s=self._statement_timeout_s,
                     patience_s=self._answer_timeout_s,
                 )
+            if self._cleaning is None:  # a node whose strategies keep nothing here never connects
+                self._cleaning = self._loop.create_task(self._clean_up())
             return self._portfolio
 
     def _leave(self) -> None:
@@ -170,7 +175,3 @@ async def _read(portfolio: Portfolio, question: ReadPyramid) -> Standing:
         state=await portfolio.get_pyramid(strategy_id, instrument_id),
         claimed=tuple(await portfolio.claimed_signals(strategy_id, instrument_id)),
     )
-
-
-async def _settled(tasks: set[asyncio.Task[None]]) -> None:
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     import asyncpg
@@ -77,8 +78,8 @@ _POSITIONS = """SELECT p.asset_key, p.base_asset, p.instrument_id, p.canonical_i
 # Profit has a currency of its own (inverse contracts), so it is added up by it: one object per group.
 _EXPOSURE = """WITH part AS MATERIALIZED (
     SELECT coalesce(p.base_asset, p.instrument_id) AS base_asset,
-           coalesce(i.quote_currency, p.currency) AS quote_currency, p.base_quantity, p.base_quantity * p.current_price AS value, p.venue, p.currency,
-           p.unrealized_pnl, p.realized_pnl
+           coalesce(i.quote_currency, p.currency) AS quote_currency, p.base_quantity,
+           p.base_quantity * p.current_price AS value, p.venue, p.currency, p.unrealized_pnl, p.realized_pnl
       FROM venue_positions p LEFT JOIN instruments i USING (book_id, instrument_id)
      WHERE {where}),
 by_currency AS (
@@ -102,8 +103,8 @@ _INSTRUMENTS = "SELECT instrument_id FROM instruments WHERE book_id = $1"
 _OPENED_BY = f"""SELECT account_id, instrument_id, strategy_id, position_id, client_order_id FROM unified_fills
  WHERE book_id = $1 AND client_order_id IN ({_OF_OPERATION})"""  # noqa: S608 - a constant
 _CHANGED_POSITIONS = f"""SELECT DISTINCT account_id, instrument_id, strategy_id, position_id,
-       payload->>'opening_order_id' FROM order_events WHERE book_id = $1 AND (run, seq) > ({{}}, {{}}) AND (run, seq) <= ({{}}, {{}})
-   AND type IN {POSITION_EVENTS}"""  # noqa: S608 - constants
+       payload->>'opening_order_id' FROM order_events
+ WHERE book_id = $1 AND (run, seq) > ({{}}, {{}}) AND (run, seq) <= ({{}}, {{}}) AND type IN {POSITION_EVENTS}"""  # noqa: S608 - constants
 _CHANGED_ORDERS = """SELECT DISTINCT client_order_id FROM order_events
  WHERE book_id = $1 AND (run, seq) > ({}, {}) AND (run, seq) <= ({}, {}) AND client_order_id IS NOT NULL"""
 _POSITION = "(p.account_id, p.instrument_id, p.strategy_id, p.position_id, p.opening_order_id)"
@@ -141,15 +142,25 @@ def fills(filters: Filters, changed: Span | None = None) -> Question:
 
 def positions(filters: Filters, changed: Span | None = None) -> Question:
     """The parts of the positions, the newest first: the open ones unless a status asks for others."""
+    state = filters.status[0] if filters.status else "open"
+    if state == "all":
+        return _both(*(positions(replace(filters, status=(each,)), changed) for each in _POSITION_STATES))
     where = _Where(filters, "p")
     if filters.operation_id is not None:
         where.add(f"{_POSITION} IN ({_OPENED_BY})", filters.operation_id)
-    state = filters.status[0] if filters.status else "open"
-    where.fixed(_POSITION_STATES[state])
+    condition, moment = _POSITION_STATES[state]
+    where.fixed(condition)
     if filters.since_ns is not None:
-        where.add(_POSITION_SINCE[state], filters.since_ns)
+        where.add(f"{moment} >= {{}}", filters.since_ns)
     where.changed("p", f"{_POSITION} IN ({_CHANGED_POSITIONS})", changed)
-    return where.question(_POSITIONS, _POSITION_ORDER[state])
+    return where.question(_POSITIONS, f"{moment} DESC, p.seq DESC")
+
+
+def _both(opened: Question, closed: Question) -> Question:
+    """Each has an index of its own; they have the same filters, so the arguments are the same."""
+    limit = closed.sql.rpartition(" ")[2]
+    both = f"({opened.sql})\nUNION ALL\n({closed.sql})"
+    return Question(f"{both}\n ORDER BY updated_ns DESC, seq DESC LIMIT {limit}", opened.arguments)
 
 
 def exposure(filters: Filters) -> Question:
@@ -191,11 +202,8 @@ NEWEST_BACKTEST = """SELECT book_id FROM books
 BOOK = "SELECT environment FROM books WHERE book_id = $1"
 BOOKS = "SELECT book_id FROM books ORDER BY created_at DESC LIMIT $1"
 
-_POSITION_STATES = {"open": "p.side <> 'FLAT'", "closed": "p.side = 'FLAT'", "all": "true"}
-_UPDATED = "p.updated_ns >= {}"
-_POSITION_SINCE = {"open": _UPDATED, "closed": "p.closed_ns >= {}", "all": _UPDATED}
-_NEWEST_POSITIONS = "p.updated_ns DESC, p.seq DESC"
-_POSITION_ORDER = {"open": _NEWEST_POSITIONS, "closed": "p.closed_ns DESC, p.seq DESC", "all": _NEWEST_POSITIONS}
+# What makes a position open or closed, and by what the newest are found: few are open, the closed have an index.
+_POSITION_STATES = {"open": ("p.side <> 'FLAT'", "p.updated_ns"), "closed": ("p.side = 'FLAT'", "p.closed_ns")}
 
 
 async def rows(connection: Connection, question: Question) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""One node on Nautilus's sandbox, an order after the other as fast as its loop goes: KIND FOLDER VALKEY_PORT.
+"""One node on Nautilus's sandbox that trades at a steady rate: python journaled_node.py KIND FOLDER VALKEY_PORT.
 
 KIND is bare (nothing is kept), journal (mirror with flush `event`, shipper, PostgreSQL) or redis (Nautilus's own cache
 database). A process for itself: Nautilus's logging is global.
@@ -26,14 +26,15 @@ from servers import JournaledBook
 INSTRUMENT = "BTCUSDT-PERP.SIM2"
 WARM_ORDERS = 500
 WINDOW_ORDERS = 100
-ORDERS = 3_000
+ORDERS = 2_500
+ORDERS_PER_S = 500
 INTERVAL_MS = 100
 TIMEOUT_S = 60.0
 SIMULATED = "nautilus_ext.simulation:SimulatedDataClient"
 
 
 class Probe(Strategy):
-    """Sends the next market order when the last one is filled and all that the fill causes is told."""
+    """Sends market orders at a steady rate; the next one when the last one is filled and all that it causes is told."""
 
     def __init__(self) -> None:
         super().__init__(StrategyConfig(order_id_tag="001", log_events=False, log_commands=False))
@@ -49,11 +50,13 @@ class Probe(Strategy):
 
     def on_quote_tick(self, _tick) -> None:
         if not self.sent:
+            self.due_s = time.monotonic()
             self._send()
 
     def on_order_filled(self, _event) -> None:
         self.latencies_us.append((time.perf_counter_ns() - self.sent_ns) / 1e3)
-        asyncio.get_running_loop().call_soon(self._send)
+        self.due_s = max(self.due_s + 1 / ORDERS_PER_S, time.monotonic())
+        asyncio.get_running_loop().call_later(self.due_s - time.monotonic(), self._send)
 
     def _send(self) -> None:
         if self.sent >= WARM_ORDERS and self.sent % WINDOW_ORDERS == 0:

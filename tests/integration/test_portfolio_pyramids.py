@@ -221,8 +221,8 @@ def test_a_position_that_no_row_tells_of_is_not_added_to(backtest, database):
     assert [] == rows(database, "signal_log")
 
 
-def test_a_strategy_that_is_started_again_has_one_pyramid(backtest, database):
-    """After a stop, a reset and a start in one node each event is written once, and it goes on from the tables."""
+def test_a_strategy_that_is_reset_and_started_again_goes_on(backtest, database):
+    """After a stop, a reset and a start in one node it goes on from the tables, and counts nothing twice."""
     again = []
 
     class Restarted(TrendFollower):

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 import pytest
 import pytest_asyncio
+from asyncpg import exceptions as pg
 from book_node import query
 
 from nautilus_ext.embedded import EmbeddedPostgres, postmaster
@@ -141,6 +142,34 @@ async def test_wrong_data_is_refused_at_once_and_never_tried_again(store):
     with pytest.raises(DatabaseError, match="refused"):
         await store.save_position(row(quantity=Decimal(-1)))
     assert time.monotonic() - began < retry.BACKOFF_S_MIN * 10
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (pg.DeadlockDetectedError(), True),
+        (pg.SerializationError(), True),
+        (pg.AdminShutdownError(), True),
+        (pg.CannotConnectNowError(), True),
+        (pg.TooManyConnectionsError(), True),
+        (pg.ReadOnlySQLTransactionError(), True),
+        (pg.ConnectionDoesNotExistError(), True),
+        (pg.InterfaceError("connection is closed"), True),
+        (ConnectionResetError(), True),
+        (DatabaseError("nothing listens there"), True),
+        (pg.QueryCanceledError(), False),
+        (pg.UniqueViolationError(), False),
+        (pg.NumericValueOutOfRangeError(), False),
+        (pg.DataError(), False),
+        (pg.InsufficientPrivilegeError(), False),
+        (pg.UndefinedTableError(), False),
+        (ValueError(), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_only_what_passes_is_tried_again(error, expected):
+    """Connections, locks and restarts pass; data, permissions and statements that take too long do not."""
+    assert expected == retry.is_transient(error)
 
 
 # -- what is written together

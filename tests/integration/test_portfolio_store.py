@@ -145,6 +145,29 @@ async def test_without_open_every_question_has_an_answer():
     assert made.store.close()
 
 
+async def test_a_node_that_keeps_nothing_never_connects():
+    """The address is asked for at the first question; an end without any is quick."""
+    at = Desk()
+    at.store.open(lambda: pytest.fail("nobody asked"), book_id="B", connect_timeout_s=2.0, statement_timeout_s=5.0)
+    at.store.start()
+    began = time.monotonic()
+    assert await asyncio.to_thread(at.store.close)
+    assert time.monotonic() - began < 1
+
+
+async def test_old_signals_are_forgotten_once_somebody_asks(database):
+    """Beside the questions, without holding one up."""
+    async with desk(lambda: database.app_url) as at:
+        assert Answer(True) == await at.send(SIGNAL)
+    sql = "UPDATE signal_log SET received_at = now() - interval '31 days'"
+    await asyncio.to_thread(query, database.app_url, sql)
+    async with desk(lambda: database.app_url) as at:
+        await at.send(READ)
+        async with asyncio.timeout(5):
+            while await asyncio.to_thread(query, database.app_url, "SELECT 1 FROM signal_log"):  # noqa: ASYNC110 - a table
+                await asyncio.sleep(0.01)
+
+
 async def test_an_asker_that_fails_does_not_end_the_store(database, caplog):
     """Its exception is in the log, and the next question is answered."""
 

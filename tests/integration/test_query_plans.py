@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from book_node import query
 
+from nautilus_ext.persistence import reading
 from nautilus_ext.persistence.shipper import loading
 from nautilus_ext.schema.upgrade import upgrade
 
@@ -75,7 +76,64 @@ SHIPPER = [
     ),
     Question("open positions at a start", loading.OPEN_POSITIONS, (BOOK,)),
 ]
-QUESTIONS = [*RISK, *SHIPPER]  # what else asks for few of many rows joins this list
+LAST_MINUTE_NS = NS + (ROWS - 60) * SECOND_NS
+SPAN = reading.Span(reading.Version(1, ROWS - 1000), reading.Version(1, ROWS))
+DESK = {
+    "newest orders": (reading.orders, {}),
+    "orders since": (reading.orders, {"since_ns": LAST_MINUTE_NS}),
+    "orders of a strategy": (reading.orders, {"strategy": "S-003"}),
+    "orders at a venue": (reading.orders, {"venue": "SIM2"}),
+    "orders in an instrument": (reading.orders, {"instrument": "I7"}),
+    "orders in an asset key": (reading.orders, {"instrument": "PERPETUAL:A7"}),
+    "orders in an asset": (reading.orders, {"asset": "A7"}),
+    "orders of an operation": (reading.orders, {"operation_id": "O-77"}),
+    "orders that work": (reading.orders, {"status": reading.WORKING}),
+    "orders that work at a venue": (reading.orders, {"status": reading.WORKING, "venue": "SIM2"}),
+    "orders of a strategy that are closed": (reading.orders, {"status": reading.CLOSED, "strategy": "S-003"}),
+    "orders that changed": (reading.orders, {"changed": SPAN, "limit": 10_000}),
+    "newest fills": (reading.fills, {}),
+    "fills since": (reading.fills, {"since_ns": LAST_MINUTE_NS}),
+    "fills of a strategy": (reading.fills, {"strategy": "S-003"}),
+    "fills at a venue": (reading.fills, {"venue": "SIM2"}),
+    "fills in an instrument": (reading.fills, {"instrument": "I7"}),
+    "fills in an asset": (reading.fills, {"asset": "A7"}),
+    "fills of an operation": (reading.fills, {"operation_id": "O-77"}),
+    "fills that are new": (reading.fills, {"changed": SPAN, "limit": 10_000}),
+    "open positions of the desk": (reading.positions, {}),
+    "open positions in an instrument": (reading.positions, {"instrument": "I7"}),
+    "open positions at a venue": (reading.positions, {"venue": "SIM2"}),
+    "closed positions": (reading.positions, {"status": ("closed",)}),
+    "closed positions since": (reading.positions, {"status": ("closed",), "since_ns": LAST_MINUTE_NS}),
+    "closed positions of a strategy": (reading.positions, {"status": ("closed",), "strategy": "S-003"}),
+    "all positions": (reading.positions, {"status": ("all",)}),
+    "all positions of an operation": (reading.positions, {"status": ("all",), "operation_id": "O-77"}),
+    "positions that changed": (reading.positions, {"status": ("all",), "changed": SPAN, "limit": 10_000}),
+    "exposure": (reading.exposure, {}),
+    "exposure of a strategy": (reading.exposure, {"strategy": "S-003"}),
+    "exposure in an asset": (reading.exposure, {"asset": "A7"}),
+}
+
+
+def _desk(name, ask, options):
+    changed = {"changed": options["changed"]} if "changed" in options else {}
+    filters = reading.Filters(book_id=BOOK, **{key: value for key, value in options.items() if key != "changed"})
+    question = ask(filters, **changed)
+    return Question(name, question.sql, tuple(question.arguments))
+
+
+LIFE = [
+    Question("an order by our id", reading.MEANT[0], (BOOK, "O-77")),
+    Question("orders by their operation", reading.MEANT[1], (BOOK, "O-77")),
+    Question("orders by the venue's id", reading.MEANT[2], (BOOK, "V-77")),
+    Question("children of an order", reading.CHILDREN, (BOOK, "O-100")),
+    Question("legs of an order", reading.LEGS, (BOOK, ["O-71", "O-72"])),
+    Question("the events of an order", reading.LIFE, (BOOK, "O-77")),
+    Question("the newest record", reading.NEWEST, (BOOK,)),
+    Question("the reach of a look", reading.REACH, (BOOK, 1, ROWS - 1000)),
+    Question("what a book holds", reading.COUNTS, (BOOK, list(reading.WORKING))),
+]
+# What else asks for few of many rows joins this list.
+QUESTIONS = [*RISK, *SHIPPER, *LIFE, *(_desk(name, *asked) for name, asked in DESK.items())]
 
 _COMMON = f"""
   FROM generate_series(1, {ROWS}) AS i,
@@ -85,26 +143,34 @@ _COMMON = f"""
 FILL = {
     "unified_orders": """(book_id, client_order_id, operation_id, instrument_id, venue, venue_type, strategy_id, side,
         order_type, status, quantity, filled_quantity, time_in_force, post_only, reduce_only, quote_quantity, fills,
-        fill_count, is_reconciled, created_at, updated_at, created_ns, updated_ns, run, seq, parent_client_order_id)
+        fill_count, is_reconciled, created_at, updated_at, created_ns, updated_ns, run, seq, parent_client_order_id,
+        venue_order_id)
         SELECT book, o, o, instrument, venue, 'NAUTILUS', s, 'BUY', 'LIMIT',
                CASE WHEN i % 97 = 0 THEN 'ACCEPTED' WHEN i % 2 = 0 THEN 'CANCELED' ELSE 'FILLED' END,
                1, 1, 'GTC', false, false, false, '[]', 0, false,
                to_timestamp(ns / 1000000000), to_timestamp(ns / 1000000000), ns, ns, 1, i,
-               CASE WHEN i % 4 = 0 THEN 'O-' || i / 100 * 100 END""",
+               CASE WHEN i % 4 = 0 THEN 'O-' || i / 100 * 100 END, 'V-' || i""",
+    "instruments": """(book_id, instrument_id, asset_key, venue, venue_type, instrument_type, base_asset, is_inverse,
+        multiplier, price_precision, size_precision, definition, run, seq)
+        SELECT DISTINCT book, instrument, 'PERPETUAL:A' || i % 50, 'SIM' || i % 5, 'NAUTILUS', 'CryptoPerpetual',
+               'A' || i % 50, false, 1, 2, 2, '{}'::jsonb, 1, 1""",
     "unified_fills": """(book_id, client_order_id, trade_id, event_id, account_id, instrument_id, venue, strategy_id,
         side, order_type, quantity, price, currency, commission, liquidity_side, ts_event, ts_init, is_reconciled,
-        run, seq)
+        run, seq, position_id)
         SELECT book, o, 'T', 'E', 'A', instrument, venue, s, 'BUY', 'LIMIT', 1, 1, 'USD', 0, 'MAKER', ns, ns, false,
-               1, i""",
-    "order_events": """(book_id, run, seq, type, client_order_id, ts_event, ts_init, payload)
-        SELECT book, 1, i, 'OrderAccepted', 'O-' || i / 5, ns, ns, '{}'""",
+               1, i, 'P'""",
+    "order_events": """(book_id, run, seq, type, client_order_id, ts_event, ts_init, account_id, instrument_id,
+        strategy_id, position_id, payload)
+        SELECT book, 1, i, CASE WHEN i % 5 = 1 THEN 'PositionOpened' ELSE 'OrderAccepted' END, 'O-' || i / 5, ns, ns,
+               'A', instrument, s, 'P', jsonb_build_object('opening_order_id', o)""",
     "venue_positions": """(book_id, account_id, instrument_id, strategy_id, position_id, opening_order_id, asset_key,
         venue, venue_type, entry, side, signed_quantity, base_quantity, quantity, peak_quantity, last_quantity,
         last_price, average_entry_price, currency, realized_pnl, multiplier, is_inverse, opened_ns, updated_at,
-        updated_ns, run, seq)
+        updated_ns, run, seq, closed_ns)
         SELECT book, 'A', instrument, s, 'P', o, 'PERPETUAL:A' || i % 50, venue, 'NAUTILUS', 'BUY',
                CASE WHEN i % 97 = 0 THEN 'LONG' ELSE 'FLAT' END,
-               1, 1, 1, 1, 1, 1, 1, 'USD', 0, 1, false, ns, to_timestamp(ns / 1000000000), ns, 1, i""",
+               1, 1, 1, 1, 1, 1, 1, 'USD', 0, 1, false, ns, to_timestamp(ns / 1000000000), ns, 1, i,
+               CASE WHEN i % 97 <> 0 THEN ns END""",
 }
 
 

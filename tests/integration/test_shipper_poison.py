@@ -90,7 +90,7 @@ def test_a_nul_in_a_venues_text_does_not_stop_anything(stage):
 
 @pytest.mark.parametrize(("field", "value"), [("last_px", HUGE), ("trade_id", LONG_ID)], ids=["fold", "database"])
 def test_what_no_projection_takes_is_in_the_journal(stage, field, value):
-    """A number beyond numeric, a key beyond its index: the journal has the event as it was told; its order's row says what the others say."""
+    """The journal has the event as it was told; its order's row says what the others say."""
 
     def poison(trader):
         life = [msgspec.json.decode(each) for each in trader.order()]

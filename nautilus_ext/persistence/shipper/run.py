@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 RECORDS_MAX = 5_000  # of one batch
 COMMIT_INTERVAL_S = 0.02  # from the begin of one transaction to the begin of the next
-IDLE_S_MIN, IDLE_S_MAX = 0.002, 0.01
+IDLE_S_MIN, IDLE_S_MAX = 0.002, 0.02
+LOOK_S = 0.1  # how often a shipper without work looks whether the node is gone
 EPOCH_CHECK_S = 1.0  # how often a shipper without work asks whether the book is still its node's
 
 type Moved = Callable[[int, int, int], None]  # shipped seq, known seq, unread bytes
@@ -37,6 +38,7 @@ class RunShipper:
         self._tail = Tail(folder, report)
         self._numbering = Numbering(batches.run, batches.durable_seq, report)
         self._sent = self._tail.place
+        self._looked_s = 0.0
         self._asked_s = time.monotonic()
 
     async def ship(self, may_begin_until_s: float = 0.0, give_up_s: float = float("inf")) -> bool:
@@ -62,7 +64,7 @@ class RunShipper:
                 await self._send(items)
                 if not self._tail.has_more:
                     await self._land(begin_s)
-            elif is_over or self._numbering.has_ended:
+            elif self._numbering.has_ended or (is_over and not self._tail.go_on()):
                 return True
             elif begin_s > give_up_s:
                 return False
@@ -92,8 +94,11 @@ class RunShipper:
         self._tail.delete_all()
 
     def _is_over(self, may_begin_until_s: float) -> bool:
-        has_begun = bool(self._tail.place.segment)
-        return self._tail.is_over() and (has_begun or time.monotonic() > may_begin_until_s)
+        now_s = time.monotonic()
+        if now_s - self._looked_s < LOOK_S or (not self._tail.place.segment and now_s < may_begin_until_s):
+            return False
+        self._looked_s = now_s
+        return self._tail.is_over()
 
     def _let_go(self) -> None:
         self._tail.delete_before(self._sent)

@@ -70,7 +70,8 @@ def _merged(table: str, row: Any, kept: str = "<=") -> Target:
         for kind in ("text", "numeric")
     )
     replaced = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
-    create = f"CREATE TEMPORARY TABLE {stage} ON COMMIT DELETE ROWS AS SELECT {texts} FROM {table} WITH NO DATA"
+    empty = f"SELECT {texts} FROM {table} WITH NO DATA"  # noqa: S608 - our own names
+    create = f"CREATE TEMPORARY TABLE {stage} ON COMMIT DELETE ROWS AS {empty}"
     merge = (
         f"INSERT INTO {table} AS t ({', '.join(columns)}) SELECT {values} FROM pg_temp.{stage} "  # noqa: S608 - our own names
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {replaced} "

@@ -7,6 +7,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
+from nautilus_ext.errors import MachineError
 from nautilus_ext.persistence.segments import (
     NODE_LOCK,
     RECORD_BYTES_MAX,
@@ -47,27 +48,33 @@ class Tail:
 
     def read(self) -> list[bytes]:
         """Return what follows, at most about CHUNK_BYTES_MAX of it; nothing when there is nothing yet."""
-        while self.place.segment or self._go_on():
+        while self.place.segment or self.go_on():
             segment, offset = self.place
             path = segment_path(self.folder, segment)
+            if _size(path) == offset and not segment_path(self.folder, segment + 1).exists():
+                self.has_more = False  # asked a hundred times a second: without opening anything
+                break
             try:
                 frames, state = read_frames(path, offset, CHUNK_BYTES_MAX)
             except SegmentDamaged:
                 frames, state = [], State.CORRUPT
             except FileNotFoundError:
                 frames, state = [], State.SEALED
+            except OSError as error:
+                cure = "look at the disk, and let this user read it"
+                raise MachineError(f"{path}: cannot be read ({error.strerror}): {cure}") from error
             self.has_more = state not in (State.END, State.TORN)
             if frames:
                 self.place = Place(segment, frames[-1][0])
                 return [payload for _, payload in frames]
             if state is State.CORRUPT:
                 self._pass_over(path, offset)
-            elif state is State.MORE or not self._go_on():
+            elif state is not State.SEALED or not self.go_on():
                 break
         return []
 
-    def _go_on(self) -> bool:
-        """Step to the next segment that exists."""
+    def go_on(self) -> bool:
+        """Step to the next segment that exists: the one before it is read and sealed, or its writer is gone."""
         now = self.place.segment
         later = [number for number in map(_number, segments(self.folder)) if number > now]
         if not later:
@@ -110,10 +117,13 @@ class Tail:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _remove(self, path: Path) -> None:
-        if _number(path) in self._damaged:
-            path.replace(self.folder.parent / f"{self.folder.name}-{path.stem}.corrupt")
-        else:
-            path.unlink(missing_ok=True)
+        try:
+            if _number(path) in self._damaged:
+                path.replace(self.folder.parent / f"{self.folder.name}-{path.stem}.corrupt")
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            self._report(f"{path}: is durable and cannot be deleted ({error.strerror})")
 
 
 def _number(path: Path) -> int:

@@ -156,7 +156,10 @@ def test_marks_price_open_parts_and_their_asset_without_a_trade(book: Book) -> N
 
 def test_a_mark_stays_when_the_position_changes_and_goes_when_it_is_flat(book: Book) -> None:
     """A fill reprices at the last mark; a flat position has neither price nor unrealized profit."""
-    book.mark().trade(100)
+    book.mark().trade(20)
+    linear = [row for row in book.parts() if row.side != "FLAT" and row.instrument_id == LINEAR.id.value]
+    assert linear
+    assert None not in {row.current_price for row in linear}
     for row in book.parts():
         if row.side == "FLAT":
             assert (None, None, None) == (row.current_price, row.marked_ns, row.unrealized_pnl)
