@@ -106,9 +106,10 @@ def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     purpose = "put the journal of runs that ended into Parquet files, and out of the tables"
     archive = _verb(commands, "archive", purpose, _keeping("archive"))
     _add_book(archive)
-    archive.add_argument(
-        "--before", action=Once, required=True, metavar="DATE", help="runs that ended before, ISO 8601"
-    )
+    before = "runs that ended before: 2026-01-31, 2026-01-31T12:00:00Z, or an age: 30d, 12h, 45m"
+    archive.add_argument("--before", action=Once, required=True, metavar="WHEN", help=before)
+    archive.add_argument("--to", action=Once, metavar="FOLDER", help="where the files go")
+    archive.add_argument("--dry-run", action="store_true", help="say what would be put away, and change nothing")
     archive.add_argument("--json", action="store_true", help="the answer as one JSON object")
 
     for name, purpose in (

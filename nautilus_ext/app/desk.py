@@ -85,7 +85,9 @@ def _list(topic: Topic, command: Command, options: argparse.Namespace) -> int:
     with open_tables(config) as tables:
         try:
             asyncio.run(_listed(topic, config, tables, options, paper))
-        except (KeyboardInterrupt, BrokenPipeError):
+        except BrokenPipeError:
+            pass  # `| head`: whoever read has what he wanted
+        except KeyboardInterrupt:
             if not options.follow:
                 raise
     return EXIT_OK

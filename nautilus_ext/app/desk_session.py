@@ -44,9 +44,12 @@ class Session:
                 "default_transaction_read_only": "on",
             },
         )
-        session = cls(url, connection)
-        await require_current(connection)
-        return session
+        try:
+            await require_current(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return cls(url, connection)
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,7 +57,7 @@ class Session:
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Translate what the driver raised: its own messages may quote the address."""
         self.connection.terminate()
-        if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, DatabaseError):
+        if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, DatabaseError | BrokenPipeError):
             raise database_error(error, self.url) from None
 
     async def choose(self, config: Config, name: str | None) -> str:

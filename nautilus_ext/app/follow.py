@@ -105,6 +105,7 @@ async def follow(
         while not paper.is_gone:
             try:
                 if session.connection.is_closed():
+                    lost = _warned(lost, paper, "the connection to the database was lost")
                     session = await reopen()
                 show(await news.next(session))
                 lost = 0
@@ -114,12 +115,17 @@ async def follow(
                 if not is_transient(error) or isinstance(error, BrokenPipeError):
                     raise
                 session.connection.terminate()
-                lost += 1
-                if lost == 1:
-                    paper.warn(f"{_told(error, session)}; trying again, nothing will be missed")
+                lost = _warned(lost, paper, _told(error, session)) + 1
             await asyncio.sleep(min(POLL_S * 2 ** max(lost - 1, 0), BACKOFF_S_MAX))
     finally:
         session.connection.terminate()
+
+
+def _warned(lost: int, paper: Paper, reason: str) -> int:
+    """Say it once, however long it lasts."""
+    if not lost:
+        paper.warn(f"{reason}; trying again, nothing will be missed")
+    return max(lost, 1)
 
 
 def _told(error: BaseException, session: Session) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MARKS = {True: "✓", False: "✗", None: "?"}
 _VERDICTS = {
     audits.EQUAL: "proven equal",
-    audits.DIFFERENT: "{count} differences",
+    audits.DIFFERENT: "different in {count}: see the lines above",
     audits.UNPROVEN: "not proven: see the lines with a question mark",
 }
 
@@ -102,7 +102,8 @@ def archive(command: Command, options: argparse.Namespace) -> int:
     """Move the events of old runs into files: 0 when all that may go has gone."""
     asked.check(options, "archive")
     before = _moment(options.before)
-    to = Path(options.to).expanduser().absolute() if options.to else None
+    folder = getattr(options, "to", None)
+    to = Path(folder).expanduser().absolute() if folder else None
     config = command.load(options.config, backtest=options.backtest)
     with open_tables(config) as tables:
         done = asyncio.run(_archive(config, tables, options, before, to))
@@ -133,7 +134,7 @@ async def _archive(
         found = await archives.candidates(reader, book_id, before, config.journal_folder(book_id))
         done["stay"] = [{"run": each.run, "reason": each.reason} for each in found if each.reason]
         going = [each for each in found if not each.reason]
-        if options.dry_run:
+        if getattr(options, "dry_run", False):
             return {**done, "would_archive": [{"run": each.run, "events": each.events} for each in going]}
         async with opened(tables.owner_url, timeout_s, "exec-suite archive owner") as owner:
             for each in going:

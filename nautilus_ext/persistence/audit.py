@@ -136,7 +136,7 @@ class _Audit:
         wrong = sum(self._findings.of(table) for table in tables)
         proven = False if wrong else None if unproven else True
         if wrong:
-            text = f"{text}; {wrong:,} differences"
+            text = f"{text}; {_count(wrong, 'difference')}"
         self._report.checks.append(Check(name, proven, text, time.monotonic() - began_s))
 
     async def _ask(self) -> Sight | None:
@@ -150,7 +150,8 @@ class _Audit:
                 words = f"run {newest['run']} is a backtest on its way: it is not asked"
             else:
                 answer = await audit_node.ask(place.journal_folder, newest["run"])
-                words = "" if answer else f"run {newest['run']} runs here and did not answer"
+                if answer is None and audit_node.is_running(place.journal_folder, newest["run"]):
+                    words = f"run {newest['run']} runs here and did not answer"
         until = (newest["run"], answer.seq) if newest is not None and answer is not None else None
         arrived = await audit_runs.wait_durable(self._connection, place.book_id, place.journal_folder, until)
         if words or not arrived:
@@ -173,14 +174,14 @@ class _Audit:
             f"{path} holds what the shipper could not read" for path in audit_runs.damaged(place.journal_folder)
         ]
         archived = sum(state.archived_at is not None for state in states)
-        text = f"{len(states) - archived:,} runs, {sum(state.events for state in states):,} events without a gap"
-        text += f"; {archived:,} archived runs left out" if archived else ""
+        text = f"{_count(len(states) - archived, 'run')}, {_count(sum(state.events for state in states), 'event')}"
+        text += f"; left out: {_count(archived, 'archived run')}" if archived else ""
         self._tell("journal whole", began_s, "; ".join([text, *late]), "runs", "order_events", unproven=bool(late))
 
     async def _check_rejected(self) -> None:
         began_s = time.monotonic()
         count = await audit_runs.list_rejected(self._connection, self._place.book_id, self._findings)
-        self._tell("nothing rejected", began_s, f"{count:,} events that the tables refused", "rejected_events")
+        self._tell("nothing rejected", began_s, f"{_count(count, 'event')} that the tables refused", "rejected_events")
 
     async def _check_tables(self, states: list[RunState], sight: Sight | None) -> None:
         began_s, of_journal = time.monotonic(), self._findings.of("order_events")
@@ -193,17 +194,21 @@ class _Audit:
             Check(
                 "journal read",
                 not wrong,
-                f"{text}; {wrong:,} differences" if wrong else text,
+                f"{text}; {_count(wrong, 'difference')}" if wrong else text,
                 time.monotonic() - began_s,
             )
         )
         for table, rows in checked.rows.items():
-            self._tell(table, time.monotonic(), f"{rows:,} rows", table)
+            self._tell(table, time.monotonic(), f"{_count(rows, 'row')}", table)
         if sight is not None:
             text = (
                 f"run {sight.run} at event {sight.seq:,}: {sight.orders:,} orders, {sight.positions:,} open positions"
             )
             self._tell("running node", time.monotonic() - self._asked_s, text, "cache order", "cache position")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 async def require_book(connection: asyncpg.Connection, book_id: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from nautilus_ext.persistence.segments import (
+    NODE_LOCK,
     SHIPPER_LOCK,
     SegmentDamaged,
     State,
@@ -131,11 +132,12 @@ def waiting(
 ) -> list[str]:
     """What is known to exist and not in the tables yet: in the local log (unproven), or nowhere (a finding)."""
     logged = {run: _last_seq(folder) for run, folder in runs(journal_folder)}
+    alive = {run for run, folder in runs(journal_folder) if is_locked(folder / NODE_LOCK)}  # began a moment ago
     words = []
     for state in states:
         known = max(state.last_seq, logged.get(state.run, 0))
         count = known - state.durable_seq
-        if count <= 0 or state.run == running or state.archived_at is not None:
+        if count <= 0 or state.run == running or state.run in alive or state.archived_at is not None:
             continue
         text = f"run {state.run}: {count:,} events are not in the tables yet"
         if state.run in logged and logged[state.run] > state.durable_seq:

@@ -59,10 +59,12 @@ _IS_REJECTED = "EXISTS (SELECT FROM rejected_events x WHERE (x.book_id, x.run, x
 _JOURNAL = f"""
     SELECT {_columns(JournalRow)}, {_IS_REJECTED} FROM order_events e
      WHERE book_id = $1 AND run = $2 AND seq > $3 AND seq <= $4 ORDER BY seq LIMIT {CHUNK_RECORDS}"""  # noqa: S608 - our own names
-# What an order had before: the ledger lets go of orders that are closed.
+# What an order had before, for the ledger lets go of orders that are closed. OFFSET keeps it an index probe for each.
 _ORDER_RECORDS = f"""
-    SELECT run, seq, type, ts_event, ts_init, payload FROM order_events e
-     WHERE book_id = $1 AND client_order_id = ANY($2) AND (run, seq) <= ($3, $4) AND NOT {_IS_REJECTED}"""  # noqa: S608 - our own names
+    SELECT found.* FROM unnest($2::text[]) AS wanted (id), LATERAL (
+        SELECT run, seq, type, ts_event, ts_init, payload FROM order_events e
+         WHERE book_id = $1 AND client_order_id = wanted.id AND (run, seq) <= ($3, $4) AND NOT {_IS_REJECTED}
+        OFFSET 0) AS found"""  # noqa: S608 - our own names
 _ARCHIVED = "run = ANY($2)"
 _REALIZED = """
     SELECT asset_key, currency, sum(realized_pnl) FROM venue_positions

@@ -32,7 +32,13 @@ MANIFEST = "manifest.json"
 COPY_S_MAX = 6 * 3600.0
 CHUNK_BYTES = 1_000_000
 # What COPY writes depends on these: the same on both sides.
-SETTINGS = {"datestyle": "ISO, MDY", "timezone": "UTC", "bytea_output": "hex", "client_encoding": "UTF8"}
+SETTINGS = {
+    "datestyle": "ISO, MDY",
+    "timezone": "UTC",
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+    "statement_timeout": "0",  # COPY_S_MAX bounds it
+}
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -80,8 +86,9 @@ async def backup(connection: asyncpg.Connection, path: Path, suite_version: str)
         read_manifest(unfinished)
         unfinished.rename(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise MachineError(f"{path}: {error.strerror}: free space, or choose a folder that you may write") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
     return manifest
 
 

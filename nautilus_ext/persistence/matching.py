@@ -74,16 +74,15 @@ class Matching:
             self.folded[key_of(row)] = row
 
     def store(self, stored: Iterable[Any]) -> None:
+        """A pair that differs waits: a life of a position may be ended by a later one, under its own version."""
         for row in stored:
             self.rows += 1
             key = key_of(row)
             partner = self.folded.get(key)
-            if partner is None or (partner.run, partner.seq) != (row.run, row.seq):
+            if partner is None or (partner.run, partner.seq) != (row.run, row.seq) or compare([partner], [row]):
                 self._stored[key] = row
-                continue
-            del self.folded[key]
-            if partner != row:
-                self._findings.compare(self.table, [partner], [row])
+            else:
+                del self.folded[key]
         self._bound()
 
     def end(self) -> None:

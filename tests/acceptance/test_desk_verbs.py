@@ -53,7 +53,7 @@ def _newest(rows):
 
 def test_a_follower_sees_every_change_also_through_the_death_of_the_database(shell, wait_until):
     """kill -9 on the server: one line on stderr, no row missed, none told twice, Ctrl-C ends with 0."""
-    node = shell.start(PAPER, "--seconds", "14")
+    node = shell.start(PAPER, "--seconds", "10")
     node.until("order filled")
     orders = Follower(shell, "orders", "--json", "--limit", "10000")
     fills = Follower(shell, "fills", "--json", "--limit", "10000")
@@ -107,7 +107,7 @@ def traded(shell):
 
 
 def test_the_tables_fit_a_terminal_and_stand_whole_in_a_pipe(traded):
-    """No line is wider than 80, 120 or 200 columns; colours only where they are wanted; a reader may leave at any time."""
+    """No line is wider than 80, 120 or 200 columns; colours only where they are wanted; a reader may leave."""
     whole = traded.verb("orders", PAPER, "--backtest")[1]
     assert not COLOR.search(whole)
     for columns in (80, 120, 200):
@@ -127,7 +127,7 @@ def test_the_tables_fit_a_terminal_and_stand_whole_in_a_pipe(traded):
 
 def _reader_leaves(shell):
     """`| head -1`: also a follower that has nothing to say hears of it, and ends in silence."""
-    for options, code in ((["--follow"], 0), (["--limit", "10000", "--json"], 1)):
+    for options in (["--follow"], ["--limit", "10000", "--json"]):
         process = shell.spawn(
             "fills",
             PAPER,
@@ -139,5 +139,5 @@ def _reader_leaves(shell):
         )
         process.stdout.readline()
         process.stdout.close()
-        assert code == process.wait(20)
+        assert 0 == process.wait(20)
         assert b"" == process.stderr.read()

@@ -74,7 +74,7 @@ def test_a_run_goes_to_its_file_exactly_and_the_audit_leaves_it_out(book: AuditS
     assert (True, str(path)) == (archived_at is not None, said)
     report = book.audit()
     assert (EQUAL, []) == (report.verdict, report.listed)
-    assert "1 archived runs left out" in report.checks[0].text
+    assert "left out: 1 archived run" in report.checks[0].text
     assert [2, 3] == [each.run for each in _candidates(book)]
 
 

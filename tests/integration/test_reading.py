@@ -163,7 +163,7 @@ def test_an_operation_finds_its_orders_fills_and_the_position_that_it_opened(des
 
 def test_exposure_adds_up_the_open_positions(desk, capsys):
     """Net, long, short, values and profit equal sums that are made by hand from the positions."""
-    held = [row for row in desk.table("SELECT * FROM venue_positions WHERE side <> 'FLAT'")]
+    held = desk.table("SELECT * FROM venue_positions WHERE side <> 'FLAT'")
     listed = desk.rows(capsys, "exposure")
     assert {row["base_asset"] for row in held} == {row["base_asset"] for row in listed}
     for row in listed:

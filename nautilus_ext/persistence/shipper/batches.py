@@ -95,7 +95,7 @@ class Batches:
         flight, self._flight = self._flight, None
         if flight is not None:
             flight.write.cancel()
-            await asyncio.wait([flight.write])
+            await asyncio.gather(flight.write, return_exceptions=True)
 
     async def conclude(self, last_seq: int) -> None:
         """Say that nothing follows: what is missing up to the last record never comes."""
