@@ -83,14 +83,15 @@ def run_backtest(config: Config, screen: Screen, signals: StopSignals, *, book: 
 @contextmanager
 def _shipped(config: Config, screen: Screen, node: BacktestNode, journal: Journal) -> Iterator[None]:
     """A replay that was cut short leaves what the tables lack to the shipper."""
-    timeout_s = SHIP_CUT_S
+    clean = False
     try:
         yield
-        timeout_s = config.suite.persistence.drain_timeout_s
+        clean = True
     finally:
         node.dispose()
+        timeout_s = config.suite.persistence.drain_timeout_s if clean else SHIP_CUT_S
         with screen.step("journal") as step:
-            step.detail = journal.finish(clean=timeout_s != SHIP_CUT_S, timeout_s=timeout_s)
+            step.detail = journal.finish(clean=clean, timeout_s=timeout_s)
 
 
 def _replay(config: Config, screen: Screen, signals: StopSignals, node: BacktestNode, frame: View) -> None:

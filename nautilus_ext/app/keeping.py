@@ -41,7 +41,7 @@ _VERDICTS = {
 def audit(command: Command, options: argparse.Namespace) -> int:
     """Prove that nothing is missing: 0 proven equal, 1 differences, 2 not proven or asked wrongly."""
     asked.check(options, "audit")
-    config = command.load(options.config, backtest=getattr(options, "backtest", False))
+    config = command.load(options.config, backtest=options.backtest)
     with open_tables(config) as tables:
         report = asyncio.run(_audit(config, tables, options.book))
     if options.json:
@@ -102,8 +102,7 @@ def archive(command: Command, options: argparse.Namespace) -> int:
     """Move the events of old runs into files: 0 when all that may go has gone."""
     asked.check(options, "archive")
     before = _moment(options.before)
-    folder = getattr(options, "to", None)
-    to = Path(folder).expanduser().absolute() if folder else None
+    to = Path(options.to).expanduser().absolute() if options.to else None
     config = command.load(options.config, backtest=options.backtest)
     with open_tables(config) as tables:
         done = asyncio.run(_archive(config, tables, options, before, to))
@@ -134,7 +133,7 @@ async def _archive(
         found = await archives.candidates(reader, book_id, before, config.journal_folder(book_id))
         done["stay"] = [{"run": each.run, "reason": each.reason} for each in found if each.reason]
         going = [each for each in found if not each.reason]
-        if getattr(options, "dry_run", False):
+        if options.dry_run:
             return {**done, "would_archive": [{"run": each.run, "events": each.events} for each in going]}
         async with opened(tables.owner_url, timeout_s, "exec-suite archive owner") as owner:
             for each in going:

@@ -92,19 +92,23 @@ class _LiveRun:
             frame = View(book=hold.book_id, run=hold.run, world=config.world)
             placed = config.for_run(hold.book_id, hold.run, hold.epoch)
             node = Node(placed, frame, on_asked=self._asked, on_stopping=self._stopping)
-            journal = Journal(config, tables, node.actors, hold)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
-        clean = False
+        journal: Journal | None = None
+        clean, written = False, ""
         try:
+            journal = Journal(config, tables, node.actors, hold)
             ended, view = self._until_the_end(hold, node, journal, seconds)
             clean = not ended.failure
         except (VenueError, MachineError) as error:
             raise type(error)(f"{error}\n  log: {log_file}") from None
         finally:
             screen.unwatch()
-            node.dispose()
-            written = journal.finish(clean=clean, timeout_s=SHIP_S)
-            self._last_seq = journal.seq
+            try:
+                node.dispose()
+            finally:
+                if journal is not None:
+                    written = journal.finish(clean=clean, timeout_s=SHIP_S)
+                    self._last_seq = journal.seq
         show_summary(screen, view, ended, written, log_file)
         return 0 if clean else EXIT_DEFECT
 

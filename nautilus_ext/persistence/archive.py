@@ -153,6 +153,8 @@ async def archive_run(
         raise DatabaseError(
             "this role may not delete from the journal, which only its owner may: set database.migrate_url"
         ) from None
+    except (ConnectionError, TimeoutError):
+        raise  # the database's
     except OSError as error:
         raise MachineError(f"{folder}: {error.strerror}: free space, or choose another folder with --to") from error
     finally:

@@ -85,6 +85,8 @@ async def backup(connection: asyncpg.Connection, path: Path, suite_version: str)
             os.fsync(file.fileno())
         read_manifest(unfinished)
         unfinished.rename(path)
+    except (ConnectionError, TimeoutError):
+        raise  # the database's
     except OSError as error:
         raise MachineError(f"{path}: {error.strerror}: free space, or choose a folder that you may write") from error
     finally:

@@ -87,6 +87,7 @@ async def test_a_killed_node_has_told_the_tables_of_every_order_that_the_exchang
     assert 0 == code, output
     await assert_tables_equal_the_exchange(shell)
     code, output = shell.verb("audit", PAPER)
+    assert 0 == code, output
     assert "run 1" in output, "it did not end in order, and the audit names it"
 
 

@@ -1,0 +1,130 @@
+"""A node that holds its log is asked, and its answer is compared with the journal at exactly that event."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from shipper_log import ACCOUNT, INSTRUMENT, POSITION, STRATEGY, Trader
+
+from nautilus_ext.persistence import audit_node, audit_runs
+from nautilus_ext.persistence.audit import DIFFERENT, EQUAL, UNPROVEN
+from nautilus_ext.persistence.segments import run_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from audit_stage import AuditStage
+
+    from nautilus_ext.persistence.segments import SegmentWriter
+
+pytest_plugins = ["audit_fixtures"]
+
+
+class Node:
+    """Holds the log of run 4 as a node does, and answers as it is told."""
+
+    def __init__(self, book: AuditStage) -> None:
+        self.start, self.trader = book.stage.start_run(), Trader("R4")
+        self.log: SegmentWriter = book.stage.begin_log(self.start)
+        self.log.append_many([self.trader.instrument(), *self.trader.order()])
+        book.stage.spawn(self.start)
+        self.folder = run_folder(book.stage.folder, self.start.run)
+        self.orders: list[Any] = [["R4-1", "FILLED", "0.01", "0.010", "V-R4-1"]]
+        self.positions: list[Any] = [
+            [ACCOUNT, INSTRUMENT, STRATEGY, POSITION, "R4-1", "LONG", "10.000"],
+        ]
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._answer)
+
+    def answer(self) -> None:
+        self._thread.start()
+
+    def _answer(self) -> None:
+        request: Path = self.folder / audit_node.REQUEST
+        while not self._is_over.wait(0.005):
+            if request.exists():
+                asked = json.loads(request.read_bytes())["id"]
+                request.unlink()
+                told = {"id": asked, "seq": self.trader.seq, "orders": self.orders, "positions": self.positions}
+                self.log.append_many(list(Trader("R5", seq=self.trader.seq).order()))  # it trades on at once
+                self.trader.seq += 6
+                unnamed = self.folder / "unnamed"
+                unnamed.write_text(json.dumps(told))
+                unnamed.rename(self.folder / f"audit-{asked}.json")
+
+    def close(self) -> None:
+        self._is_over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self.log.append(self.trader.end())
+        self.log.close()
+
+
+@pytest.fixture
+def node(closed: AuditStage) -> Iterator[Node]:
+    node = Node(closed)
+    yield node
+    node.close()
+
+
+def _of_node(report: Any) -> list[tuple[str, str, str, str]]:
+    return [(each.table, each.field, each.expected, each.found) for each in report.listed if each.table[:5] == "cache"]
+
+
+def test_the_answer_is_compared_at_its_own_event_and_leaves_no_file(closed: AuditStage, node: Node) -> None:
+    """The node has traded on meanwhile: what came later is compared with the tables, and not with its answer."""
+    node.answer()
+    report = closed.audit()
+    assert (EQUAL, []) == (report.verdict, report.listed)
+    assert ("running node", "run 4 at event 7: 1 orders, 1 open positions") == (
+        report.checks[-1].name,
+        report.checks[-1].text,
+    )
+    assert [] == [path.name for path in node.folder.glob("audit*")]
+
+
+def test_whatever_the_cache_shows_otherwise_is_named(closed: AuditStage, node: Node) -> None:
+    """Another status and quantity, an order that nobody wrote, a position that it does not have."""
+    node.orders = [["R4-1", "CANCELED", "0.02", "0.010", "V-R4-1"], ["X-1", "ACCEPTED", "1", "0", None]]
+    node.positions = []
+    node.answer()
+    report = closed.audit()
+    assert report.verdict == DIFFERENT
+    assert [
+        ("cache order", "status", "FILLED", "CANCELED"),
+        ("cache order", "quantity", "0.010", "0.02"),
+        ("cache order", "row", "None", "ACCEPTED"),
+        ("cache position", "row", "LONG", "None"),
+    ] == _of_node(report)
+
+
+def test_a_node_that_does_not_answer_proves_nothing(
+    closed: AuditStage, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loop hangs: the audit says so within its bound, and everything else is proven all the same."""
+    monkeypatch.setattr(audit_node, "ANSWER_S_MAX", 0.2)
+    report = closed.audit()
+    assert (UNPROVEN, []) == (report.verdict, report.listed)
+    assert "run 4 runs here and did not answer" in [check.text for check in report.checks]
+    (node.folder / audit_node.REQUEST).unlink()
+
+
+def test_tables_that_stay_behind_the_node_prove_nothing(
+    closed: AuditStage, node: Node, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    """The shipper was killed: the node's last events are in the local log only."""
+    monkeypatch.setattr(audit_runs, "DURABLE_S_MAX", 0.3)
+    wait_until(lambda: closed.stage.progress(4) == (7, 7))
+    closed.stage.kill()
+    node.log.append_many(list(node.trader.order()))
+    node.answer()
+    began_s = time.monotonic()
+    report = closed.audit()
+    assert (UNPROVEN, []) == (report.verdict, report.listed)
+    assert "the tables were not as far as the node within 0.3 s" in [check.text for check in report.checks]
+    assert time.monotonic() - began_s < 10
