@@ -17,15 +17,22 @@ import bench_backtest
 import bench_exchange
 import bench_live
 import bench_logs
+import bench_mirror
 import bench_paper
+import bench_persistence
+import bench_portfolio
 import bench_postgres
+import bench_shipper
 import bench_simulated_client
 import psutil
 
 from nautilus_ext.embedded.binaries import bin_folder
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
-BENCHES = (bench_paper, bench_postgres, bench_logs, bench_exchange, bench_backtest, bench_live, bench_simulated_client)
+BENCHES = (
+    bench_paper, bench_postgres, bench_logs, bench_exchange, bench_backtest, bench_live, bench_simulated_client,
+    bench_mirror, bench_shipper, bench_portfolio, bench_persistence,
+)  # fmt: skip
 BEGIN, END = "<!-- figures: make bench writes what is between these lines -->", "<!-- end of the figures -->"
 
 
