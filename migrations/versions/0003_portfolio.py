@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from migrations.columns import bigint, flag, index, integer, json, moment, numeric, text
+from migrations.columns import bigint, flag, index, integer, moment, numeric, text
 
 revision = "0003"
 down_revision = "0002"
@@ -37,27 +37,21 @@ def _create_portfolio_positions() -> None:
         text("instrument_id", "Instrument that is held now"),
         text("side", "LONG or SHORT"),
         flag("is_base_position", "True for the first entry, false for what was added to it"),
-        integer("pyramid_level", "0 for a base position, else the number of the addition", default="0"),
         text("status", "open, partial when a part is closed, or closed"),
         text("rollover_status", "none, pending, in_progress, rolled or failed", default="none"),
-        text("rolled_from", "Position that this one continues in a later contract", null=True),
-        bigint("original_expiry_ns", "Expiry of the contract that is rolled, ns since 1970", null=True),
         numeric("quantity", "Quantity of the entry, in the unit of the instrument"),
         numeric("closed_quantity", "How much of it is closed", default="0"),
         numeric("entry_price", "Price at which it was entered"),
         numeric("initial_stop", "Stop at the entry", null=True),
         numeric("current_stop", "Stop now", null=True),
-        numeric("highest_close", "Best close since the entry, which a trailing stop follows", null=True),
         text("limiter", "What bounded its size: risk, volatility, margin, …", null=True),
         numeric("exit_price", "Average price at which it was closed", null=True),
-        numeric("unrealized_pnl", "Profit and loss of what is open, when it was last computed", null=True),
         numeric("realized_pnl", "Profit and loss of what is closed", null=True),
         text("currency", "Currency of the profit and loss"),
         text("fingerprint", "Signal that opened it", null=True),
         bigint("opened_ns", "When it was entered, ns since 1970; simulated time in a backtest"),
         bigint("closed_ns", "When it was closed, ns since 1970", null=True),
         text("close_reason", "Why it was closed", null=True),
-        json("metadata", "Anything else that the strategy keeps with it", null=True),
         integer("version", "Rises by one at each write; a write with an old one is refused"),
         moment("created_at", "When the row was written first", default="now()"),
         moment("updated_at", "When the row was written last", default="now()"),
@@ -68,7 +62,6 @@ def _create_portfolio_positions() -> None:
         sa.CheckConstraint(
             "closed_quantity >= 0 AND closed_quantity <= quantity", name=op.f("ck_portfolio_positions_closed_quantity")
         ),
-        sa.CheckConstraint("pyramid_level >= 0", name=op.f("ck_portfolio_positions_pyramid_level")),
         sa.CheckConstraint("quantity > 0", name=op.f("ck_portfolio_positions_quantity")),
         sa.CheckConstraint(
             "rollover_status IN ('none', 'pending', 'in_progress', 'rolled', 'failed')",
@@ -93,9 +86,6 @@ def _create_portfolio_state() -> None:
         text("currency", "Currency of the amounts; money of two currencies is never added up"),
         numeric("initial_capital", "Capital at the start"),
         numeric("closed_equity", "Capital with the profit and loss of all that was closed"),
-        numeric("total_risk", "What is lost when all stops are hit", null=True),
-        numeric("total_vol", "Volatility of the open positions, as an amount", null=True),
-        numeric("margin_used", "Margin of the open positions", null=True),
         integer("version", "Rises by one at each write; a write with an old one is refused"),
         moment("created_at", "When the row was written first", default="now()"),
         moment("updated_at", "When the row was written last", default="now()"),
@@ -143,7 +133,6 @@ def _create_signal_log() -> None:
         text("outcome", "claimed, then executed, rejected or lost", default="claimed"),
         text("reason", "Why it was rejected or lost", null=True),
         integer("duplicates", "How often it came again and was refused", default="0"),
-        json("payload", "The signal as it came", null=True),
         moment("received_at", "When it came first", default="now()"),
         integer("version", "Rises by one at each write; a write with an old one is refused"),
         moment("updated_at", "When the row was written last", default="now()"),

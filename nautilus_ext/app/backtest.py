@@ -91,7 +91,10 @@ def _shipped(config: Config, screen: Screen, node: BacktestNode, journal: Journa
         node.dispose()
         timeout_s = config.suite.persistence.drain_timeout_s if clean else SHIP_CUT_S
         with screen.step("journal") as step:
-            step.detail = journal.finish(clean=clean, timeout_s=timeout_s)
+            account = journal.finish(clean=clean, timeout_s=timeout_s)
+            step.detail = account.text
+    if not account.whole:
+        raise SuiteError(f"the journal is not whole: {account.text}")
 
 
 def _replay(config: Config, screen: Screen, signals: StopSignals, node: BacktestNode, frame: View) -> None:

@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING, Self
 from nautilus_ext.config.secret import dsn_password
 from nautilus_ext.embedded import EmbeddedPostgres
 from nautilus_ext.schema.address import redact
-from nautilus_ext.schema.connect import create_pool
 from nautilus_ext.schema.upgrade import upgrade
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from nautilus_ext.config.load import Config
-    from nautilus_ext.config.suite import Database
 
 EMBEDDED = "embedded"
 MIGRATION_TIMEOUT_S = 60.0
@@ -64,16 +60,6 @@ def open_tables(config: Config) -> Tables:
         return Tables(server.app_url, server.owner_url, settings.auto_migrate is not False, server)
     owner_url = settings.migrate_url if settings.migrate_url and config.world != "backtest" else url
     return Tables(url, owner_url, settings.auto_migrate is True)
-
-
-async def open_pool(url: str, settings: Database) -> asyncpg.Pool:
-    """The pool that every reader and writer of the tables uses, with the bounds of the config. The caller closes it."""
-    return await create_pool(
-        url,
-        size=settings.pool_size,
-        timeout_s=settings.connect_timeout_s,
-        statement_timeout_s=settings.statement_timeout_s,
-    )
 
 
 def secrets_in(tables: Tables) -> set[str]:

@@ -27,6 +27,7 @@ from nautilus_ext.app.paper import Listing, Paper
 from nautilus_ext.app.text_tables import GAP, Column, head, layout, line, moment, plain, styled, wrapped
 from nautilus_ext.persistence import reading
 from nautilus_ext.persistence.reading import Question, rows
+from nautilus_ext.schema.books import archives
 
 if TYPE_CHECKING:
     import argparse
@@ -94,8 +95,7 @@ def _list(topic: Topic, command: Command, options: argparse.Namespace) -> int:
 
 
 async def _listed(topic: Topic, config: Config, tables: Tables, options: argparse.Namespace, paper: Paper) -> None:
-    async with await Session.open(config, tables) as session:
-        await session.choose(config, options.book)
+    async with await Session.of_book(config, tables, options.book) as session:
         filters = asked.filters(options, topic.verb, session.book_id, await session.now_ns())
         question = topic.ask(replace(filters, limit=filters.limit + 1))
         news = Totals(question) if topic.ask is reading.exposure else News(topic.ask, filters)
@@ -113,9 +113,7 @@ async def _listed(topic: Topic, config: Config, tables: Tables, options: argpars
             return
 
         async def reopen() -> Session:
-            again = await Session.open(config, tables)
-            await again.choose(config, session.book_id)
-            return again
+            return await Session.of_book(config, tables, session.book_id)
 
         await follow(session, news, lambda more: _show(more, listing, options, paper), paper=paper, reopen=reopen)
 
@@ -142,8 +140,8 @@ _NO_FILTERS = reading.Filters(book_id="", limit=1)
 
 
 async def _life(config: Config, tables: Tables, options: argparse.Namespace, paper: Paper) -> int:
-    async with await Session.open(config, tables) as session:
-        book_id = await session.choose(config, options.book)
+    async with await Session.of_book(config, tables, options.book) as session:
+        book_id = session.book_id
         found = await _meant(session, options.id)
         if not found:
             paper.warn(
@@ -160,14 +158,20 @@ async def _life(config: Config, tables: Tables, options: argparse.Namespace, pap
         others = [each for each in (row["parent_client_order_id"], *(row["linked_order_ids"] or [])) if each]
         legs = await rows(session.connection, Question(reading.LEGS, [book_id, others]))
         life = steps(await rows(session.connection, Question(reading.LIFE, [book_id, order_id])))
+        since_ns, newest = row["created_ns"], row["run"]
+        gone = [] if life else await archives(session.connection, book_id, since_ns=since_ns, run=newest)
         standing = await session.standing()
     if options.json:
         told = {"order": as_json(row), "children": [*map(as_json, children)], "linked": [*map(as_json, legs)]}
-        paper.say(json.dumps({**told, "life": [step.as_json() for step in life]}, indent=2))
+        told |= {"life": [step.as_json() for step in life], "archived": [each._asdict() for each in gone]}
+        paper.say(json.dumps(told, indent=2))
     else:
-        _tell_head(row, facts(row, children, legs), paper)
-        _tell_life(life, paper)
-        paper.note(f"{book_id}, run {standing.run}: {counted(len(life), 'event')}; {standing.text}")
+        files = [("archived", f"run {each.run} is in {each.archive}") for each in gone]
+        _tell_head(row, [*facts(row, children, legs), *files], paper)
+        if life:
+            _tell_life(life, paper)
+        events = "its events are archived" if gone else counted(len(life), "event")
+        paper.note(f"{book_id}, run {standing.run}: {events}; {standing.text}")
     return EXIT_OK
 
 

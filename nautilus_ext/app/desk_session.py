@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from nautilus_ext.app.asked import SOURCE
@@ -13,6 +14,8 @@ from nautilus_ext.schema.connect import CONNECTION_ERRORS, connect, database_err
 from nautilus_ext.schema.upgrade import require_current
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import asyncpg
 
     from nautilus_ext.app.database import Tables
@@ -44,12 +47,29 @@ class Session:
                 "default_transaction_read_only": "on",
             },
         )
-        try:
+        session = cls(url, connection)
+        with session.or_ended():
             await require_current(connection)
-        except BaseException:
-            connection.terminate()
+        return session
+
+    @classmethod
+    async def of_book(cls, config: Config, tables: Tables, name: str | None) -> Self:
+        """Open it on a book."""
+        session = await cls.open(config, tables)
+        with session.or_ended():
+            await session.choose(config, name)
+        return session
+
+    @contextmanager
+    def or_ended(self) -> Iterator[None]:
+        """For whoever hands the session on: what goes wrong on the way there ends it, and is a DatabaseError."""
+        try:
+            yield
+        except BaseException as error:
+            self.connection.terminate()
+            if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, DatabaseError):
+                raise database_error(error, self.url) from None
             raise
-        return cls(url, connection)
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,17 +80,9 @@ class Session:
         if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, DatabaseError | BrokenPipeError):
             raise database_error(error, self.url) from None
 
-    async def choose(self, config: Config, name: str | None) -> str:
-        """The book of that name, else the config's own or its newest backtest; ConfigError names those that exist."""
-        if name is None and config.world == "backtest":
-            name = await self.connection.fetchval(reading.NEWEST_BACKTEST, config.trader_id)
-            if name is None:
-                raise await self._unknown(f"no backtest of {config.trader_id} has run yet")
-        book_id = name or config.book_id
-        if not await self.take(book_id):
-            told = f"no book is called {name!r}" if name else f"no node has run on book {book_id} yet"
-            raise await self._unknown(told)
-        return book_id
+    async def choose(self, config: Config, name: str | None) -> None:
+        """Read the book that is meant from now on."""
+        await self.take(await chosen_book(self.connection, config, name))
 
     async def take(self, book_id: str) -> bool:
         """Read this book from now on, if it exists."""
@@ -97,8 +109,22 @@ class Session:
         behind_s = seconds_behind(newest["ts_init"], time.time_ns()) if newest else None
         return Standing(self.book_id, row["run"], row["last_seq"], row["durable_seq"], behind_s)
 
-    async def _unknown(self, told: str) -> ConfigError:
-        names = [row["book_id"] for row in await self.connection.fetch(reading.BOOKS, BOOKS_NAMED + 1)]
-        listed = ", ".join(names[:BOOKS_NAMED]) + (" and more" if len(names) > BOOKS_NAMED else "")
-        cure = f"these tables have {listed}" if names else "these tables have none: run a config first"
-        return ConfigError(SOURCE, [Problem("--book", f"{told}; {cure}")])
+
+async def chosen_book(connection: asyncpg.Connection, config: Config, name: str | None) -> str:
+    """The book of that name, else the config's own or its newest backtest; ConfigError names those that exist."""
+    if name is None and config.world == "backtest":
+        name = await connection.fetchval(reading.NEWEST_BACKTEST, config.trader_id)
+        if name is None:
+            raise await _unknown(connection, f"no backtest of {config.trader_id} has run yet")
+    book_id = name or config.book_id
+    if await connection.fetchval(reading.BOOK, book_id) is None:
+        told = f"no book is called {name!r}" if name else f"no node has run on book {book_id} yet"
+        raise await _unknown(connection, told)
+    return book_id
+
+
+async def _unknown(connection: asyncpg.Connection, told: str) -> ConfigError:
+    names = [row["book_id"] for row in await connection.fetch(reading.BOOKS, BOOKS_NAMED + 1)]
+    listed = ", ".join(names[:BOOKS_NAMED]) + (" and more" if len(names) > BOOKS_NAMED else "")
+    cure = f"these tables have {listed}" if names else "these tables have none: run a config first"
+    return ConfigError(SOURCE, [Problem("--book", f"{told}; {cure}")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nautilus_ext.app.view import Part
 from nautilus_ext.persistence import Mirror, PortfolioStore
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 BEHIND_SHOWN = 1000  # fewer events on their way are no news
 _logger = logging.getLogger(__name__)
+
+
+class Account(NamedTuple):
+    """What became of a run's events: in words, and whether none is missing from where it should be."""
+
+    text: str
+    whole: bool
 
 
 class Journal:
@@ -68,20 +75,28 @@ class Journal:
         behind = max(mirror.seq - shipper.shipped_seq, 0)
         return Part("journal", f"{behind:,} behind" if behind > BEHIND_SHOWN else "written", well=True)
 
-    def finish(self, *, clean: bool, timeout_s: float) -> str:
+    def finish(self, *, clean: bool, timeout_s: float) -> Account:
         """End the log, wait for the tables for a while, and say how far they are."""
-        if self._store is not None:
-            self._store.close()
+        unwritten = self._store.close() if self._store is not None else 0
+        if unwritten:
+            _logger.error("%s rows of the portfolio's state could not be written: see the log", f"{unwritten:,}")
         if self._mirror is None or self._shipping is None:
-            return "off: persistence.enabled is false"
-        self._mirror.finish(clean=clean)
+            return Account("off: persistence.enabled is false", whole=True)
+        lost = self._mirror.finish(clean=clean) or 0
         seq = self._mirror.seq
         drained = self._shipping.drain(timeout_s)
         shipped = self._shipping.state
         self._shipping.close()
+        if lost:
+            _logger.critical("%s events are lost: the disk refused the local log", f"{lost:,}")
+            return Account(f"{seq:,} events, {lost:,} of them LOST: the disk refused the local log", whole=False)
+        missing = max(seq - shipped.shipped_seq, 0)
+        if drained and missing:
+            _logger.critical("%s events are not in the tables: %s", f"{missing:,}", shipped.last_error)
+            return Account(f"{seq:,} events, {missing:,} of them NOT in the tables: run `audit`", whole=False)
         if drained:
             rejected = f", but {shipped.rejected:,} that they refused: see rejected_events" if shipped.rejected else ""
-            return f"{seq:,} events, all in the tables{rejected}"
-        behind = max(seq - shipped.shipped_seq, 0)
-        _logger.warning("%s events are in the local log and not in the tables yet: the shipper goes on", f"{behind:,}")
-        return f"{seq:,} events, {behind:,} of them still on their way to the tables: the shipper goes on"
+            return Account(f"{seq:,} events, all in the tables{rejected}", whole=True)
+        _logger.warning("%s events are in the local log and not in the tables yet: the shipper goes on", f"{missing:,}")
+        still = f"{missing:,} of them still on their way to the tables: the shipper goes on"
+        return Account(f"{seq:,} events, {still}", whole=True)

@@ -85,7 +85,7 @@ class _LiveRun:
     def _trade(self, tables: Tables, hold: BookHold, seconds: float | None, log_file: str) -> int:
         config, screen = self._config, self._screen
         with screen.step("node") as step:
-            from nautilus_ext.app.journal import Journal  # noqa: PLC0415 - most of this step is importing the engine
+            from nautilus_ext.app.journal import Account, Journal  # noqa: PLC0415 - most of this step is importing the engine
             from nautilus_ext.app.node import Node  # noqa: PLC0415 - as above
 
             screen.move_to(self._log.capture_output)
@@ -94,7 +94,7 @@ class _LiveRun:
             node = Node(placed, frame, on_asked=self._asked, on_stopping=self._stopping)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
         journal: Journal | None = None
-        clean, written = False, ""
+        clean, account = False, Account("", whole=True)
         try:
             journal = Journal(config, tables, node.actors, hold)
             ended, view = self._until_the_end(hold, node, journal, seconds)
@@ -107,10 +107,10 @@ class _LiveRun:
                 node.dispose()
             finally:
                 if journal is not None:
-                    written = journal.finish(clean=clean, timeout_s=SHIP_S)
+                    account = journal.finish(clean=clean, timeout_s=SHIP_S)
                     self._last_seq = journal.seq
-        show_summary(screen, view, ended, written, log_file)
-        return 0 if clean else EXIT_DEFECT
+        show_summary(screen, view, ended, account.text, log_file)
+        return 0 if clean and account.whole else EXIT_DEFECT
 
     def _until_the_end(self, hold: BookHold, node: Node, journal: Journal, seconds: float | None) -> tuple[Ended, View]:
         with self._screen.step("venues") as step:

@@ -74,9 +74,9 @@ class PortfolioStore(Actor):
         )
         self._desk.start()
 
-    def close(self) -> bool:
-        """After the node's end: finish what is under way, a few seconds at most; say whether all of it was done."""
-        return self._desk is None or self._desk.close()
+    def close(self) -> int:
+        """After the node's end: finish what is under way, a few seconds at most; count the rows that are unwritten."""
+        return self._desk.close() if self._desk is not None else 0
 
     def on_start(self) -> None:
         if not self._is_backtest:

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 from nautilus_ext.errors import DatabaseError
 from nautilus_ext.messages import Answer, ReadPyramid, Standing
 from nautilus_ext.schema.portfolio import Portfolio, StaleVersion
-from nautilus_ext.schema.portfolio_rows import Signal
+from nautilus_ext.schema.portfolio_rows import Changes, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from nautilus_ext.schema.portfolio_rows import Changes
 
     Question = ReadPyramid | Signal | Changes
 
@@ -51,7 +49,9 @@ class Desk:
         self._answer_timeout_s = answer_timeout_s
         self._questions_max = questions_max
         self._signal_days_max = signal_days_max
-        self._open: set[Future[Answer]] = set()  # touched by the asking thread and by the desk's, one step at a time
+        # Both are touched by the asking thread and by the desk's, one step at a time.
+        self._open: set[Future[Answer]] = set()
+        self._unwritten: set[str] = set()  # rows that were to be saved, until they are
         self._closing = False
         self._loop = asyncio.SelectorEventLoop()
         self._opening = asyncio.Lock()
@@ -67,6 +67,7 @@ class Desk:
 
     def ask(self, question: Question) -> Future[Answer]:
         """Return at once; the answer comes in time."""
+        self._unwritten |= _rows(question)
         if self._closing or len(self._open) >= self._questions_max:
             reason = "is closed" if self._closing else f"has {self._questions_max} questions without an answer"
             refused: Future[Answer] = Future()
@@ -77,17 +78,17 @@ class Desk:
         future.add_done_callback(self._open.discard)
         return future
 
-    def close(self) -> bool:
-        """End within DRAIN_S_MAX + JOIN_S_MAX; say whether every question was answered."""
+    def close(self) -> int:
+        """End within DRAIN_S_MAX + JOIN_S_MAX; count the rows that should be in the tables and may not be."""
         if self._closing:
-            return True
+            return len(self._unwritten)
         self._closing = True
         left = wait_for(tuple(self._open), DRAIN_S_MAX).not_done
         for future in left:
             future.cancel()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(JOIN_S_MAX)
-        return not left
+        return len(self._unwritten)
 
     # -- in the thread
 
@@ -126,7 +127,9 @@ class Desk:
                 return await _read(portfolio, question)
             case Signal():
                 return await portfolio.claim_signal(question)
-        return await portfolio.save(question)
+        saved = await portfolio.save(question)
+        self._unwritten -= _rows(question)
+        return saved
 
     async def _opened(self) -> Portfolio:
         """Ask for the address each time: an embedded server that was started again may be elsewhere."""
@@ -162,6 +165,15 @@ class Desk:
             except DatabaseError as error:
                 _logger.warning("old signals were not cleaned up: %s", error)
                 await asyncio.sleep(CLEAN_UP_AGAIN_S)
+
+
+def _rows(question: Question) -> set[str]:
+    """Name what a question wants to be written: the tables' keys, which no two kinds of rows share."""
+    if not isinstance(question, Changes):
+        return set()
+    pyramid = {f"{question.pyramid.strategy_id} {question.pyramid.instrument_id}"} if question.pyramid else set()
+    signals = {each.fingerprint for each in question.outcomes}
+    return pyramid | signals | {row.position_id for row in question.positions}
 
 
 async def _read(portfolio: Portfolio, question: ReadPyramid) -> Standing:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
+ARCHIVES_MAX = 100  # named for one order
+
 Status = Literal["starting", "running", "stopping", "stopped"]
 
 
@@ -63,6 +65,13 @@ class Holder:
     status: str
     started_at: datetime
     heartbeat_age: timedelta
+
+
+class Archive(NamedTuple):
+    """A run whose events are in a file."""
+
+    run: int
+    archive: str
 
 
 class OtherOwner(Exception):
@@ -192,3 +201,19 @@ async def last_holder(connection: asyncpg.Connection | PoolConnectionProxy, book
         book_id,
     )
     return Holder(**row) if row else None
+
+
+async def archives(connection: asyncpg.Connection, book_id: str, *, since_ns: int, run: int) -> list[Archive]:
+    """Find the files of the archived runs up to `run` that had not ended before that time; the newest come first."""
+    found = await connection.fetch(
+        """SELECT run, archive FROM
+                  (SELECT *, lead(started_at) OVER (ORDER BY run) AS next FROM runs WHERE book_id = $1) AS r
+            WHERE archived_at IS NOT NULL AND run <= $2
+              AND (run = $2 OR coalesce(ended_at, next) >= to_timestamp($3::numeric / 1000000000))
+            ORDER BY run DESC LIMIT $4""",
+        book_id,
+        run,
+        since_ns,
+        ARCHIVES_MAX,
+    )
+    return [Archive(**row) for row in found]

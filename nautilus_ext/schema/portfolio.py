@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from nautilus_ext.schema import portfolio_statements as statements
 from nautilus_ext.schema.connect import CLOSE_S_MAX, CONNECTION_ERRORS, create_pool
-from nautilus_ext.schema.portfolio_rows import Changes, EquityRow, PositionRow, PyramidRow, Signal, SignalOutcome
+from nautilus_ext.schema.portfolio_rows import Changes, EquityRow, PositionRow, PyramidRow, Signal
 from nautilus_ext.schema.portfolio_statements import SIGNALS_DELETED_AT_ONCE, StaleVersion
 from nautilus_ext.schema.retry import Transactions
 
@@ -139,11 +139,6 @@ class Portfolio:
             lambda connection: statements.PYRAMIDS.read(connection, self._book_id, strategy_id, instrument_id)
         )
 
-    async def save_pyramid(self, row: PyramidRow) -> PyramidRow:
-        saved = (await self.save(Changes(pyramid=row))).pyramid
-        assert saved is not None, "what goes in comes out"
-        return saved
-
     # -- signals
 
     async def claim_signal(self, signal: Signal) -> bool:
@@ -151,9 +146,6 @@ class Portfolio:
         return await self._transactions.run(
             lambda connection: statements.claim_signal(connection, self._book_id, signal)
         )
-
-    async def mark_signal(self, outcome: SignalOutcome) -> None:
-        await self.save(Changes(outcomes=(outcome,)))
 
     async def claimed_signals(self, strategy_id: str, instrument_id: str) -> list[Signal]:
         """Read the signals whose outcome is open."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Table
 
-from nautilus_ext.schema.columns import bigint, book_id, flag, index, integer, json, metadata, moment, numeric, text
+from nautilus_ext.schema.columns import bigint, book_id, flag, index, integer, metadata, moment, numeric, text
 
 _VERSION = "Rises by one at each write; a write with an old one is refused"
 _WRITTEN = "When the row was written last"
@@ -21,32 +21,25 @@ portfolio_positions = Table(
     text("instrument_id", "Instrument that is held now"),
     text("side", "LONG or SHORT"),
     flag("is_base_position", "True for the first entry, false for what was added to it"),
-    integer("pyramid_level", "0 for a base position, else the number of the addition", default="0"),
     text("status", "open, partial when a part is closed, or closed"),
     text("rollover_status", "none, pending, in_progress, rolled or failed", default="none"),
-    text("rolled_from", "Position that this one continues in a later contract", null=True),
-    bigint("original_expiry_ns", "Expiry of the contract that is rolled, ns since 1970", null=True),
     numeric("quantity", "Quantity of the entry, in the unit of the instrument"),
     numeric("closed_quantity", "How much of it is closed", default="0"),
     numeric("entry_price", "Price at which it was entered"),
     numeric("initial_stop", "Stop at the entry", null=True),
     numeric("current_stop", "Stop now", null=True),
-    numeric("highest_close", "Best close since the entry, which a trailing stop follows", null=True),
     text("limiter", "What bounded its size: risk, volatility, margin, …", null=True),
     numeric("exit_price", "Average price at which it was closed", null=True),
-    numeric("unrealized_pnl", "Profit and loss of what is open, when it was last computed", null=True),
     numeric("realized_pnl", "Profit and loss of what is closed", null=True),
     text("currency", "Currency of the profit and loss"),
     text("fingerprint", "Signal that opened it", null=True),
     bigint("opened_ns", "When it was entered, ns since 1970; simulated time in a backtest"),
     bigint("closed_ns", "When it was closed, ns since 1970", null=True),
     text("close_reason", "Why it was closed", null=True),
-    json("metadata", "Anything else that the strategy keeps with it", null=True),
     integer("version", _VERSION),
     moment("created_at", "When the row was written first"),
     moment("updated_at", _WRITTEN),
     CheckConstraint("side IN ('LONG', 'SHORT')", name="side"),
-    CheckConstraint("pyramid_level >= 0", name="pyramid_level"),
     CheckConstraint("status IN ('open', 'partial', 'closed')", name="status"),
     CheckConstraint(
         "rollover_status IN ('none', 'pending', 'in_progress', 'rolled', 'failed')",
@@ -72,9 +65,6 @@ portfolio_state = Table(
     text("currency", "Currency of the amounts; money of two currencies is never added up", key=True),
     numeric("initial_capital", "Capital at the start"),
     numeric("closed_equity", "Capital with the profit and loss of all that was closed"),
-    numeric("total_risk", "What is lost when all stops are hit", null=True),
-    numeric("total_vol", "Volatility of the open positions, as an amount", null=True),
-    numeric("margin_used", "Margin of the open positions", null=True),
     integer("version", _VERSION),
     moment("created_at", "When the row was written first"),
     moment("updated_at", _WRITTEN),
@@ -120,7 +110,6 @@ signal_log = Table(
     text("outcome", "claimed, then executed, rejected or lost", default="claimed"),
     text("reason", "Why it was rejected or lost", null=True),
     integer("duplicates", "How often it came again and was refused", default="0"),
-    json("payload", "The signal as it came", null=True),
     moment("received_at", "When it came first"),
     integer("version", _VERSION),
     moment("updated_at", _WRITTEN),

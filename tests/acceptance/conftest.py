@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "node_configs"
 COMMAND_TIMEOUT_S = 60.0
-signal.signal(
-    signal.SIGHUP, signal.SIG_DFL
-)  # under nohup it is ignored, and every command of a test would inherit that
+# A suite in the background, or under nohup, ignores these, and every command of a test would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 NOT_INHERITED = ("DATABASE_URL", "BINANCE_", "BYBIT_", "OKX_", "TRADER_ID", "LOG_LEVEL")
 
 

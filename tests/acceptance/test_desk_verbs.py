@@ -13,9 +13,14 @@ import struct
 import subprocess
 import termios
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from nautilus_ext.embedded import EmbeddedPostgres
+
+ROOT = Path(__file__).parents[2]
 PAPER = "node_configs/paper.json"
 BOOK = "PAPER-001.paper"
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -42,9 +47,9 @@ class Follower:
     def rows(self):
         return [json.loads(line) for line in list(self.lines)]
 
-    def end(self):
+    def interrupt(self):
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(10)
+        return self
 
 
 def _newest(rows):
@@ -53,22 +58,29 @@ def _newest(rows):
 
 def test_a_follower_sees_every_change_also_through_the_death_of_the_database(shell, wait_until):
     """kill -9 on the server: one line on stderr, no row missed, none told twice, Ctrl-C ends with 0."""
-    node = shell.start(PAPER, "--seconds", "10")
+    node = shell.start(PAPER)
     node.until("order filled")
     orders = Follower(shell, "orders", "--json", "--limit", "10000")
     fills = Follower(shell, "fills", "--json", "--limit", "10000")
     positions = Follower(shell, "positions")
     wait_until(lambda: len(orders.lines) > 2 and fills.lines and positions.lines, 20)
     (server,) = [each for each in shell.postmasters() if each.ppid() not in {one.pid for one in shell.postmasters()}]
-    before = len(orders.lines)
     server.kill()
+    wait_until(lambda: orders.errors, 20)
+    before = len(orders.lines)
     wait_until(lambda: len(orders.lines) > before, 30)
+    node.process.terminate()
     assert 0 == node.end()
-    final = json.loads(shell.verb("orders", PAPER, "--json", "--limit", "10000")[1])
-    made = {row["trade_id"] for row in json.loads(shell.verb("fills", PAPER, "--json", "--limit", "10000")[1])}
+    verbs = [
+        shell.start(verb, PAPER, "--json", "--limit", "10000", module="nautilus_ext") for verb in ("orders", "fills")
+    ]
+    assert [0, 0] == [each.end() for each in verbs]
+    final, fills_made = (json.loads(each.output) for each in verbs)
+    made = {row["trade_id"] for row in fills_made}
     wait_until(lambda: _newest(final) == _newest(orders.rows()), 20)
     wait_until(lambda: len(made) == len(fills.lines), 20)
-    assert [0, 0, 0] == [each.end() for each in (orders, fills, positions)]
+    followers = [each.interrupt() for each in (orders, fills, positions)]
+    assert [0, 0, 0] == [each.process.wait(10) for each in followers]
     versions = [(row["client_order_id"], row["run"], row["seq"]) for row in orders.rows()]
     assert len(versions) == len(set(versions))
     assert sorted(made) == sorted(row["trade_id"] for row in fills.rows())
@@ -99,19 +111,27 @@ def _on_terminal(shell, columns, *arguments, **environment):
 
 
 @pytest.fixture
-def traded(shell):
-    """A book with a backtest in it."""
-    code, output = shell.run(PAPER, "--backtest")
-    assert 0 == code, output
-    return shell
+def traded(shell, config):
+    """A book with a minute of backtest in it, on a server that stays up."""
+    backtest = json.loads((ROOT / PAPER).read_text())["backtest"]
+    path = config(backtest={**backtest, "synthetic": {**backtest.get("synthetic", {}), "minutes": 1}})
+    with EmbeddedPostgres.join(shell.data / "postgres"):
+        code, output = shell.run(path, "--backtest")
+        assert 0 == code, output
+        yield shell
 
 
 def test_the_tables_fit_a_terminal_and_stand_whole_in_a_pipe(traded):
     """No line is wider than 80, 120 or 200 columns; colours only where they are wanted; a reader may leave."""
-    whole = traded.verb("orders", PAPER, "--backtest")[1]
+    with ThreadPoolExecutor() as others:
+        leaving = others.submit(_reader_leaves, traded)
+        piped = others.submit(traded.verb, "orders", PAPER, "--backtest")
+        widths = (80, 120, 200)
+        shown = list(others.map(lambda each: _on_terminal(traded, each, "orders", PAPER, "--backtest"), widths))
+        leaving.result()
+    whole = piped.result()[1]
     assert not COLOR.search(whole)
-    for columns in (80, 120, 200):
-        code, text = _on_terminal(traded, columns, "orders", PAPER, "--backtest")
+    for columns, (code, text) in zip(widths, shown, strict=True):
         assert 0 == code
         assert COLOR.search(text)
         lines = COLOR.sub("", text).splitlines()
@@ -122,21 +142,14 @@ def test_the_tables_fit_a_terminal_and_stand_whole_in_a_pipe(traded):
     assert 0 == code
     assert not COLOR.search(text)
     assert max(map(len, text.splitlines())) <= 80
-    _reader_leaves(traded)
 
 
 def _reader_leaves(shell):
     """`| head -1`: also a follower that has nothing to say hears of it, and ends in silence."""
-    for options in (["--follow"], ["--limit", "10000", "--json"]):
-        process = shell.spawn(
-            "fills",
-            PAPER,
-            "--backtest",
-            *options,
-            module="nautilus_ext",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    arguments = ("fills", PAPER, "--backtest")
+    streams = {"module": "nautilus_ext", "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    readers = [shell.spawn(*arguments, *more, **streams) for more in (["--follow"], ["--limit", "10000", "--json"])]
+    for process in readers:
         process.stdout.readline()
         process.stdout.close()
         assert 0 == process.wait(20)

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from book_node import query
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 BOOK = "TEST-001.paper"
 ETH = "ETHUSDT-PERP.SIM2"
+BAR = "bar closed at "
 END_S = 30.0
 WAIT_S = 40.0
 TREND = {  # always upwards, with little noise: the pyramid grows by an addition or two a second
@@ -99,6 +101,11 @@ class Play:
     def said(self) -> str:
         return self._log.read_text()
 
+    def price(self) -> Decimal:
+        """The close of the last bar that the node has had."""
+        bars = [line for line in self.said().rpartition("\n")[0].splitlines() if line.startswith(BAR)]
+        return Decimal(bars[-1].removeprefix(BAR))
+
     def change(self, sql: str) -> None:
         query(self._database.owner_url, sql)
 
@@ -140,9 +147,10 @@ def main() -> None:
     node.build()
     store = next(actor for actor in node.trader.actors() if isinstance(actor, PortfolioStore))
     store.open(lambda: url, book_id=BOOK, connect_timeout_s=5.0, statement_timeout_s=5.0)
+    node.kernel.msgbus.subscribe("data.bars.*", lambda bar: print(f"{BAR}{bar.close}", flush=True))
     node.run()
     node.dispose()
-    assert store.close()
+    assert 0 == store.close()
 
 
 if __name__ == "__main__":

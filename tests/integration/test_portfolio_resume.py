@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from contextlib import contextmanager
+from decimal import Decimal
 
 import asyncpg
 import pytest
@@ -64,8 +64,8 @@ def test_a_database_that_hangs_stops_the_entries_for_as_long_as_it_hangs(play, d
         play.until_count(1)
         with locked(database, "portfolio_positions"):
             play.until(lambda: "Holding fire" in play.said())
-            during = len(play.rows("signal_log"))
-            time.sleep(1.0)  # half a dozen steps of the market
+            during, risen = len(play.rows("signal_log")), play.price() * Decimal("1.003")
+            play.until(lambda: play.price() > risen)  # three steps, each of which asks for an addition
             assert during == len(play.rows("signal_log")), "not one more signal was acted upon"
         count = play.count()
         play.until_count(count + 2)

@@ -19,7 +19,7 @@ from nautilus_trader.portfolio.portfolio import Portfolio
 from nautilus_ext.embedded import EmbeddedPostgres, postmaster
 from nautilus_ext.messages import PORTFOLIO, Answer, Ask, ReadPyramid
 from nautilus_ext.persistence import PortfolioStore, PortfolioStoreConfig
-from nautilus_ext.schema.portfolio_rows import Changes, EquityRow, PositionRow, Signal
+from nautilus_ext.schema.portfolio_rows import Changes, EquityRow, PositionRow, Signal, SignalOutcome
 from nautilus_ext.schema.upgrade import upgrade
 
 READ = ReadPyramid(strategy_id="S-1", instrument_id="ETHUSDT.X", currency="USDT", capital=Decimal(7))
@@ -42,6 +42,8 @@ ROW = PositionRow(
     currency="USDT",
     opened_ns=3,
 )
+
+ENTRY = Changes(positions=(ROW,), outcomes=(SignalOutcome("f", "executed"),))
 
 
 class Desk:
@@ -142,7 +144,7 @@ async def test_without_open_every_question_has_an_answer():
     made = Desk()
     made.store.start()
     assert "not open" in (await made.send(SIGNAL)).problem
-    assert made.store.close()
+    assert 0 == made.store.close()
 
 
 async def test_a_node_that_keeps_nothing_never_connects():
@@ -151,7 +153,7 @@ async def test_a_node_that_keeps_nothing_never_connects():
     at.store.open(lambda: pytest.fail("nobody asked"), book_id="B", connect_timeout_s=2.0, statement_timeout_s=5.0)
     at.store.start()
     began = time.monotonic()
-    assert await asyncio.to_thread(at.store.close)
+    assert 0 == await asyncio.to_thread(at.store.close)
     assert time.monotonic() - began < 1
 
 
@@ -181,27 +183,42 @@ async def test_an_asker_that_fails_does_not_end_the_store(database, caplog):
 
 
 async def test_what_is_under_way_at_the_end_is_finished(database):
-    """`close` says whether all of it was done; afterwards nothing is taken."""
+    """`close` counts nothing as unwritten; afterwards nothing is taken."""
     at = Desk()
     at.store.open(lambda: database.app_url, book_id="B", connect_timeout_s=2.0, statement_timeout_s=5.0)
     at.store.start()
     at.send(SIGNAL)
-    assert await asyncio.to_thread(at.store.close)
+    at.send(Changes(positions=(ROW,)))
+    assert 0 == await asyncio.to_thread(at.store.close)
     assert 1 == len(await asyncio.to_thread(query, database.app_url, "SELECT * FROM signal_log"))
+    assert 1 == len(await asyncio.to_thread(query, database.app_url, "SELECT * FROM portfolio_positions"))
     assert "closed" in (await at.send(SIGNAL)).problem
 
 
 async def test_a_close_is_bounded_when_the_database_hangs(database):
-    """What could not be done is said, not waited for."""
+    """The rows that could not be written are counted, not waited for; a claim that nobody heard of is none."""
     at = Desk(answer_timeout_s=60.0)
     at.store.open(lambda: database.app_url, book_id="B", connect_timeout_s=2.0, statement_timeout_s=60.0)
     at.store.start()
     await at.send(READ)
     async with locked(database):
         at.send(SIGNAL)
+        at.send(ENTRY)
         began = time.monotonic()
-        assert not await asyncio.to_thread(at.store.close)
+        assert 2 == await asyncio.to_thread(at.store.close)
         assert time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize("once_more", [True, False])
+async def test_a_save_that_failed_is_unwritten_until_it_is_done_again(database, once_more):
+    """Answered long before the end, with a problem: at the end it still counts, unless it went through later."""
+    async with desk(lambda: database.app_url, answer_timeout_s=0.3) as at:
+        await at.send(SIGNAL)
+        async with locked(database):
+            assert "within 0.3 s" in (await at.send(ENTRY)).problem
+        again = ENTRY if once_more else Changes()
+        assert "" == (await at.send(again)).problem
+        assert (0 if once_more else 2) == await asyncio.to_thread(at.store.close)
 
 
 async def test_the_address_is_no_part_of_the_config(database):

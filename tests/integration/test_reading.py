@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from nautilus_ext import cli
+from nautilus_ext.app.database import Tables
+from nautilus_ext.app.desk_session import Session
+from nautilus_ext.config import load
 from nautilus_ext.embedded import EmbeddedPostgres, postmaster
+from nautilus_ext.errors import ConfigError, DatabaseError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / "node_configs" / "paper.json")
@@ -26,9 +35,10 @@ MINUTES = 2
 class Desk:
     """The verbs on the tables of one backtest, and the tables themselves."""
 
-    def __init__(self, config: str, url: str) -> None:
+    def __init__(self, config: str, url: str, owner_url: str) -> None:
         self.config = config
         self.url = url
+        self.owner_url = owner_url
 
     def table(self, sql, *arguments):
         async def ask():
@@ -39,6 +49,14 @@ class Desk:
                 await connection.close()
 
         return asyncio.run(ask())
+
+    def change(self, sql, *arguments):
+        async def work():
+            connection = await asyncpg.connect(self.owner_url)
+            await connection.execute(sql, *arguments)
+            await connection.close()
+
+        asyncio.run(work())
 
     def ask(self, capsys, *arguments, backtest=True):
         """Exit code, output and errors of a verb."""
@@ -72,7 +90,7 @@ def desk(fast_folder, built_cluster, wait_until):
             capture_output=True,
             timeout=60,
         )
-        yield Desk(str(config), server.app_url)
+        yield Desk(str(config), server.app_url, server.owner_url)
     wait_until(lambda: postmaster.is_free(folder, postmaster.SERVER_LOCK), 20)
     shutil.rmtree(data, ignore_errors=True)
 
@@ -206,6 +224,120 @@ def test_an_order_that_does_not_exist_is_answered_with_a_hint(desk, capsys):
     assert (1, "") == (code, output)
     assert "has no order 'O-nobody'" in errors
     assert "nautilus_ext orders" in errors
+
+
+def test_the_life_of_an_archived_order_is_said_to_be_in_a_file(desk, capsys):
+    """No empty table: the file of its run is named, for the eye and for programs."""
+    (order,) = desk.table("SELECT * FROM unified_orders WHERE status = 'FILLED' LIMIT 1")
+    order_id, file = order["client_order_id"], "/somewhere/000001.parquet"
+    desk.change("UPDATE runs SET archived_at = now(), archive = $1", file)
+    hidden = f"archived {order_id}"  # as if its events were gone from the journal
+    desk.change("UPDATE order_events SET client_order_id = $1 WHERE client_order_id = $2", hidden, order_id)
+    try:
+        code, output, _ = desk.ask(capsys, "order", order_id)
+        told = json.loads(desk.ask(capsys, "order", order_id, "--json")[1])
+    finally:
+        desk.change("UPDATE order_events SET client_order_id = $1 WHERE client_order_id = $2", order_id, hidden)
+        desk.change("UPDATE runs SET archived_at = NULL, archive = NULL")
+    assert 0 == code
+    assert f"run 1 is in {file}" in output
+    assert "its events are archived" in output
+    assert "what happened" not in output
+    assert ([], [{"run": 1, "archive": file}]) == (told["life"], told["archived"])
+    assert [] == json.loads(desk.ask(capsys, "order", order_id, "--json")[1])["archived"]
+
+
+class Cutting:
+    """The way to a server that breaks whenever a client says some words; it counts who is still connected."""
+
+    def __init__(self, url: str, words: bytes) -> None:
+        self._server = urlsplit(url)
+        self._words = words
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.open = self.cut = 0
+        place = f"{self._server.username}:{self._server.password}@127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = self._server._replace(netloc=place).geturl()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the test is over
+            while True:
+                client = self._listener.accept()[0]
+                self.open += 1
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection((self._server.hostname, self._server.port)) as server, suppress(OSError):
+            while ready := select.select([client, server], [], [], 30)[0]:
+                some = ready[0].recv(65_536)
+                if not some or (ready[0] is client and self._words in some):
+                    self.cut += bool(some)
+                    break
+                (server if ready[0] is client else client).sendall(some)
+        self.open -= 1
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+@pytest.fixture
+def cutting(desk, tmp_path):
+    """A config whose database goes away at certain words."""
+    made = []
+
+    def cut(words: bytes) -> tuple[Cutting, str]:
+        made.append(Cutting(desk.url, words))
+        document = json.loads(Path(desk.config).read_text())
+        path = tmp_path / "cut.json"
+        path.write_text(json.dumps({**document, "database": {"backtest_url": made[-1].url}}))
+        return made[-1], str(path)
+
+    yield cut
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("words", [b"FROM schema_version", b"FROM books", b"unified_orders"])
+def test_a_connection_that_is_lost_is_a_message_wherever_it_happens(cutting, capsys, wait_until, words):
+    """At the look at the revision, at the choice of the book, at the question: exit 4, one line, nothing left open."""
+    way, path = cutting(words)
+    assert 4 == cli.main(["orders", path, "--backtest"])
+    output, errors = capsys.readouterr()
+    assert (1, "") == (way.cut, output)
+    assert "closed the connection" in errors
+    assert "Traceback" not in errors
+    wait_until(lambda: way.open == 0)
+
+
+@pytest.mark.parametrize("words", [b"FROM schema_version", b"FROM books"])
+def test_a_session_that_fails_to_open_leaves_no_connection(cutting, wait_until, words):
+    """As a follower opens them, again and again: each is a DatabaseError, and none stays."""
+    way, path = cutting(words)
+    config = load(path, backtest=True)
+
+    async def fail() -> None:
+        for _ in range(3):
+            with pytest.raises(DatabaseError, match="closed the connection"):
+                await Session.of_book(config, Tables(way.url, way.url, auto_migrate=False), None)
+
+    asyncio.run(fail())
+    assert 3 == way.cut
+    wait_until(lambda: way.open == 0)
+
+
+def test_a_session_on_a_book_that_is_not_there_is_closed(cutting, wait_until):
+    """The server is well, the book is not: the connection ends with the error, not with the process."""
+    way, path = cutting(b"nobody says this")
+    config = load(path, backtest=True)
+
+    async def fail() -> None:
+        with pytest.raises(ConfigError) as caught:  # its frames keep the session alive: nobody collects it meanwhile
+            await Session.of_book(config, Tables(way.url, way.url, auto_migrate=False), "NOBODY-001.paper")
+        await asyncio.to_thread(wait_until, lambda: way.open == 0)
+        assert "NOBODY-001" in str(caught.value)
+
+    asyncio.run(fail())
 
 
 def test_nothing_is_written(desk, capsys):
