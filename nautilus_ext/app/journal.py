@@ -38,6 +38,8 @@ class Journal:
             self._store.open(
                 lambda: tables.app_url,
                 book_id=book.book_id,
+                epoch=book.epoch,
+                pool_size=settings.pool_size,
                 connect_timeout_s=settings.connect_timeout_s,
                 statement_timeout_s=settings.statement_timeout_s,
             )

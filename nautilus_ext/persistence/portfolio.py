@@ -60,12 +60,24 @@ class PortfolioStore(Actor):
         msgbus.register(endpoint=PORTFOLIO, handler=self._take)
 
     def open(
-        self, url: Callable[[], str], *, book_id: str, connect_timeout_s: float, statement_timeout_s: float
+        self,
+        url: Callable[[], str],
+        *,
+        book_id: str,
+        epoch: int | None = None,
+        pool_size: int = 2,
+        connect_timeout_s: float,
+        statement_timeout_s: float,
     ) -> None:
-        """Start the thread that asks the database; `url` is called in it, and again after an outage."""
+        """Start the thread that asks the database; `url` is called in it, and again after an outage.
+
+        With an `epoch` nothing more is written once another node has the book.
+        """
         self._desk = Desk(
             url,
             book_id=book_id,
+            epoch=epoch,
+            pool_size=pool_size,
             connect_timeout_s=connect_timeout_s,
             statement_timeout_s=statement_timeout_s,
             answer_timeout_s=BACKTEST_ANSWER_S_MAX if self._is_backtest else self._config.answer_timeout_s,

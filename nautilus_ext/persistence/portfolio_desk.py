@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING
 
-from nautilus_ext.errors import DatabaseError
+from nautilus_ext.errors import BookLost, DatabaseError
 from nautilus_ext.messages import Answer, ReadPyramid, Standing
 from nautilus_ext.schema.portfolio import Portfolio, StaleVersion
 from nautilus_ext.schema.portfolio_rows import Changes, Signal
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     Question = ReadPyramid | Signal | Changes
 
-POOL_SIZE = 2
 DRAIN_S_MAX = 2.0
 JOIN_S_MAX = 3.0
 CLEAN_UP_EVERY_S = 86_400.0
@@ -36,6 +35,8 @@ class Desk:
         url: Callable[[], str],
         *,
         book_id: str,
+        epoch: int | None,
+        pool_size: int,
         connect_timeout_s: float,
         statement_timeout_s: float,
         answer_timeout_s: float,
@@ -44,6 +45,8 @@ class Desk:
     ) -> None:
         self._url = url
         self._book_id = book_id
+        self._epoch = epoch
+        self._pool_size = pool_size
         self._connect_timeout_s = connect_timeout_s
         self._statement_timeout_s = statement_timeout_s
         self._answer_timeout_s = answer_timeout_s
@@ -114,7 +117,7 @@ class Desk:
             return Answer(problem=str(conflict), stale=True)
         except TimeoutError:
             return Answer(problem=f"no answer from the portfolio's tables within {self._answer_timeout_s:g} s")
-        except DatabaseError as error:
+        except (DatabaseError, BookLost) as error:
             self._leave()
             return Answer(problem=str(error))
         except Exception as defect:
@@ -138,7 +141,8 @@ class Desk:
                 self._portfolio = await Portfolio.open(
                     await asyncio.to_thread(self._url),
                     book_id=self._book_id,
-                    pool_size=POOL_SIZE,
+                    epoch=self._epoch,
+                    pool_size=self._pool_size,
                     connect_timeout_s=self._connect_timeout_s,
                     statement_timeout_s=self._statement_timeout_s,
                     patience_s=self._answer_timeout_s,
@@ -162,7 +166,7 @@ class Desk:
                 if deleted:
                     _logger.info("%s signals older than %g days forgotten", f"{deleted:,}", self._signal_days_max)
                 await asyncio.sleep(CLEAN_UP_EVERY_S)
-            except DatabaseError as error:
+            except (DatabaseError, BookLost) as error:
                 _logger.warning("old signals were not cleaned up: %s", error)
                 await asyncio.sleep(CLEAN_UP_AGAIN_S)
 

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from nautilus_ext.errors import BookLost
 from nautilus_ext.schema import portfolio_statements as statements
 from nautilus_ext.schema.connect import CLOSE_S_MAX, CONNECTION_ERRORS, create_pool
 from nautilus_ext.schema.portfolio_rows import Changes, EquityRow, PositionRow, PyramidRow, Signal
@@ -18,7 +19,7 @@ from nautilus_ext.schema.portfolio_statements import SIGNALS_DELETED_AT_ONCE, St
 from nautilus_ext.schema.retry import Transactions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from decimal import Decimal
 
     from asyncpg import Pool
@@ -33,9 +34,10 @@ __all__ = ["Portfolio", "StaleVersion"]
 class Portfolio:
     """Reads and writes the portfolio rows of one book. Whoever opens it closes it."""
 
-    def __init__(self, pool: Pool, url: str, *, book_id: str, patience_s: float) -> None:
+    def __init__(self, pool: Pool, url: str, *, book_id: str, epoch: int | None, patience_s: float) -> None:
         self._pool = pool
         self._book_id = book_id
+        self._epoch = epoch
         self._transactions = Transactions(pool, url, patience_s=patience_s)
         self._cache = _Cache()
 
@@ -45,16 +47,20 @@ class Portfolio:
         url: str,
         *,
         book_id: str,
+        epoch: int | None = None,
         pool_size: int,
         connect_timeout_s: float,
         statement_timeout_s: float,
         patience_s: float,
     ) -> Self:
-        """Connect, or raise DatabaseError; `patience_s` bounds each of the calls below."""
+        """Connect, or raise DatabaseError; `patience_s` bounds each of the calls below.
+
+        With an `epoch` nothing more is written once another node has the book: BookLost.
+        """
         pool = await create_pool(
             url, size=pool_size, timeout_s=connect_timeout_s, statement_timeout_s=statement_timeout_s
         )
-        return cls(pool, url, book_id=book_id, patience_s=patience_s)
+        return cls(pool, url, book_id=book_id, epoch=epoch, patience_s=patience_s)
 
     async def close(self) -> None:
         """Close the connections in order, or at once when that takes longer than CLOSE_S_MAX."""
@@ -64,12 +70,24 @@ class Portfolio:
         except CONNECTION_ERRORS:
             self._pool.terminate()
 
+    async def _run[Result](self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+        """Write in a transaction that holds the book's row: no other node can take the book meanwhile."""
+
+        async def fenced(connection: Connection) -> Result:
+            if self._epoch is not None:
+                held = "SELECT epoch FROM books WHERE book_id = $1 FOR SHARE"
+                if await connection.fetchval(held, self._book_id) != self._epoch:
+                    raise BookLost(f"book {self._book_id} is another node's now: nothing more is written for this one")
+            return await work(connection)
+
+        return await self._transactions.run(fenced)
+
     # -- several rows at once
 
     async def save(self, changes: Changes) -> Changes:
         """Write all or nothing; return the rows with their new versions."""
         with self._cache.writing(changes.positions) as done:
-            saved = await self._transactions.run(lambda connection: self._write(connection, changes))
+            saved = await self._run(lambda connection: self._write(connection, changes))
             done(saved.positions)
         return saved
 
@@ -123,7 +141,7 @@ class Portfolio:
             assert row is not None, "it was there, or has just been written"
             return row
 
-        return await self._transactions.run(work)
+        return await self._run(work)
 
     async def get_equity(self, currency: str) -> EquityRow | None:
         return await self._transactions.read(
@@ -132,7 +150,7 @@ class Portfolio:
 
     async def save_equity(self, row: EquityRow) -> EquityRow:
         """For deposits and corrections: what positions realize is counted by `save`."""
-        return await self._transactions.run(lambda connection: statements.EQUITY.write(connection, self._book_id, row))
+        return await self._run(lambda connection: statements.EQUITY.write(connection, self._book_id, row))
 
     async def get_pyramid(self, strategy_id: str, instrument_id: str) -> PyramidRow | None:
         return await self._transactions.read(
@@ -143,9 +161,7 @@ class Portfolio:
 
     async def claim_signal(self, signal: Signal) -> bool:
         """Say whether the caller may act on a signal: one of all who claim the same fingerprint may."""
-        return await self._transactions.run(
-            lambda connection: statements.claim_signal(connection, self._book_id, signal)
-        )
+        return await self._run(lambda connection: statements.claim_signal(connection, self._book_id, signal))
 
     async def claimed_signals(self, strategy_id: str, instrument_id: str) -> list[Signal]:
         """Read the signals whose outcome is open."""
@@ -157,7 +173,7 @@ class Portfolio:
         """Clean up in small transactions; return how many were forgotten."""
         deleted = 0
         for _ in range(CLEAN_UP_ROUNDS_MAX):
-            count = await self._transactions.run(
+            count = await self._run(
                 lambda connection: statements.delete_signals(connection, self._book_id, older_than_days)
             )
             deleted += count

@@ -16,7 +16,7 @@ from asyncpg import exceptions as pg
 from book_node import query
 
 from nautilus_ext.embedded import EmbeddedPostgres, postmaster
-from nautilus_ext.errors import DatabaseError
+from nautilus_ext.errors import BookLost, DatabaseError
 from nautilus_ext.schema import portfolio, portfolio_statements, retry
 from nautilus_ext.schema.portfolio import Portfolio, StaleVersion
 from nautilus_ext.schema.portfolio_rows import Changes, PositionRow, PyramidRow, Signal, SignalOutcome
@@ -441,3 +441,21 @@ async def test_old_signals_are_forgotten_in_small_steps(store, database, monkeyp
     assert 5 == await store.delete_signals(older_than_days=30)
     assert 0 == await store.delete_signals(older_than_days=30)
     assert not await store.claim_signal(signal("s5"))
+
+
+async def test_who_has_lost_the_book_writes_nothing_more(database):
+    """A paused node comes back with the former epoch: no row, no claim that would eat the new node's signals."""
+    owner = await asyncpg.connect(database.owner_url)
+    await owner.execute("INSERT INTO books VALUES ('B.paper', 'B', 'paper', 1)")
+    former = await opened(database, epoch=1)
+    try:
+        assert await former.claim_signal(signal("first"))
+        await owner.execute("UPDATE books SET epoch = 2")
+        for write in (former.claim_signal(signal("second")), former.save(Changes(positions=(row("P-1"),)))):
+            with pytest.raises(BookLost, match=r"B\.paper is another node's now"):
+                await write
+        assert ["first"] == [name for (name,) in await owner.fetch("SELECT fingerprint FROM signal_log")]
+        assert 0 == await owner.fetchval("SELECT count(*) FROM portfolio_positions")
+    finally:
+        await former.close()
+        await owner.close()
