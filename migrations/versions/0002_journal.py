@@ -366,6 +366,7 @@ def _create_venue_positions() -> None:
     index("venue_positions", "book_id", "asset_key", where="side <> 'FLAT'")
     index("venue_positions", "book_id", "strategy_id", where="side <> 'FLAT'")
     index("venue_positions", "book_id", "closed_ns", where="side = 'FLAT'")
+    index("venue_positions", "book_id", "opening_order_id")
 
 
 def _create_unified_positions() -> None:

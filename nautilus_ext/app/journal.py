@@ -84,21 +84,22 @@ class Journal:
             _logger.error("%s rows of the portfolio's state could not be written: see the log", f"{unwritten:,}")
         if self._mirror is None or self._shipping is None:
             return Account("off: persistence.enabled is false", whole=True)
-        lost = self._mirror.finish(clean=clean) or 0
+        lost = self._mirror.finish(clean=clean)
         seq = self._mirror.seq
         drained = self._shipping.drain(timeout_s)
         shipped = self._shipping.state
         self._shipping.close()
         if lost:
-            _logger.critical("%s events are lost: the disk refused the local log", f"{lost:,}")
-            return Account(f"{seq:,} events, {lost:,} of them LOST: the disk refused the local log", whole=False)
-        missing = max(seq - shipped.shipped_seq, 0)
-        if drained and missing:
+            _logger.critical("%s events never reached the local log: see the log for why", f"{lost:,}")
+            return Account(f"{seq:,} events, {lost:,} of them LOST before the local log: see the log", whole=False)
+        behind = max(seq - shipped.shipped_seq, 0)
+        if shipped.phase == "ended" and (behind or shipped.missing):
+            missing = behind + shipped.missing
             _logger.critical("%s events are not in the tables: %s", f"{missing:,}", shipped.last_error)
             return Account(f"{seq:,} events, {missing:,} of them NOT in the tables: run `audit`", whole=False)
         if drained:
             rejected = f", but {shipped.rejected:,} that they refused: see rejected_events" if shipped.rejected else ""
             return Account(f"{seq:,} events, all in the tables{rejected}", whole=True)
-        _logger.warning("%s events are in the local log and not in the tables yet: the shipper goes on", f"{missing:,}")
-        still = f"{missing:,} of them still on their way to the tables: the shipper goes on"
+        _logger.warning("%s events are in the local log and not in the tables yet: the shipper goes on", f"{behind:,}")
+        still = f"{behind:,} of them still on their way to the tables: the shipper goes on"
         return Account(f"{seq:,} events, {still}", whole=True)

@@ -12,6 +12,7 @@ import msgspec
 
 from nautilus_ext.persistence.ledger import Ledger, Needs, Start
 from nautilus_ext.persistence.matching import Matching
+from nautilus_ext.persistence.positions import life_of
 from nautilus_ext.persistence.records import Record
 from nautilus_ext.persistence.rows import (
     KEYS,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.audit_runs import RunState
     from nautilus_ext.persistence.ledger import Changes
     from nautilus_ext.persistence.matching import Findings
+    from nautilus_ext.persistence.positions import PositionKey
 
 CHUNK_RECORDS = 5_000
 TABLES: dict[type, str] = {
@@ -66,6 +68,7 @@ _ORDER_RECORDS = f"""
          WHERE book_id = $1 AND client_order_id = wanted.id AND (run, seq) <= ($3, $4) AND NOT {_IS_REJECTED}
         OFFSET 0) AS found"""  # noqa: S608 - our own names
 _ARCHIVED = "run = ANY($2)"
+_LIFE = f"{_ARCHIVED} AND (account_id, instrument_id, opening_order_id, opened_ns) = ($3, $4, $5, $6)"
 _REALIZED = """
     SELECT asset_key, currency, sum(realized_pnl) FROM venue_positions
      WHERE book_id = $1 AND run = ANY($2) AND asset_key IS NOT NULL GROUP BY asset_key, currency"""
@@ -202,8 +205,14 @@ class TableAudit:
             needs,
             start=await self._start() if needs.start else None,
             order_records=[Record(*row) for row in order_records],
-            position_rows=await self._archived_rows(PositionRow, needs.positions),
+            position_rows=await self._archived_lives(needs.positions) if self._archived else (),
         )
+
+    async def _archived_lives(self, keys: list[PositionKey]) -> list[PositionRow]:
+        """Lives of positions that a later run tells again, whoever had them."""
+        query = _of_book(PositionRow, _LIFE)
+        found = [await self._connection.fetch(query, self._book_id, self._archived, *life_of(key)) for key in keys]
+        return [PositionRow(*row) for rows in found for row in rows]
 
     async def _start(self) -> Start:
         if not self._archived:

@@ -1,6 +1,7 @@
 """An event as the payload of a log record: `[seq, type, ts_event, ts_init, body]` in JSON.
 
-Never raises: what cannot be encoded keeps its number, and says what it was.
+Never raises: what cannot be encoded keeps its number, and says what it was. An event whose `info` cannot, keeps all
+that Nautilus itself says of it.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Encoder:
             name, body = self._kinds.get(kind) or self._learn(kind)
             payload = self._encode((seq, name, event.ts_event, event.ts_init, body(event)))
         except Exception as error:  # noqa: BLE001 - whatever a foreign event does, the numbering goes on
-            return self._unencodable(seq, event, error)
-        return payload if len(payload) <= RECORD_BYTES_MAX else self._unencodable(seq, event, _size_error(payload))
+            return self._without_info(seq, event, error)
+        return payload if len(payload) <= RECORD_BYTES_MAX else self._without_info(seq, event, _size_error(payload))
 
     def record(self, seq: int, name: str, ts_ns: int, body: Any) -> bytes:
         """Encode a record of our own: an instrument, a decision, marks, the end."""
@@ -49,6 +50,18 @@ class Encoder:
         self._kinds[kind] = known = (kind.__name__, kind.to_dict)
         return known
 
+    def _without_info(self, seq: int, event: Any, error: Exception) -> bytes:
+        """Encode all but what the venue put into `info`: a fill is a fill whatever stands beside it."""
+        kind = type(event)
+        try:
+            body = kind.to_dict(event)
+            if "info" in body:
+                body["info"] = {"unencodable": _ascii(body["info"])}
+            payload = self._encode((seq, kind.__name__, event.ts_event, event.ts_init, _encodable(body)))
+        except Exception:  # noqa: BLE001 - as above
+            return self._unencodable(seq, event, error)
+        return payload if len(payload) <= RECORD_BYTES_MAX else self._unencodable(seq, event, error)
+
     def _unencodable(self, seq: int, event: Any, error: Exception) -> bytes:
         ts_event, ts_init = (_whole(getattr(event, name, 0)) for name in ("ts_event", "ts_init"))
         return self._encode((seq, type(event).__name__, ts_event, ts_init, _fallback(event, error)))
@@ -60,6 +73,17 @@ def _fallback(what: Any, error: Exception) -> dict[str, str]:
 
 def _size_error(payload: bytes) -> ValueError:
     return ValueError(f"{len(payload):,} bytes, at most {RECORD_BYTES_MAX:,} are kept")
+
+
+def _encodable(value: Any) -> Any:
+    """Escape what is no text: half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [_encodable(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _encodable(each) for key, each in value.items()}
+    return value
 
 
 def _ascii(what: Any) -> str:

@@ -8,7 +8,8 @@ For each batch the caller asks what is needed, loads that, and applies the batch
     …                              # write the changes in one transaction; when it fails: ledger.forget()
 
 Records may come in any batches, twice, or late: the rows end as the fold of all records sorted by (run, seq).
-An Instrument comes before what names it, and a PositionAdjusted in its order: the log writes them so.
+But runs come one after another, an Instrument before what names it, and a PositionAdjusted and a Held in their order:
+the log has them so.
 """
 
 from __future__ import annotations
@@ -162,6 +163,8 @@ class Ledger:
                 self._define(changes, projections.instrument_row(book_id, record, event))
             case records.PositionAdjusted():
                 self._positions.adjust(record, event)
+            case records.Held():
+                self._positions.hold(record, event)
             case records.Risk():
                 changes.risk_decisions.append(projections.risk_row(book_id, record, event))
             case records.Routing():

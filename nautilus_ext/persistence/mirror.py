@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,28 +17,34 @@ from nautilus_trader.common.config import ActorConfig, PositiveInt
 from nautilus_trader.model.events import OrderInitialized
 from nautilus_trader.model.identifiers import InstrumentId
 
-from nautilus_ext.errors import ConfigError, Problem
+from nautilus_ext.errors import ConfigError, Problem, SuiteError
 from nautilus_ext.instruments.nautilus import describe
 from nautilus_ext.messages import MIRROR_STATE, RISK_DECISIONS, ROUTING_DECISIONS, MirrorState
 from nautilus_ext.persistence.run_log import RunLog
 from nautilus_ext.persistence.segments import (
+    AUDIT_REQUEST,
+    RECORD_BYTES_MAX,
     SEGMENT_BYTES_MAX,
-    SHIPPER_STATE,
     SegmentWriter,
     run_folder,
     segments,
 )
-from nautilus_ext.persistence.sights import audit_answer, marks
+from nautilus_ext.persistence.shipper.state import ShipperState, read_state
+from nautilus_ext.persistence.sights import audit_answer, held, marks
 
 STATE_INTERVAL_S = 1.0
 SHIPPER_AGE_S_MAX = 10.0  # an older word of the shipper says nothing of the disk
 FIRST = 100  # the engine's own subscribers have 10: an event is in the log before what it causes
 KNOWN_ORDERS_MAX = 20_000  # closed orders past it are forgotten, the oldest first
-UNSHIPPED_BYTES_MAX = 2_000_000_000
-AUDIT_REQUEST = "audit.request"
+ALGORITHM_ORDERS_MAX = 10_000  # live orders of execution algorithms whose silent changes are looked for
+UNSHIPPED_BYTES_MAX = 1_000_000_000
+HELD_FRAME_BYTES_MAX = 1_000  # what stands around the body of a record
 AUDIT_REQUEST_BYTES_MAX = 1_000
 
+QUIET_S_MIN, QUIET_S_MAX = 1.0, 60.0  # between two lines about the state of the journal
+
 _AUDIT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FIGURES = re.compile(r"[\d,]+")
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +68,7 @@ class MirrorConfig(ActorConfig, frozen=True):
         How often the prices of open positions are written when they have changed; live only.
     segment_bytes_max : int, default 16000000
         Size from which the log goes on in another file.
-    unshipped_bytes_max : int, default 2000000000
+    unshipped_bytes_max : int, default 1000000000
         What may wait for the database on disk before it is reported as an error.
     external_venues : tuple[str, ...], default ()
         Venues whose adapters use the venue's own kit: `EXTERNAL_SDK` in the tables.
@@ -79,14 +86,12 @@ class MirrorConfig(ActorConfig, frozen=True):
     external_venues: tuple[str, ...] = ()
 
 
-class _Shipped(msgspec.Struct, frozen=True):
-    """What the mirror reads of the shipper's state file."""
+@dataclass(slots=True)
+class _Told:
+    """How many events of an algorithm's live order are in the log, and the order that it is a part of."""
 
-    run: int = 0
-    shipped_seq: int = 0
-    unshipped_bytes: int = 0
-    at_ns: int = 0
-    last_error: str = ""
+    primary_id: Any
+    count: int = 0
 
 
 class Mirror(Actor):
@@ -101,12 +106,15 @@ class Mirror(Actor):
         self._config = config
         self._lock = threading.RLock()
         self._known_orders: dict[Any, None] = {}
+        self._algorithm_orders: dict[Any, _Told] = {}
         self._described: set[InstrumentId] = set()
         self._marked: dict[str, str] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._shipped = _Shipped()
+        self._shipped = ShipperState()
         self._unshipped_bytes = 0
         self._troubles: dict[str, str] = {}
+        self._warned = ("", 0)
+        self._quiet_s, self._quiet_until_s = QUIET_S_MIN, 0.0
 
     def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
         """Subscribe here, before reconciliation and the first account state; events after our stop are real, too."""
@@ -150,11 +158,14 @@ class Mirror(Actor):
             last_error=self._last_error(),
         )
 
-    def finish(self, *, clean: bool) -> None:
-        """Write the end of the run and give the log back, after the node was disposed of; once."""
+    def finish(self, *, clean: bool) -> int:
+        """Write the end of the run and give the log back, after the node was disposed of; once.
+
+        Returns how many records never reached the log: 0 when it is whole.
+        """
         self._cancel_timers()
         with self._lock:
-            self._run_log.end(self.clock.timestamp_ns(), clean=clean)
+            return self._run_log.end(self.clock.timestamp_ns(), clean=clean)
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -166,6 +177,7 @@ class Mirror(Actor):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
+        self._guarded(self._write_held)
         self._cancel_timers()
         self._repeat(loop, self._config.mark_interval_ms / 1_000, self._write_marks)
         self._repeat(loop, STATE_INTERVAL_S, self._look_around)
@@ -203,7 +215,10 @@ class Mirror(Actor):
                     self._meet(client_order_id, event)
                 if event.instrument_id not in self._described:
                     self._name_instrument(event.instrument_id)
-                self._run_log.event(event)
+                if client_order_id in self._algorithm_orders:
+                    self._tell(client_order_id, event)
+                else:
+                    self._run_log.event(event)
         except Exception as e:  # noqa: BLE001  an exception in a subscriber would end the node
             self._run_log.fail(e)
 
@@ -219,7 +234,7 @@ class Mirror(Actor):
     def _on_account(self, event: Any) -> None:
         try:
             with self._lock:
-                self._run_log.event_at_once(event)
+                self._run_log.event(event)
         except Exception as e:  # noqa: BLE001  as above
             self._run_log.fail(e)
 
@@ -237,6 +252,12 @@ class Mirror(Actor):
         order = None if type(event) is OrderInitialized else self.cache.order(client_order_id)
         if order is not None:
             self._name_instrument(order.instrument_id)
+        init = event if order is None else order
+        if getattr(init, "exec_spawn_id", None) is not None:
+            self._algorithm_orders[client_order_id] = _Told(init.exec_spawn_id)
+            if len(self._algorithm_orders) > ALGORITHM_ORDERS_MAX:
+                del self._algorithm_orders[next(iter(self._algorithm_orders))]
+        elif order is not None:
             self._run_log.event(order.init_event)
         self._known_orders[client_order_id] = None
         for _ in range(2):  # two for each new one: after many open orders it shrinks again
@@ -245,6 +266,39 @@ class Mirror(Actor):
                 del self._known_orders[oldest]
                 if not self.cache.is_order_closed(oldest) and self.cache.order_exists(oldest):
                     self._known_orders[oldest] = None
+
+    def _tell(self, client_order_id: Any, event: Any) -> None:
+        """Write an event of an algorithm's order, and before it what the algorithm changed without a word.
+
+        Nautilus takes what a child gets from its primary's quantity (and may give it back) with an event that it
+        applies and never publishes.
+        """
+        told = self._algorithm_orders[client_order_id]
+        if told.primary_id != client_order_id:
+            self._catch_up(told.primary_id)
+        events = self._catch_up(client_order_id)
+        if event not in events:  # refused by the order, or published before the order was in the cache
+            self._run_log.event(event)
+            told.count += 0 if events else 1
+
+    def _catch_up(self, client_order_id: Any) -> list[Any]:
+        """Write what an algorithm's order has taken in since the last look; return all its events."""
+        told = self._algorithm_orders.get(client_order_id)
+        order = None if told is None else self.cache.order(client_order_id)
+        if told is None or order is None:
+            return []
+        events = order.events
+        for event in events[told.count :]:
+            self._run_log.event(event)
+        told.count = len(events)
+        if order.is_closed:
+            del self._algorithm_orders[client_order_id]
+        return events
+
+    def _catch_up_all(self) -> None:
+        with self._lock:
+            for client_order_id in list(self._algorithm_orders):
+                self._catch_up(client_order_id)
 
     def _name_instrument(self, instrument_id: InstrumentId) -> None:
         if instrument_id in self._described:
@@ -262,6 +316,20 @@ class Mirror(Actor):
 
     # -- live work ----------------------------------------------------------------------------------
 
+    def _write_held(self) -> None:
+        """Say what the book holds at the start: what is missing here was closed while nobody looked."""
+        with self._lock:
+            body = held(self.cache)
+            size, most = len(msgspec.json.encode(body)), RECORD_BYTES_MAX - HELD_FRAME_BYTES_MAX
+            if size > most:
+                raise SuiteError(
+                    f"{len(body['positions']):,} open positions and {len(body['orders']):,} working orders make a "
+                    f"record of {size:,} bytes, at most {most:,} fit: the tables may show positions that are gone"
+                )
+            for position in self.cache.positions_open():
+                self._name_instrument(position.instrument_id)
+            self._run_log.record("Held", self.clock.timestamp_ns(), body)
+
     def _write_marks(self) -> None:
         with self._lock:
             now = marks(self.cache)
@@ -273,9 +341,13 @@ class Mirror(Actor):
     def _look_around(self) -> None:
         """Each second: write what waits, answer an audit, read how far the shipper is, and say so."""
         with self._lock:
+            if self._run_log.renew():
+                log.error("%s: the newest segment was deleted: what the tables lack of it is lost", self._folder)
+            self._catch_up_all()
             self._run_log.retry()
             self._answer_audit()
         self._read_shipper()
+        self._warn()
         self.msgbus.publish(topic=MIRROR_STATE, msg=self.mirror_state)
 
     def _answer_audit(self) -> None:
@@ -295,11 +367,8 @@ class Mirror(Actor):
         _replace(self._folder / f"audit-{asked}.json", msgspec.json.encode(answer))
 
     def _read_shipper(self) -> None:
-        try:
-            shipped = msgspec.json.decode((self._folder / SHIPPER_STATE).read_bytes(), type=_Shipped)
-        except (OSError, msgspec.MsgspecError):
-            shipped = None
-        if shipped is not None and shipped.run == self._config.run:
+        shipped = read_state(self._folder)
+        if shipped.run == self._config.run:
             self._shipped = shipped
         is_fresh = time.time_ns() - self._shipped.at_ns < SHIPPER_AGE_S_MAX * 1e9
         self._unshipped_bytes = self._shipped.unshipped_bytes if is_fresh else self._bytes_on_disk()
@@ -324,8 +393,28 @@ class Mirror(Actor):
         )
         return "; ".join(part for part in parts if part)
 
+    def _warn(self) -> None:
+        """Tell the book's log what is wrong, once, and when it is well again; less often the more there is to tell."""
+        error, rejected = self._last_error(), self._shipped.rejected
+        now = (_FIGURES.sub("", error), rejected)  # figures grow each second
+        now_s = time.monotonic()
+        if now == self._warned or now_s < self._quiet_until_s:
+            return
+        if now_s > self._quiet_until_s + QUIET_S_MAX:
+            self._quiet_s = QUIET_S_MIN
+        self._quiet_until_s = now_s + self._quiet_s
+        self._quiet_s = min(2 * self._quiet_s, QUIET_S_MAX)
+        if rejected > self._warned[1]:
+            log.warning("journal: the tables refused %s records so far, see rejected_events; %s", rejected, error)
+        elif error:
+            log.warning("journal: %s", error)
+        else:
+            log.warning("journal: all is well again")
+        self._warned = now
+
     def _flush(self) -> None:
         with self._lock:
+            self._catch_up_all()
             self._run_log.flush()
 
     def _guarded(self, work: Callable[[], None]) -> None:

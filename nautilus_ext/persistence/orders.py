@@ -84,6 +84,7 @@ class OrderState:
         "init",
         "instrument_id",
         "is_reconciled",
+        "is_retold",
         "notional",
         "past_trade_ids",
         "previous_status",
@@ -111,6 +112,7 @@ class OrderState:
         self.created_ns: int | None = None
         self.updated_ns = 0
         self.is_reconciled = False
+        self.is_retold = False
         self.account_id: str | None = None
         self._begin()
 
@@ -155,19 +157,28 @@ class OrderState:
         self.strategy_id = self.strategy_id or event.strategy_id
         if event.account_id is not None:
             self.account_id = event.account_id
-        self.is_reconciled = self.is_reconciled or event.reconciliation
+        if not self.is_retold:
+            self.is_reconciled = self.is_reconciled or event.reconciliation
         self.updated_ns = record.ts_event
         self.version = record[:2]
         return is_new_fill
 
     def _initialize(self, event: OrderInitialized) -> None:
-        """Begin, or begin again: a released emulated order becomes another type, an order found at the venue is new."""
+        """Begin, or begin again: a released emulated order becomes another type, a node that lost its cache finds it.
+
+        What the venue tells of an order of ours says nothing of where it came from: that stays as we said it first.
+        """
         chosen = records.options(event) if len(event.options) > 2 else None  # noqa: PLR2004 - {} says nothing
+        ours = self.init if self.init is not None and (self.is_retold or not self.init.reconciliation) else None
+        self.is_retold = ours is not None and event.reconciliation
         if self.init is not None:
             self.past_trade_ids |= self.trade_ids
             self._begin()
-        self.init = event
-        self.strategy_id = event.strategy_id
+        if ours is not None and event.reconciliation:
+            self.init = _retold(ours, event)
+        else:
+            self.init = event
+            self.strategy_id = event.strategy_id
         self.quantity = event.quantity
         self.quote_quantity = event.quote_quantity
         self.emulation_trigger = None if event.emulation_trigger == "NO_TRIGGER" else event.emulation_trigger
@@ -246,7 +257,8 @@ class OrderState:
             return is_new
         if before not in _PENDING:
             self.previous_status = before
-        self.strategy_id = event.strategy_id
+        if not self.is_retold:
+            self.strategy_id = event.strategy_id
         self.trade_ids.add(trade_id)
         self.filled, self.notional = filled, notional
         self.fill_count += 1
@@ -283,6 +295,20 @@ def fold(order_records: Iterable[Record]) -> Folded:
         except (msgspec.MsgspecError, ArithmeticError) as error:
             refused.append((record, error))
     return Folded(state, fills, refused)
+
+
+def _retold(ours: OrderInitialized, event: OrderInitialized) -> OrderInitialized:
+    """Return what we said of the order, with the terms that the venue knows better."""
+    return msgspec.structs.replace(
+        ours,
+        order_side=event.order_side,
+        order_type=event.order_type,
+        quantity=event.quantity,
+        time_in_force=event.time_in_force,
+        post_only=event.post_only,
+        reduce_only=event.reduce_only,
+        quote_quantity=event.quote_quantity,
+    )
 
 
 def plain(number: Decimal) -> str:

@@ -5,17 +5,20 @@ A batch costs what it changes, however long the history is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.persistence import positions
 from nautilus_ext.persistence.order_ledger import trim
-from nautilus_ext.persistence.positions import AssetSums, PositionKey
+from nautilus_ext.persistence.orders import ZERO
+from nautilus_ext.persistence.positions import AssetSums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from decimal import Decimal
 
-    from nautilus_ext.persistence.records import PositionAdjusted, PositionSnapshot, Record
+    from nautilus_ext.persistence.positions import Life, PositionKey
+    from nautilus_ext.persistence.records import Held, PositionAdjusted, PositionSnapshot, Record
     from nautilus_ext.persistence.rows import InstrumentRow, PositionRow, UnifiedPositionRow
 
 CLOSED_POSITIONS_MAX = 2_000
@@ -24,12 +27,13 @@ LIVES_PER_NS_MAX = 16
 
 class PositionLedger:
     def __init__(self) -> None:
-        self._open: dict[PositionKey, PositionRow] = {}
-        self._closed: dict[PositionKey, PositionRow] = {}
-        self._by_instrument: dict[str, dict[PositionKey, None]] = {}
-        self._lives: dict[tuple[str, ...], PositionKey] = {}  # the open life of each position id
+        self._open: dict[Life, PositionRow] = {}
+        self._closed: dict[Life, PositionRow] = {}
+        self._by_instrument: dict[str, dict[Life, None]] = {}
+        self._lives: dict[tuple[Any, ...], Life] = {}  # the open life that a run told last of each position id
         self._assets: dict[str, AssetSums] = {}
-        self._changed: dict[PositionKey, PositionRow] = {}
+        self._touched: dict[str, None] = {}
+        self._changed: dict[Life, PositionRow] = {}
 
     def begin(
         self,
@@ -40,95 +44,128 @@ class PositionLedger:
         for row in unified_positions:
             sums = self._sums(row.asset_key)
             sums.base_asset, sums.version, sums.updated_ns = row.base_asset, (row.run, row.seq), row.updated_ns
+            if row.pnl_currency is not None:
+                sums.realize(row.pnl_currency, ZERO)  # also of an asset whose parts all have another key by now
         for asset_key, currency, amount in realized:
             self._sums(asset_key).realize(currency, amount)
         for row in open_positions:
-            self._keep(positions.key_of(row), row)
+            self._keep(positions.life_of(row), row)
             if row.asset_key is not None:
                 self._sums(row.asset_key).count(row)
 
     def load(self, position_rows: Iterable[PositionRow]) -> None:
         """Take rows that stand in the table: closed ones, since the open ones are known."""
         for row in position_rows:
-            key = positions.key_of(row)
-            if self._known(key) is None:
-                self._keep(key, row)
+            life = positions.life_of(row)
+            if self._known(life) is None:
+                self._keep(life, row)
 
     def wants(self, record: Record, event: PositionSnapshot) -> list[PositionKey]:
         """Return the lives that the event may belong to and nobody knows."""
-        key = positions.event_key(record, event)
-        keys = [key, _next_life(key)] if record.type == "PositionOpened" else [key]
-        return [each for each in keys if self._known(each) is None]
+        life = positions.told_life(record, event)
+        lives = [life, life.next()] if record.type == "PositionOpened" else [life]
+        return [positions.told_key(event, each) for each in lives if self._known(each) is None]
 
     def snapshot(self, book_id: str, record: Record, event: PositionSnapshot, instrument: InstrumentRow | None) -> None:
-        """Take an event that tells the whole position, unless a newer one was here."""
-        key = self._life(record, event)
-        former = self._known(key)
+        """Take an event that tells the whole position, unless a newer one was here.
+
+        A life that is known stays with whom it was: nobody claims what a later run hears of it again.
+        """
+        life = self._life(record, event)
+        former = self._known(life)
         if former is not None and record[:2] <= (former.run, former.seq):
             return
+        key = positions.told_key(event, life)
+        if former is not None:
+            key = key._replace(strategy_id=former.strategy_id, position_id=former.position_id)
         row = positions.snapshot_row(book_id, record, event, key, instrument)
         row = positions.at_mark_of(row, former or self._sibling(event.instrument_id))
-        other = self._lives.get(key[:4])
-        if other is not None and other != key and row.side != "FLAT":
+        other = self._lives.get(_slot(row))
+        if other is not None and other != life and row.side != "FLAT":
             row = self._alone(row, other)
-        self._replace(key, former, row)
+        self._replace(life, former, row)
 
     def adjust(self, record: Record, event: PositionAdjusted) -> None:
         """Change the open position of that id; one that is flat or unknown has nothing to adjust."""
-        for key in self._by_instrument.get(event.instrument_id, ()):
-            same = key[:4] == (event.account_id, event.instrument_id, event.strategy_id, event.position_id)
-            former = self._open[key]
-            if same and record[:2] > (former.run, former.seq):
-                self._replace(key, former, positions.adjusted(former, record, event))
-                return
+        told = (event.account_id, event.instrument_id, event.strategy_id, event.position_id)
+        lives = [life for life in self._by_instrument.get(event.instrument_id, ()) if self._open[life][1:5] == told]
+        if not lives:
+            return
+        life = max(lives, key=lambda each: self._open[each][-2:])
+        former = self._open[life]
+        if record[:2] > (former.run, former.seq):
+            self._replace(life, former, positions.adjusted(former, record, event))
+
+    def hold(self, record: Record, event: Held) -> None:
+        """End what was open at an account and instrument of which the node holds other positions only.
+
+        Where it holds nothing, nothing is known: not every venue tells of what was held before.
+        """
+        held = Counter((account, instrument, order) for account, instrument, _, _, order, *_ in event.positions)
+        pairs = dict.fromkeys((account, instrument) for account, instrument, _ in held)
+        for account_id, instrument_id in pairs:
+            lives = [life for life in self._by_instrument.get(instrument_id, ()) if life.account_id == account_id]
+            for life in sorted(lives, key=lambda each: self._open[each][-2:], reverse=True):
+                former = self._open[life]
+                held[life[:3]] -= 1  # when an order opened several, those that were told last are held
+                if held[life[:3]] < 0 and (former.run, former.seq) < record[:2]:
+                    self._replace(life, former, positions.not_held(former, record))
 
     def mark(self, instrument_id: str, price: Decimal, ts_ns: int) -> None:
-        for key in self._by_instrument.get(instrument_id, ()):
-            former = self._open[key]
+        for life in self._by_instrument.get(instrument_id, ()):
+            former = self._open[life]
             if former.marked_ns is None or ts_ns >= former.marked_ns:
-                self._replace(key, former, positions.marked(former, price, ts_ns))
+                self._replace(life, former, positions.marked(former, price, ts_ns))
 
     def rows(self, book_id: str) -> tuple[list[PositionRow], list[UnifiedPositionRow]]:
         """End the batch: the rows of what it changed."""
-        changed = list(self._changed.values())
-        assets = dict.fromkeys(row.asset_key for row in changed if row.asset_key is not None)
-        self._changed = {}
+        changed, assets = list(self._changed.values()), self._touched
+        self._changed, self._touched = {}, {}
         trim(self._closed, CLOSED_POSITIONS_MAX)
         return changed, [self._assets[asset_key].row(book_id) for asset_key in assets]
 
-    def _life(self, record: Record, event: PositionSnapshot) -> PositionKey:
-        """Return the key of the life that the event belongs to.
+    def _life(self, record: Record, event: PositionSnapshot) -> Life:
+        """Return the life that the event belongs to.
 
         In a backtest an order can open a position twice in one nanosecond, when the first part was closed in between:
         the second life gets the next nanosecond, else it would overwrite the first and its realized profit.
         What a later run tells of the same life (reconciliation replays old orders) replaces it.
         """
-        key = positions.event_key(record, event)
+        life = positions.told_life(record, event)
+        former = self._known(life)
         if record.type != "PositionOpened":
-            held = self._lives.get(key[:4])
-            if held is None or held.opening_order_id != key.opening_order_id:
-                return key
-            return held if 0 < held.opened_ns - key.opened_ns < LIVES_PER_NS_MAX else key
-        former = self._known(key)
+            owner = positions.told_key(event, life)[:4] if former is None else former[1:5]
+            held = self._lives.get((*owner, record.run))
+            if held is None or held.opening_order_id != life.opening_order_id:
+                return life
+            return held if 0 < held.opened_ns - life.opened_ns < LIVES_PER_NS_MAX else life
         while former is not None and former.side == "FLAT" and former.run == record.run and former.seq < record.seq:
-            key = _next_life(key)
-            former = self._known(key)
-        return key
+            life = life.next()
+            former = self._known(life)
+        return life
 
-    def _alone(self, row: PositionRow, other: PositionKey) -> PositionRow:
-        """Leave one open life to a position id: the older of the two, by record and by opening, has ended."""
+    def _alone(self, row: PositionRow, other: Life) -> PositionRow:
+        """End the older of two lives of a position id when the fill that told it last is the one that opened the other.
+
+        Only then: a life of that id that a later run heard of may have gone under another id in its run.
+        """
         held = self._open[other]
-        if (held.run, held.seq) < (row.run, row.seq) and held.opened_ns <= row.opened_ns:
+        if held.seq < row.seq and held.updated_ns == row.opened_ns:
             self._replace(other, held, positions.superseded(held, row))
-        elif (held.run, held.seq) > (row.run, row.seq) and held.opened_ns >= row.opened_ns:
+        elif held.seq > row.seq and row.updated_ns == held.opened_ns:
             return positions.superseded(row, held)
         return row
 
-    def _replace(self, key: PositionKey, former: PositionRow | None, row: PositionRow) -> None:
+    def _replace(self, life: Life, former: PositionRow | None, row: PositionRow) -> None:
+        """Move the sums, too; a newer definition of the instrument may have another asset key."""
+        if former is not None and former.asset_key is not None:
+            self._sums(former.asset_key).take_out(former, row)
+            self._touched[former.asset_key] = None
         if row.asset_key is not None:
-            self._sums(row.asset_key).replace(former, row)
-        self._keep(key, row)
-        self._changed[key] = row
+            self._sums(row.asset_key).put_in(row)
+            self._touched[row.asset_key] = None
+        self._keep(life, row)
+        self._changed[life] = row
 
     def _sums(self, asset_key: str) -> AssetSums:
         sums = self._assets.get(asset_key)
@@ -136,29 +173,32 @@ class PositionLedger:
             sums = self._assets[asset_key] = AssetSums(asset_key)
         return sums
 
-    def _known(self, key: PositionKey) -> PositionRow | None:
-        return self._open.get(key) or self._closed.get(key)
+    def _known(self, life: Life) -> PositionRow | None:
+        return self._open.get(life) or self._closed.get(life)
 
     def _sibling(self, instrument_id: str) -> PositionRow | None:
         """Return another open position of the instrument: it knows the newest price."""
-        return next((self._open[key] for key in self._by_instrument.get(instrument_id, ())), None)
+        return next((self._open[life] for life in self._by_instrument.get(instrument_id, ())), None)
 
-    def _keep(self, key: PositionKey, row: PositionRow) -> None:
-        self._closed.pop(key, None)
+    def _keep(self, life: Life, row: PositionRow) -> None:
+        former = self._open.get(life)
+        if former is not None and self._lives.get(_slot(former)) == life:
+            del self._lives[_slot(former)]
+        self._closed.pop(life, None)
         if row.side != "FLAT":
-            self._open[key] = row
-            self._lives[key[:4]] = key
-            self._by_instrument.setdefault(key.instrument_id, {})[key] = None
+            self._open[life] = row
+            self._lives[_slot(row)] = life
+            self._by_instrument.setdefault(life.instrument_id, {})[life] = None
             return
-        if self._open.pop(key, None) is not None:
-            if self._lives.get(key[:4]) == key:
-                del self._lives[key[:4]]
-            siblings = self._by_instrument[key.instrument_id]
-            del siblings[key]
+        if former is not None:
+            del self._open[life]
+            siblings = self._by_instrument[life.instrument_id]
+            del siblings[life]
             if not siblings:
-                del self._by_instrument[key.instrument_id]
-        self._closed[key] = row
+                del self._by_instrument[life.instrument_id]
+        self._closed[life] = row
 
 
-def _next_life(key: PositionKey) -> PositionKey:
-    return key._replace(opened_ns=key.opened_ns + 1)
+def _slot(row: PositionRow) -> tuple[Any, ...]:
+    """Return the position id as a run knows it: a later run begins other lives beside those of earlier ones."""
+    return *row[1:5], row.run

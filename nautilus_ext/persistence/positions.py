@@ -9,18 +9,17 @@ import msgspec
 
 from nautilus_ext.persistence import records, rows
 from nautilus_ext.persistence.orders import EXACT, QUOTIENT, ZERO, plain
-from nautilus_ext.persistence.projections import moment, venue_of
+from nautilus_ext.persistence.projections import is_converted, moment, venue_of
 
 if TYPE_CHECKING:
     from nautilus_ext.persistence.records import PositionAdjusted, PositionSnapshot, Record
     from nautilus_ext.persistence.rows import InstrumentRow, PositionRow, UnifiedPositionRow
 
 ONE = Decimal(1)
-BASE_QUANTITY_TYPES = frozenset({"CryptoOption", "CryptoOptionSpread"})  # inverse names their premium only
 
 
 class PositionKey(NamedTuple):
-    """One life of a position: the id is used again (netting), an order may even open it twice."""
+    """The key of a row: who had the life of a position when it was told first."""
 
     account_id: str
     instrument_id: str
@@ -34,14 +33,38 @@ def key_of(row: PositionRow) -> PositionKey:
     return PositionKey(*rows.key_of(row))
 
 
-def event_key(record: Record, event: PositionSnapshot) -> PositionKey:
+class Life(NamedTuple):
+    """One life of a position: the id is used again (netting), an order may even open it twice.
+
+    Neither strategy nor position id belongs to it: a later run may tell it again as nobody's, under another id.
+    """
+
+    account_id: str
+    instrument_id: str
+    opening_order_id: str
+    opened_ns: int
+
+    def next(self) -> Life:
+        return self._replace(opened_ns=self.opened_ns + 1)
+
+
+def life_of(row: PositionRow | PositionKey) -> Life:
+    return Life(row.account_id, row.instrument_id, row.opening_order_id, row.opened_ns)
+
+
+def told_life(record: Record, event: PositionSnapshot) -> Life:
+    opened_ns = record.ts_event if event.ts_opened is None else event.ts_opened  # PositionOpened does not say it
+    return Life(event.account_id, event.instrument_id, event.opening_order_id, opened_ns)
+
+
+def told_key(event: PositionSnapshot, life: Life) -> PositionKey:
     return PositionKey(
-        event.account_id,
-        event.instrument_id,
+        life.account_id,
+        life.instrument_id,
         event.strategy_id,
         event.position_id,
-        event.opening_order_id,
-        record.ts_event if event.ts_opened is None else event.ts_opened,  # PositionOpened does not say it
+        life.opening_order_id,
+        life.opened_ns,
     )
 
 
@@ -52,9 +75,7 @@ def snapshot_row(
     signed = {"LONG": event.quantity, "SHORT": event.quantity.copy_negate()}.get(event.side, ZERO)
     entry = Decimal(repr(event.avg_px_open))
     multiplier = instrument.multiplier if instrument else ONE
-    is_inverse = (
-        instrument is not None and instrument.is_inverse and instrument.instrument_type not in BASE_QUANTITY_TYPES
-    )
+    is_inverse = instrument is not None and is_converted(instrument)
     realized, currency = records.money(event.realized_pnl)
     return rows.PositionRow(
         book_id=book_id,
@@ -129,20 +150,35 @@ def adjusted(row: PositionRow, record: Record, event: PositionAdjusted) -> Posit
 
 
 def superseded(row: PositionRow, by: PositionRow) -> PositionRow:
-    """End an open life of which no event tells the end: a later life has its position id.
+    """End an open life of which no event tells the end: a later life of the same run has its position id.
 
-    Nautilus does so when a commission in the base currency leaves dust while a position is turned.
+    Nautilus does so when a commission in the base currency leaves dust while a position is turned. The row keeps its
+    version: an event of its own that comes late must still replace it.
     """
+    return _flat(row)._replace(closing_order_id=by.opening_order_id, closed_ns=by.opened_ns)
+
+
+def not_held(row: PositionRow, record: Record) -> PositionRow:
+    """End an open life that a later run does not hold after it asked the venue: it ended unseen."""
+    return _flat(row)._replace(
+        closing_order_id=None,
+        closed_ns=record.ts_event,
+        updated_at=moment(record.ts_event),
+        updated_ns=record.ts_event,
+        run=record.run,
+        seq=record.seq,
+    )
+
+
+def _flat(row: PositionRow) -> PositionRow:
     return row._replace(
         side="FLAT",
         signed_quantity=ZERO,
         base_quantity=ZERO,
         quantity=ZERO,
-        closing_order_id=by.opening_order_id,
         current_price=None,
         marked_ns=None,
         unrealized_pnl=None,
-        closed_ns=by.opened_ns,
     )
 
 
@@ -164,6 +200,8 @@ def _unrealized(row: PositionRow, price: Decimal) -> Decimal | None:
         return EXACT.multiply(units, EXACT.subtract(price, entry))
     if not price or not entry:
         return None
+    if row.base_asset not in (None, row.currency):  # Nautilus counts the profit of Binance's COIN-M in dollars
+        return EXACT.multiply(row.base_quantity, EXACT.subtract(price, entry))
     return EXACT.multiply(units, EXACT.subtract(QUOTIENT.divide(ONE, entry), QUOTIENT.divide(ONE, price)))
 
 
@@ -206,14 +244,19 @@ class AssetSums:
         self.version = (0, 0)
         self.updated_ns = 0
 
-    def replace(self, former: PositionRow | None, row: PositionRow) -> None:
-        """Take a part in instead of what it was before."""
-        if former is not None:
-            self.realize(former.currency, former.realized_pnl.copy_negate())
-            self.count(former, -1)
+    def take_out(self, former: PositionRow, record_row: PositionRow) -> None:
+        """Take away what a part was before the change that `record_row` tells."""
+        self.realize(former.currency, former.realized_pnl.copy_negate())
+        self.count(former, -1)
+        self._move(record_row)
+
+    def put_in(self, row: PositionRow) -> None:
         self.realize(row.currency, row.realized_pnl)
         self.count(row)
         self.base_asset = row.base_asset
+        self._move(row)
+
+    def _move(self, row: PositionRow) -> None:
         if (row.run, row.seq) >= self.version:
             self.version = (row.run, row.seq)
             self.updated_ns = row.updated_ns

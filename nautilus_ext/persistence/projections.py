@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.rows import InstrumentRow
 
 OPERATION_TAG = "op:"
+BASE_QUANTITY_TYPES = frozenset({"CryptoOption", "CryptoOptionSpread"})  # inverse names their premium only
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -230,6 +231,16 @@ def routing_row(book_id: str, record: Record, event: records.Routing) -> rows.Ro
     )
 
 
+def is_converted(instrument: InstrumentRow) -> bool:
+    """Tell whether a contract is worth a fixed amount of the quote currency: its base units depend on the price.
+
+    Nautilus calls Binance's COIN-M contracts linear; that they are paid in what they are made of tells.
+    """
+    if instrument.instrument_type in BASE_QUANTITY_TYPES:
+        return False
+    return instrument.is_inverse or instrument.settlement_currency == instrument.base_asset != instrument.quote_currency
+
+
 def venue_of(instrument_id: str) -> str:
     return instrument_id.rpartition(".")[2]
 
@@ -250,7 +261,7 @@ def _expected_deltas(state: OrderState, instrument: InstrumentRow | None) -> byt
     if instrument is None or instrument.asset_key is None or state.init is None:
         return None
     units = state.quantity if state.quote_quantity else EXACT.multiply(state.quantity, instrument.multiplier)
-    if instrument.is_inverse or state.quote_quantity:
+    if is_converted(instrument) or state.quote_quantity:
         price = state.price or state.trigger_price
         if not price:
             return None

@@ -143,6 +143,16 @@ class AccountState(msgspec.Struct, gc=False):
     base_currency: str | None = None
 
 
+class Held(msgspec.Struct, gc=False):
+    """What a node knows to be open after its reconciliation.
+
+    A position: account, instrument, strategy, position id, opening order, side, quantity.
+    """
+
+    positions: list[tuple[str, str, str, str, str, str, str]] = []
+    orders: list[str] = []
+
+
 class Instrument(msgspec.Struct, gc=False):
     instrument_id: str
     venue: str
@@ -217,6 +227,7 @@ _typed: dict[str, msgspec.json.Decoder[Any]] = {
     "OrderFilled": msgspec.json.Decoder(OrderFilled),
     "PositionAdjusted": msgspec.json.Decoder(PositionAdjusted),
     "AccountState": msgspec.json.Decoder(AccountState),
+    "Held": msgspec.json.Decoder(Held),
     "Instrument": msgspec.json.Decoder(Instrument),
     "RiskDecision": msgspec.json.Decoder(Risk),
     "RoutingDecision": msgspec.json.Decoder(Routing),
@@ -262,6 +273,9 @@ def typed(record: Record) -> Any:
         amount = getattr(event, name)
         if amount is not None:
             money(amount)
+    if isinstance(event, Marks):
+        for _, price, _ in event.marks:
+            checked(price)
     return event
 
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.errors import SuiteError
 from nautilus_ext.persistence.encode import Encoder
+from nautilus_ext.persistence.segments import is_numbered
 
 if TYPE_CHECKING:
     from nautilus_ext.persistence.segments import SegmentWriter
 
 BATCH_RECORDS = 512
 PENDING_BYTES_MAX = 64_000_000
+# Nautilus changes these after it published them: an account its balances, the backtest's exchange the quantity that it
+# told of a leg. They do not wait in a batch.
+CHANGED_LATER = frozenset({"AccountState", "OrderUpdated"})
+END_S_MAX = 1.0  # how long the end waits for a disk that refuses
+END_POLL_S = 0.02
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +65,12 @@ class RunLog:
     def event(self, event: Any) -> None:
         """Append an event. In a batch it is encoded with the others: half the time, the caches are warm."""
         self.seq = seq = self._next()
-        if self._is_batch:
+        if self._is_batch and type(event).__name__ not in CHANGED_LATER:
             self._batch.append((seq, event))
             if len(self._batch) >= BATCH_RECORDS:
                 self.flush()
         else:
             self._put(self._encoder.event(seq, event))
-
-    def event_at_once(self, event: Any) -> None:
-        """Append an event whose owner goes on to change it: an account does so with its balances."""
-        self.seq = seq = self._next()
-        self._put(self._encoder.event(seq, event))
 
     def record(self, name: str, ts_ns: int, body: Any) -> None:
         """Append a numbered record of our own: an instrument, a decision."""
@@ -79,17 +81,36 @@ class RunLog:
         """Append a record that is no part of the history: it has no number."""
         self._put(self._encoder.record(0, name, ts_ns, body))
 
-    def end(self, ts_ns: int, *, clean: bool) -> None:
-        """Write the end, say what is not whole, give the log back. A second call does nothing."""
-        if not self._is_open:
-            return
-        self.flush()
-        self.note("End", ts_ns, {"last_seq": self.seq, "clean": clean and not self.error})
-        self.flush()
-        if self.error:
-            log.error("the log of this run is not whole: %s", self.error)
-        self._is_open = False
-        self._writer.close()
+    def end(self, ts_ns: int, *, clean: bool) -> int:
+        """Write the end, say what is not whole, give the log back; return how many records never reached it.
+
+        A disk that refuses gets another moment. A second call writes nothing.
+        """
+        if self._is_open:
+            until_s = time.monotonic() + END_S_MAX
+            self.flush()
+            self._insist(until_s)
+            self.note("End", ts_ns, {"last_seq": self.seq, "clean": clean and not self.error})
+            self.flush()
+            self._insist(until_s)
+            if self.error:
+                log.error("the log of this run is not whole: %s", self.error)
+            self._is_open = False
+            self._writer.close()
+        return self.dropped + self.failures + sum(map(is_numbered, self._waiting))
+
+    def _insist(self, until_s: float) -> None:
+        self.retry()
+        while self._waiting and time.monotonic() < until_s:
+            time.sleep(END_POLL_S)
+            self.retry()
+
+    def renew(self) -> bool:
+        """Begin the next segment when the file of this one was deleted; answer whether it was."""
+        if not self._writer.is_gone:
+            return False
+        self._writer.begin_next()
+        return True
 
     def flush(self) -> None:
         """Write the batch with one call."""

@@ -12,8 +12,10 @@ import errno
 import fcntl
 import os
 import re
+import socket
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -36,9 +38,13 @@ LOCK_POLL_S = 0.01
 NODE_LOCK = "node.lock"
 SHIPPER_LOCK = "shipper.lock"
 SHIPPER_STATE = "shipper.json"
+FOREIGN_MAX = 10_000  # folders of one run number that other databases left
+RENAMES_MAX = 10  # how often a folder may go away under who takes its lock
+AUDIT_REQUEST = "audit.request"  # a question to the node
 
 _FRAME = Struct("<II")
 _RUN_NAME = re.compile(r"\d{6,}")
+_RECORD_BEGINS = b"["
 _NOT_NUMBERED = b"[0,"
 
 
@@ -54,6 +60,13 @@ class Header(msgspec.Struct, frozen=True):
     epoch: int
     segment: int
     first_seq: int
+    host: str
+    pid: int
+
+    @property
+    def life(self) -> tuple[int, str, int]:
+        """Which start of a node wrote it: a database that was set back gives the same run a second time."""
+        return self.epoch, self.host, self.pid
 
 
 class State(StrEnum):
@@ -79,6 +92,23 @@ def runs(book_folder: Path | str) -> list[tuple[int, Path]]:
     return sorted((int(path.name), path) for path in found)
 
 
+def life_of(folder: Path) -> tuple[int, str, int] | None:
+    """Tell which start of a node wrote a folder; None when nothing in it says so."""
+    for path in segments(folder):
+        with suppress(SegmentDamaged, FileNotFoundError):
+            return read_header(path)[0].life
+    return None
+
+
+def move_aside(folder: Path) -> Path:
+    """Keep the folder of another database's run under a name that nobody ships; the caller has its node.lock."""
+    names = (folder.with_name(f"{folder.name}-foreign-{n}") for n in range(1, FOREIGN_MAX + 1))
+    kept = next((name for name in names if not name.exists()), None)
+    if kept is None:
+        raise MachineError(f"{folder}: {FOREIGN_MAX:,} folders of other databases lie beside it: move them away")
+    return folder.rename(kept)
+
+
 def segment_path(folder: Path | str, segment: int) -> Path:
     return Path(folder, f"{segment:08d}.seg")
 
@@ -89,15 +119,6 @@ def segments(folder: Path | str) -> list[Path]:
         return sorted(path for path in Path(folder).iterdir() if path.suffix == ".seg")
     except FileNotFoundError:
         return []
-
-
-def segment_with(folder: Path | str, seq: int) -> Path | None:
-    """Find the segment to read from for the record `seq` and what follows: the last that begins at or before it."""
-    found = segments(folder)
-    for path in reversed(found):
-        if read_header(path)[0].first_seq <= seq:
-            return path
-    return found[0] if found else None
 
 
 def read_header(path: Path) -> tuple[Header, int]:
@@ -159,6 +180,17 @@ def _split(data: bytes, at: int, frames_max: int = 0) -> tuple[list[tuple[int, b
     return frames, State.END if at == size else State.TORN
 
 
+def next_frame(data: bytes, at: int) -> int:
+    """Find the offset of the next whole record after damage: its length and its checksum agree with what follows."""
+    begin = data.find(_RECORD_BEGINS, at + _FRAME.size)
+    while begin >= 0:
+        length, crc = _FRAME.unpack_from(data, begin - _FRAME.size)
+        if 0 < length <= min(RECORD_BYTES_MAX, len(data) - begin) and zlib.crc32(data[begin : begin + length]) == crc:
+            return begin - _FRAME.size
+        begin = data.find(_RECORD_BEGINS, begin + 1)
+    return len(data)
+
+
 def take_lock(path: Path, wait_s: float = LOCK_WAIT_S_MAX) -> int | None:
     """Lock a file for the life of the returned descriptor; None when another process has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -173,6 +205,20 @@ def take_lock(path: Path, wait_s: float = LOCK_WAIT_S_MAX) -> int | None:
             time.sleep(LOCK_POLL_S)
         else:
             return descriptor
+
+
+def take_lock_in(folder: Path, name: str, wait_s: float = LOCK_WAIT_S_MAX) -> int | None:
+    """Lock a file in a folder that may be moved aside meanwhile: what is locked lies in the folder of this name."""
+    for _ in range(RENAMES_MAX):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = take_lock(folder / name, wait_s)
+        if descriptor is None:
+            return None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), (folder / name).stat()):
+                return descriptor
+        os.close(descriptor)
+    raise MachineError(f"{folder}: goes away again and again: stop who moves it")
 
 
 def is_locked(path: Path) -> bool:
@@ -214,17 +260,25 @@ class SegmentWriter:
         self.folder = Path(folder)
         self._segment_bytes_max = segment_bytes_max
         self._last = b"[0,"  # the last numbered record: its number is read when a segment follows
-        self._header = Header(book_id, run, epoch, segment=1, first_seq=1)
+        host, pid = socket.gethostname(), os.getpid()
+        self._header = Header(book_id, run, epoch, segment=1, first_seq=1, host=host, pid=pid)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = take_lock(self.folder / NODE_LOCK)
-            if lock is None:
-                raise BookTaken(f"{self.folder}: another process writes this log: stop it first")
+            lock = self._take_folder()
+            if life_of(self.folder) not in (None, self._header.life):  # a number that a database gave once more
+                move_aside(self.folder)
+                os.close(lock)
+                lock = self._take_folder()
             self._lock: int | None = lock
             self._open = self._begin_first(lock)
         except OSError as error:
             what = f"{self.folder}: the log cannot be written: {error.strerror}"
             raise MachineError(f"{what}: free space, or correct the folder's permissions") from error
+
+    def _take_folder(self) -> int:
+        lock = take_lock_in(self.folder, NODE_LOCK)
+        if lock is None:
+            raise BookTaken(f"{self.folder}: another process writes this log: stop it first")
+        return lock
 
     def _begin_first(self, lock: int) -> _Open:
         try:
@@ -241,6 +295,15 @@ class SegmentWriter:
                 f"{used[0]} is there already: each start is a run with an empty folder; "
                 "move the folder away if the database was set back, and ship it by hand"
             )
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether somebody deleted the segment that is being written: nobody will ever read it."""
+        return os.fstat(self._open.descriptor).st_nlink == 0
+
+    def begin_next(self) -> None:
+        """Go on in another segment, whatever the size of this one."""
+        self._rotate(_NOT_NUMBERED)
 
     def append(self, payload: bytes) -> None:
         """Write one record to the file; an OSError leaves the file as it was before."""
@@ -318,6 +381,10 @@ def _frame(payload: bytes) -> bytes:
     length = len(payload)
     assert 0 < length <= RECORD_BYTES_MAX, f"a record of {length} bytes: a reader would take it for damage"
     return _FRAME.pack(length, zlib.crc32(payload)) + payload
+
+
+def is_numbered(payload: bytes) -> bool:
+    return not payload.startswith(_NOT_NUMBERED)
 
 
 def _seq(payload: bytes) -> int:

@@ -37,11 +37,6 @@ def _mark(cache: Any, position: Any) -> tuple[str, int]:
 
 def audit_answer(cache: Any, asked: str, seq: int, recent_ids: Iterable[Any]) -> dict[str, Any]:
     """Return the orders that work, those of `recent_ids` that are closed (newest first), and the open positions."""
-    working = {
-        order.client_order_id: order
-        for orders in (cache.orders_open(), cache.orders_inflight(), cache.orders_emulated())
-        for order in orders
-    }
     closed = []
     for client_order_id in recent_ids:
         order = cache.order(client_order_id)
@@ -52,9 +47,26 @@ def audit_answer(cache: Any, asked: str, seq: int, recent_ids: Iterable[Any]) ->
     return {
         "id": asked,
         "seq": seq,
-        "orders": [_order_row(order) for order in (*working.values(), *closed)],
+        "orders": [_order_row(order) for order in (*_working(cache), *closed)],
         "positions": [_position_row(position) for position in cache.positions_open()],
     }
+
+
+def held(cache: Any) -> dict[str, Any]:
+    """Return what the book holds: the open positions, and the names of the orders that work."""
+    return {
+        "positions": [_position_row(position) for position in cache.positions_open()],
+        "orders": [order.client_order_id.value for order in _working(cache)],
+    }
+
+
+def _working(cache: Any) -> list[Any]:
+    found = {
+        order.client_order_id: order
+        for orders in (cache.orders_open(), cache.orders_inflight(), cache.orders_emulated())
+        for order in orders
+    }
+    return list(found.values())
 
 
 def _order_row(order: Any) -> list[str | None]:

@@ -63,6 +63,7 @@ venue_positions = Table(
     index("book_id", "asset_key", where=OPEN),
     index("book_id", "strategy_id", where=OPEN),
     index("book_id", "closed_ns", where="side = 'FLAT'"),
+    index("book_id", "opening_order_id"),
     comment="Every position, open and closed, per account, instrument, strategy and opening order",
     info={"grant": PROJECTION},
 )

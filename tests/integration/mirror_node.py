@@ -1,11 +1,12 @@
 """A trading node with a mirror on Nautilus's sandbox; a busy strategy trades. It says on stdout what a witness sees.
 
-mirror_node.py FOLDER BUSY    `event <id>`, `state <json>`, `running`; a line on stdin stops it in order
+mirror_node.py FOLDER BUSY    `event <id>`, `state <json>`, `log <text>`; a line on stdin stops it in order
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -71,7 +72,15 @@ def say(text: str) -> None:
     os.write(1, f"{text}\n".encode())
 
 
+class Said(logging.Handler):
+    """Python's log, a line for each record."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"log {record.getMessage()}")
+
+
 def main() -> None:
+    logging.getLogger("nautilus_ext").addHandler(Said())
     mirror = {"folder": sys.argv[1], "book_id": "BOOK", "run": 1, "epoch": 1, "mark_interval_ms": 100}
     paths = {"actor_path": "nautilus_ext.persistence:Mirror", "config_path": "nautilus_ext.persistence:MirrorConfig"}
     config = NodeConfig(

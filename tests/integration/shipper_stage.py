@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -40,8 +42,10 @@ class Stage:
         self.folder = folder / BOOK
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start_run(self) -> books.Start:
-        claim = books.Claim(BOOK, "PAPER-001", "paper", "instance", "host", 1, "0", "1")
+    def start_run(self, claim: books.Claim | None = None) -> books.Start:
+        claim = claim or books.Claim(
+            BOOK, "PAPER-001", "paper", "instance", socket.gethostname(), os.getpid(), "0", "1"
+        )
         return asyncio.run(_with(self.url, lambda connection: books.start_run(connection, claim)))
 
     def begin_log(self, start: books.Start, **options: Any) -> SegmentWriter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncpg
-from test_mirror import TOPICS, make_engine
+from mirror_engine import TOPICS, make_engine
 
 from nautilus_ext.app.book import BacktestBook
 from nautilus_ext.persistence import Mirror, MirrorConfig

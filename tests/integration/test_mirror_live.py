@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from test_mirror import log_of, names
+from mirror_engine import log_of, names
 
 from nautilus_ext.persistence import segments
 
@@ -111,7 +111,7 @@ def test_a_node_from_its_start_to_its_end(tmp_path, start, wait_until):
     wait_until(lambda: not (node.folder / "audit.request").exists())
     node.stop()
     records = log_of(tmp_path)
-    assert ["AccountState", "Instrument", "OrderInitialized"] == names(records)[:3]
+    assert ["AccountState", "Held", "Instrument", "OrderInitialized"] == names(records)[:4]
     assert len({price for record in records if record.type == "Marks" for _, price, _ in record.body["marks"]}) > 2
     last = max(record.seq for record in records)
     assert ("End", {"last_seq": last, "clean": True}) == (records[-1].type, records[-1].body)
@@ -122,6 +122,34 @@ def test_a_node_from_its_start_to_its_end(tmp_path, start, wait_until):
     assert {"book_id": "BOOK", "run": 1, "shipped_seq": 0}.items() <= states[0].items()
     assert states[0]["unshipped_bytes"] > 1_000, "no shipper yet: what is on the disk"
     assert {"shipped_seq": 3, "unshipped_bytes": 77, "last_error": ""}.items() <= states[-1].items()
+
+
+def test_what_is_wrong_stands_in_the_book_s_log_once(tmp_path, start, wait_until):
+    """Trouble of the shipper, growing rejections, and the return: a line for each, none for figures that grow."""
+    node = start(tmp_path, "calm")
+    wait_until(lambda: node.heard("state"), timeout_s=30)
+
+    def shipper_says(last_error: str = "", rejected: int = 0) -> None:
+        state = {"run": 1, "at_ns": time.time_ns(), "last_error": last_error, "rejected": rejected}
+        (node.folder / "shipper.new").write_bytes(msgspec.json.encode(state))
+        (node.folder / "shipper.new").rename(node.folder / "shipper.json")
+        heard = len(node.heard("state"))
+        wait_until(lambda: len(node.heard("state")) > heard + 1)
+
+    for behind in (100, 2_000, 30_000):
+        shipper_says(f"the database is away, {behind:,} wait")
+    expected = ["journal: the database is away, 100 wait"]
+    assert expected == node.heard("log")
+    shipper_says()
+    expected.append("journal: all is well again")
+    wait_until(lambda: node.heard("log") == expected)
+    for rejected in (1, 7):
+        shipper_says("record 5 was refused", rejected)
+        refused = f"journal: the tables refused {rejected} records so far, see rejected_events; record 5 was refused"
+        expected.append(refused)
+        wait_until(lambda: node.heard("log") == expected)
+    node.stop()
+    assert expected == node.heard("log")
 
 
 def assert_the_audit_is_right(answer, records) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 import time
+from decimal import Decimal
 
+import msgspec
 import psutil
 import pytest
 from shipper_log import EVENTS_PER_ORDER, Trader, payload
-from shipper_stage import Stage
+from shipper_stage import BOOK, Stage
 
 from nautilus_ext.persistence.segments import SHIPPER_LOCK, run_folder, segments, take_lock
 from nautilus_ext.persistence.shipper.launch import Shipping
+from nautilus_ext.schema import books
+from nautilus_ext.schema.books import Start
 
 PASSWORD = "planted-password"
 
@@ -42,6 +47,30 @@ def test_everything_arrives_once(stage):
     state = stage.state(start.run)
     assert (state.phase, state.shipped_seq, state.known_seq, state.unshipped_bytes) == ("ended", last, last, 0)
     assert (state.rejected, state.last_error) == (0, "")
+
+
+def test_an_order_of_many_fills_keeps_the_last_hundred_in_its_row(stage):
+    """Over several batches; every fill has a row of its own, and the sum is exact."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append(trader.instrument())
+    bodies = [msgspec.json.decode(each) for each in trader.order(quantity="0.250")]
+    initialized, submitted, accepted, filled = bodies[:4]
+    lines = [initialized, submitted, accepted]
+    for part in range(250):
+        fill = {**filled[4], "event_id": f"fill-{part}", "trade_id": f"T-{part}", "last_qty": "0.001"}
+        lines.append([4 + part + 1, *filled[1:4], fill])
+    log.append_many([msgspec.json.encode(each) for each in lines])
+    log.append(payload(0, "End", {"last_seq": lines[-1][0], "clean": True}))
+    log.close()
+    assert stage.run_to_end(start) == 0
+    ((status, filled_quantity, fill_count, fills),) = stage.query(
+        "SELECT status, filled_quantity, fill_count, fills FROM unified_orders"
+    )
+    assert (status, filled_quantity, fill_count) == ("FILLED", Decimal("0.250"), 250)
+    assert [each["trade_id"] for each in json.loads(fills)] == [f"T-{part}" for part in range(150, 250)]
+    assert stage.query("SELECT count(*), sum(quantity) FROM unified_fills")[0][:] == (250, Decimal("0.250"))
+    assert stage.differences() == []
 
 
 def test_a_second_pass_over_the_same_log_changes_nothing(stage):
@@ -190,14 +219,80 @@ def test_a_shipper_that_waits_for_an_older_one_gives_up_when_it_is_fenced(stage,
     os.close(held)
 
 
-def test_a_run_that_the_database_does_not_know_is_left_as_it_is(stage):
-    """The folder of another database's run is no reason to stop, and not ours to delete."""
-    (stage.folder / "000000").mkdir(parents=True)
-    start, last = stage.log_run(3)
-    assert stage.run_to_end(start) == 0
-    assert stage.progress(start.run) == (last, last)
-    assert (stage.folder / "000000").exists()
-    assert "run 0" in stage.state(start.run).last_error
+def foreign_log(stage, run, epoch):
+    """Leave the folder of a run that a former database had; return what is in its segment."""
+    trader, start = Trader("F"), Start(run, epoch)
+    log = stage.begin_log(start)
+    log.append_many([trader.instrument(), *trader.order(), trader.end()])
+    log.close()
+    return segments(run_folder(stage.folder, run))[0].read_bytes()
+
+
+def kept_log(stage, run, number=1):
+    return segments(stage.folder / f"{run:06d}-foreign-{number}")[0].read_bytes()
+
+
+def test_the_runs_of_a_former_database_are_kept_and_not_shipped(stage):
+    """Whether this database has the number too or not, below or above the own run: named once, moved aside."""
+    start = stage.start_run()
+    older = stage.begin_log(start)
+    older.append(payload(0, "End", {"last_seq": 0, "clean": True}))
+    older.close()
+    second, own = stage.start_run(), stage.start_run()
+    foreign = {run: foreign_log(stage, run, epoch=70 + run) for run in (second.run, own.run, own.run + 1, own.run + 9)}
+    trader = Trader()
+    log = stage.begin_log(own)  # the node moves that of its own number
+    log.append_many([trader.instrument(), *trader.order(), trader.end()])
+    log.close()
+    assert stage.run_to_end(own) == 0
+    assert {run: kept_log(stage, run) for run in foreign} == foreign
+    assert stage.query("SELECT DISTINCT run FROM order_events") == [(own.run,)]
+    assert stage.seqs(own.run) == list(range(1, trader.seq + 1))
+    assert not run_folder(stage.folder, start.run).exists()
+    said = (stage.folder / "shipper.log").read_text()
+    assert said.count("is of another database") == 3
+    assert "is of another database" in stage.state(own.run).last_error
+    assert stage.run_to_end(own) == 0
+    assert stage.differences() == []
+
+
+def test_the_host_and_the_process_tell_two_databases_apart_that_begin_alike(stage):
+    """A database that was deleted gives the same book, run and epoch again."""
+    foreign = foreign_log(stage, 1, epoch=1)
+    claim = books.Claim(BOOK, "PAPER-001", "paper", "instance", socket.gethostname(), os.getpid() + 1, "0", "1")
+    first = stage.start_run(claim)
+    own, last = stage.log_run(3)
+    assert (first.run, first.epoch) == (1, 1)
+    assert stage.run_to_end(own) == 0
+    assert kept_log(stage, 1) == foreign
+    assert stage.seqs(1) == []
+    assert stage.progress(own.run) == (last, last)
+
+
+def test_a_shipper_that_is_up_first_moves_the_foreign_log_of_its_own_number(stage, wait_until):
+    """The node begins its log in an empty folder, and all of it arrives."""
+    foreign = foreign_log(stage, 1, epoch=7)
+    own, trader = stage.start_run(), Trader()
+    process = stage.spawn(own)
+    wait_until((stage.folder / "000001-foreign-1").exists)
+    log = stage.begin_log(own)
+    log.append_many([trader.instrument(), *trader.order(), trader.end()])
+    log.close()
+    assert process.wait(20) == 0
+    assert (own.run, kept_log(stage, 1)) == (1, foreign)
+    assert stage.seqs(1) == list(range(1, trader.seq + 1))
+
+
+def test_the_log_of_a_living_node_of_another_database_is_left_alone(stage):
+    """It is neither shipped nor moved: its node goes on writing it."""
+    other = stage.begin_log(Start(9, 9))
+    other.append(Trader().instrument())
+    own, last = stage.log_run(3)
+    assert stage.run_to_end(own) == 0
+    assert run_folder(stage.folder, 9).exists()
+    assert "living node" in stage.state(own.run).last_error
+    assert stage.progress(own.run) == (last, last)
+    other.close()
 
 
 def test_prices_reach_the_open_position(stage):

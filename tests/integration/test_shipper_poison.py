@@ -13,6 +13,7 @@ from shipper_stage import Stage
 
 from nautilus_ext.persistence.ledger import Ledger
 from nautilus_ext.persistence.segments import run_folder, segment_path, segments
+from nautilus_ext.persistence.shipper.launch import Shipping
 from nautilus_ext.persistence.shipper.process import Shipper
 from nautilus_ext.persistence.shipper.status import Status
 
@@ -222,8 +223,8 @@ def test_damage_in_a_segment_costs_what_was_damaged(stage, what):
     assert (stage.folder / f"{start.run:06d}-00000002.corrupt").read_bytes() == bytes(data)
 
 
-def test_a_torn_tail_is_no_damage(stage):
-    """The last write of a killed node was not acknowledged."""
+def test_a_torn_tail_of_a_killed_node_is_named_and_kept(stage):
+    """Whether its last write was acknowledged nobody knows: what is left of it stays for a look."""
     start, last = stage.log_run(5, end=False)
     newest = segments(run_folder(stage.folder, start.run))[-1]
     torn = payload(last + 1, "OrderFilled", {})
@@ -232,7 +233,81 @@ def test_a_torn_tail_is_no_damage(stage):
         file.write(frame[:-3])
     assert stage.run_to_end(start) == 0
     assert stage.progress(start.run) == (last, last)
-    assert stage.state(start.run).last_error == ""
+    assert f"{len(frame) - 3} bytes" in stage.state(start.run).last_error
+    kept = newest.read_bytes()
+    newer, _ = stage.log_run(1, prefix="P")
+    assert stage.run_to_end(newer) == 0
+    assert not run_folder(stage.folder, start.run).exists()
+    assert (stage.folder / f"{start.run:06d}-00000001.corrupt").read_bytes() == kept
+
+
+def flip_length(path, at):
+    """One bit, and the frame goes on behind the end of the file."""
+    data = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek(at + 2)
+        file.write(bytes([data[at + 2] | 0x08]))
+
+
+def test_a_flipped_length_in_the_live_segment_costs_one_record(stage, wait_until):
+    """What follows is shipped while the node lives: the file grew, so the frame was whole once."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append(trader.instrument())
+    [path] = segments(run_folder(stage.folder, start.run))
+    at = path.stat().st_size
+    log.append_many(list(trader.order()))
+    flip_length(path, at)
+    shipping = Shipping.start(stage.order(start))
+    wait_until(lambda: shipping.state.shipped_seq == 1)
+    log.append_many(list(trader.order()))
+    wait_until(lambda: shipping.state.shipped_seq == trader.seq)
+    assert "missing in the log" in shipping.state.last_error
+    log.append(trader.end())
+    log.close()
+    assert not shipping.drain(20)
+    shipping.close()
+    state = shipping.state
+    assert (state.phase, state.known_seq, state.missing) == ("ended", trader.seq, 1)
+    assert stage.seqs(start.run) == [1, *range(3, trader.seq + 1)]
+    assert "are damaged" in (stage.folder / "shipper.log").read_text()
+
+
+def test_a_flipped_length_of_a_run_that_is_over_costs_one_record(stage):
+    """No second look is needed when the writer is gone; the segment is kept when the folder goes."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append(trader.instrument())
+    [path] = segments(run_folder(stage.folder, start.run))
+    at = path.stat().st_size
+    log.append_many(list(trader.order()))
+    log.append(trader.end())
+    log.close()
+    flip_length(path, at)
+    damaged = path.read_bytes()
+    assert stage.run_to_end(start) == 0
+    assert stage.seqs(start.run) == [1, *range(3, trader.seq + 1)]
+    assert stage.state(start.run).missing == 1
+    newer, _ = stage.log_run(1, prefix="P")
+    assert stage.run_to_end(newer) == 0
+    assert (stage.folder / f"{start.run:06d}-00000001.corrupt").read_bytes() == damaged
+
+
+def test_a_segment_that_somebody_deletes_is_no_end_in_order(stage, wait_until):
+    """The state names it, and nobody is told that all is in the tables."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append_many([trader.instrument(), *trader.order()])
+    shipping = Shipping.start(stage.order(start))
+    wait_until(lambda: shipping.state.shipped_seq == trader.seq)
+    [path] = segments(run_folder(stage.folder, start.run))
+    path.unlink()
+    log.append_many([*trader.order(), trader.end()])
+    log.close()
+    assert not shipping.drain(20)
+    shipping.close()
+    assert (shipping.state.phase, shipping.state.missing) == ("ended", 1)
+    assert "was deleted" in shipping.state.last_error
 
 
 def test_a_missing_segment_is_a_gap_and_no_stop(stage):

@@ -20,6 +20,9 @@ SEED = int(os.environ.get("SHIPPER_SEED", "20240229"))
 KILLS = int(os.environ.get("SHIPPER_KILLS", "10"))
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1"
 
+SLOW_ROWS = """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql
+               AS 'BEGIN PERFORM pg_sleep(0.005); RETURN NEW; END'"""
+
 
 @pytest.fixture
 def stage(database, tmp_path):
@@ -113,6 +116,7 @@ def test_a_server_that_is_stopped_is_started_again(server_folder, tmp_path, wait
         assert shipping.drain(20)
         shipping.close()
         server.ensure_running()
+        assert "?:?" not in (stage.folder / "shipper.log").read_text()
         stage.url = server.app_url  # a server that was stopped in order comes back on another port
         judge(stage, node)
 
@@ -135,6 +139,18 @@ def test_the_embedded_server_stays_up_for_a_shipper_whose_node_is_gone(server_fo
     with EmbeddedPostgres.join(server_folder) as again:
         stage.url = again.app_url
         judge(stage, node)
+
+
+def test_a_batch_that_takes_the_database_too_long_is_made_smaller(stage, database):
+    """One row each few ms under a short statement timeout: small batches are in time, and all arrives."""
+    start, last = stage.log_run(200)
+    owner = Stage(database.owner_url, stage.folder)
+    owner.query(SLOW_ROWS)
+    owner.query("CREATE TRIGGER slow BEFORE INSERT ON unified_orders FOR EACH ROW EXECUTE FUNCTION slow()")
+    assert stage.run_to_end(start, statement_timeout_s=0.25) == 0
+    assert stage.seqs(start.run) == list(range(1, last + 1))
+    assert stage.differences() == []
+    assert "waiting for the database" not in (stage.folder / "shipper.log").read_text().partition("shipping")[2]
 
 
 def test_a_database_that_is_away_is_waited_for_and_named(stage, wait_until):

@@ -13,7 +13,7 @@ from nautilus_ext.persistence.projections import journal_row
 from nautilus_ext.persistence.records import ids
 from nautilus_ext.persistence.rows import JournalRow, PositionRow, RejectionRow
 from nautilus_ext.persistence.shipper.loading import load
-from nautilus_ext.persistence.shipper.writing import Step, is_data_error
+from nautilus_ext.persistence.shipper.writing import Step, is_data_error, is_too_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.shipper.writing import Rows, Writer
 
 ERROR_CHARS_MAX = 2_000
+RECORDS_MAX = 5_000  # of one batch
+RECORDS_MIN = 10  # of one that takes the database too long
+GROW_AFTER = 20  # batches in time, then twice as many records are tried again
 
 
 class Flight:
@@ -34,13 +37,12 @@ class Flight:
         self.write = write
         self.items = items
         self._orders = {row.client_order_id for row in rows.get(JournalRow, ())}
-        self._positions = {positions.key_of(row) for row in rows.get(PositionRow, ())}
+        self._lives = {positions.life_of(row) for row in rows.get(PositionRow, ())}
 
     def hides(self, needs: Needs) -> bool:
         """Tell whether what is needed can be read only when this batch is committed."""
-        return (
-            needs.start or not self._orders.isdisjoint(needs.orders) or not self._positions.isdisjoint(needs.positions)
-        )
+        lives = map(positions.life_of, needs.positions)
+        return needs.start or not self._orders.isdisjoint(needs.orders) or not self._lives.isdisjoint(lives)
 
 
 class Batches:
@@ -51,6 +53,8 @@ class Batches:
     ) -> None:
         self.run = run
         self.durable_seq = durable_seq
+        self.records_max = RECORDS_MAX
+        self._in_time = 0
         self._writer = writer
         self._ledger = ledger
         self._status = status
@@ -111,10 +115,13 @@ class Batches:
         return await asyncio.to_thread(work, *arguments)
 
     async def _divide(self, items: Sequence[Item], error: Exception) -> None:
-        """Find the guilty record in log2 rounds; what is no record's fault is raised again."""
+        """Find the guilty record in log2 rounds, or what the database does in time; all else is raised again."""
         self._failures += 1
         self._ledger.forget()
-        if not is_data_error(error):
+        if is_too_slow(error) and len(items) > RECORDS_MIN:
+            self.records_max = max(RECORDS_MIN, len(items) // 2)
+            self._in_time = 0
+        elif not is_data_error(error):
             raise error
         if len(items) == 1:
             await self._reject(items[0], error)
@@ -153,8 +160,15 @@ class Batches:
         end = max(end, self.durable_seq)
         await self._writer.write(Step(self.run, self.durable_seq, end, max(self._known_seq, end)), rows)
         self.durable_seq = end
+        self._grow()
         for row in rows.get(RejectionRow, ()):
             self._status.reject(row)
+
+    def _grow(self) -> None:
+        self._in_time += 1
+        if self._in_time >= GROW_AFTER:
+            self._in_time = 0
+            self.records_max = min(RECORDS_MAX, self.records_max * 2)
 
     async def _reject(self, item: Item, error: Exception) -> None:
         """Keep its journal row if that can be kept; what has no number was a price, and the next one comes."""

@@ -50,19 +50,20 @@ class Shipping:
     @classmethod
     def start(cls, order: ShipperOrder) -> Self:
         """Start the shipper now; MachineError when this machine does not let us."""
-        return cls(order)
-
-    def __init__(self, order: ShipperOrder) -> None:
         folders = [
             None if name is None else str(Path(name).resolve())
             for name in (order.journal_folder, order.embedded_folder)
         ]
-        self._order = order = msgspec.structs.replace(order, journal_folder=folders[0], embedded_folder=folders[1])
-        self._folder = run_folder(order.journal_folder, order.run)
-        with _explained(self._folder):
-            make_private(self._folder)
-            self._bell, self._rope = os.pipe()
-            life = _spawn(order)
+        order = msgspec.structs.replace(order, journal_folder=folders[0], embedded_folder=folders[1])
+        folder = run_folder(order.journal_folder, order.run)
+        with _explained(folder):
+            make_private(folder)
+            return cls(order, folder, _spawn(order))
+
+    def __init__(self, order: ShipperOrder, folder: Path, life: int) -> None:
+        self._order = order
+        self._folder = folder
+        self._bell, self._rope = os.pipe()
         self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, args=(life,), name=f"shipper {order.book_id}", daemon=True)
         self._thread.start()
@@ -75,7 +76,10 @@ class Shipping:
     def drain(self, timeout_s: float) -> bool:
         """Wait until the shipper has ended: true when every record of the run is durable or named as rejected."""
         self._thread.join(timeout_s)
-        return not self._thread.is_alive() and self.state.phase == "ended"
+        if self._thread.is_alive():
+            return False
+        state = self.state
+        return state.phase == "ended" and not state.missing and state.shipped_seq >= state.known_seq
 
     def close(self) -> None:
         """Look after the shipper no longer."""

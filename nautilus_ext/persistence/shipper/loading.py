@@ -25,7 +25,7 @@ UNIFIED_POSITIONS = _select("unified_positions", UnifiedPositionRow)
 REALIZED = """
     SELECT asset_key, currency, sum(realized_pnl) FROM venue_positions
      WHERE book_id = $1 AND asset_key IS NOT NULL GROUP BY asset_key, currency"""
-# LIMIT and OFFSET keep these two as they are written: an index probe for each id, however large the book is.
+# OFFSET keeps these two as they are written: an index probe for each id, however large the book is.
 # What no projection could take is in the journal, and stays out of the fold.
 ORDER_RECORDS = """
     SELECT found.* FROM unnest($2::text[]) AS wanted (id), LATERAL (
@@ -37,9 +37,8 @@ _WANTED = (
     "unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[]) AS wanted (a, b, c, d, e, f)"
 )
 _IS_WANTED = """
-    (account_id, instrument_id, strategy_id, position_id, opening_order_id, opened_ns)
-    = (wanted.a, wanted.b, wanted.c, wanted.d, wanted.e, wanted.f)"""
-_FOUND = f"{_select('venue_positions', PositionRow)} AND {_IS_WANTED} LIMIT 1"
+    (account_id, instrument_id, opening_order_id, opened_ns) = (wanted.a, wanted.b, wanted.e, wanted.f)"""
+_FOUND = f"{_select('venue_positions', PositionRow)} AND {_IS_WANTED} OFFSET 0"
 POSITIONS = f"SELECT found.* FROM {_WANTED}, LATERAL ({_FOUND}) AS found"  # noqa: S608 - our own names
 
 

@@ -17,11 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from asyncpg import QueryCanceledError
 
 from nautilus_ext.embedded import EmbeddedPostgres
 from nautilus_ext.errors import BookLost, DatabaseError, MachineError, SuiteError
 from nautilus_ext.persistence.ledger import Ledger
-from nautilus_ext.persistence.segments import NODE_LOCK, SHIPPER_LOCK, is_locked, run_folder, runs, take_lock
+from nautilus_ext.persistence.segments import (
+    NODE_LOCK,
+    SHIPPER_LOCK,
+    is_locked,
+    life_of,
+    move_aside,
+    run_folder,
+    runs,
+    take_lock,
+)
 from nautilus_ext.persistence.shipper.batches import Batches
 from nautilus_ext.persistence.shipper.run import RunShipper
 from nautilus_ext.persistence.shipper.state import ORDER_BYTES_MAX, ShipperOrder, make_private
@@ -49,6 +59,7 @@ class Shipper:
         self._status = status
         self._folder = run_folder(order.journal_folder, order.run)
         self._server: EmbeddedPostgres | None = None
+        self._url = order.url or ""
         self._begin_until_s = time.monotonic() + BEGIN_S_MAX
         self._moves = 0
 
@@ -79,11 +90,12 @@ class Shipper:
             self._server.close()
 
     def _text(self, error: BaseException) -> str:
-        return str(error if isinstance(error, SuiteError) else database_error(error, self._order.url or ""))
+        return str(error if isinstance(error, SuiteError) else database_error(error, self._url))
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Writer]:
-        writer = await Writer.open(await self._address(), self._order)
+        self._url = await self._address()
+        writer = await Writer.open(self._url, self._order)
         try:
             yield writer
         except BaseException:
@@ -107,11 +119,43 @@ class Shipper:
     async def _ship_all(self, writer: Writer) -> None:
         await writer.check_epoch()
         self._status.enter("shipping")
-        older = [(run, folder) for run, folder in runs(self._order.journal_folder) if run < self._order.run]
+        ours = [each for each in runs(self._order.journal_folder) if await self._is_ours(writer, *each)]
+        older = [(run, folder) for run, folder in ours if run < self._order.run]
         left = [each for each in older if not await self._ship_older(writer, *each, OLDER_S_MAX)]
         await self._ship_own(writer)
         for each in left:
             await self._ship_older(writer, *each, 0.0)
+
+    async def _is_ours(self, writer: Writer, run: int, folder: Path) -> bool:
+        """Tell whether this database started the run; the log of another one's is set aside, and never shipped."""
+        progress, life = await writer.progress(run), life_of(folder)
+        if progress is None and run == self._order.run:
+            return True  # whoever ships it says what is wrong
+        if progress is not None and life in (None, progress.life):
+            return True
+        self._set_aside(run, folder)
+        return False
+
+    def _set_aside(self, run: int, folder: Path) -> None:
+        is_own = run == self._order.run
+        lock = take_lock(folder / NODE_LOCK)
+        if lock is None:
+            text = f"{folder} is the log of a living node on another database"
+            if is_own:
+                raise BookLost(f"{text}: this shipper has nothing to do here")
+            self._status.report(f"{text}: it is left as it is")
+            return
+        try:
+            kept = move_aside(folder)
+        except OSError as error:
+            self._status.report(f"{folder} is of another database and cannot be renamed ({error.strerror})")
+            return
+        finally:
+            os.close(lock)
+        if is_own:
+            make_private(folder)
+            take_lock(folder / SHIPPER_LOCK, wait_s=0)  # for the life of the process; the progress decides without it
+        self._status.report(f"run {run} in {folder} is of another database: it is kept as {kept.name}, and not shipped")
 
     async def _ship_own(self, writer: Writer) -> None:
         run = self._order.run
@@ -124,6 +168,17 @@ class Shipper:
         batches = self._batches(writer, run, progress.durable_seq)
         shipper = RunShipper(self._folder, batches, writer, report=self._status.report, moved=self._move)
         await shipper.ship(may_begin_until_s=self._begin_until_s)
+        await self._count_missing(writer, run, at_least=int(shipper.has_lost))
+
+    async def _count_missing(self, writer: Writer, run: int, at_least: int) -> None:
+        try:
+            missing = await writer.missing(run)
+        except QueryCanceledError:
+            self._status.report(f"run {run}: to count its events takes longer than statement_timeout_s: not counted")
+            missing = 0
+        self._status.miss(max(missing, at_least))
+        if missing:
+            self._status.report(f"run {run}: {missing:,} records are missing in the log, journal and rejected_events")
 
     def _batches(self, writer: Writer, run: int, durable_seq: int) -> Batches:
         """Each run begins with an empty ledger, and loads what it needs."""

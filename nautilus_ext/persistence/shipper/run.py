@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.shipper.numbering import Item
     from nautilus_ext.persistence.shipper.writing import Writer
 
-RECORDS_MAX = 5_000  # of one batch
 COMMIT_INTERVAL_S = 0.02  # from the begin of one transaction to the begin of the next
 IDLE_S_MIN, IDLE_S_MAX = 0.002, 0.02
 LOOK_S = 0.1  # how often a shipper without work looks whether the node is gone
@@ -64,7 +63,7 @@ class RunShipper:
                 await self._send(items)
                 if not self._tail.has_more:
                     await self._land(begin_s)
-            elif self._numbering.has_ended or (is_over and not self._tail.go_on()):
+            elif self._numbering.has_ended or (is_over and not self._tail.go_past_end()):
                 return True
             elif begin_s > give_up_s:
                 return False
@@ -78,9 +77,12 @@ class RunShipper:
 
     async def _send(self, items: list[Item]) -> None:
         """Each batch waits for the one before; what that one had is then durable."""
-        for first in range(0, len(items), RECORDS_MAX):
-            await self._batches.ship(items[first : first + RECORDS_MAX], self._numbering.last_seq)
+        first = 0
+        while first < len(items):
+            end = first + self._batches.records_max
+            await self._batches.ship(items[first:end], self._numbering.last_seq)
             self._let_go()
+            first = end
         if items or not self._batches.is_flying:
             self._sent = self._tail.place
 
@@ -89,6 +91,11 @@ class RunShipper:
         await self._batches.land()
         self._let_go()
         await asyncio.sleep(max(0.0, begin_s + COMMIT_INTERVAL_S - time.monotonic()))
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether the log's end could not be read: how many records were there, nobody knows."""
+        return self._tail.has_lost and not self._numbering.has_ended
 
     def delete_all(self) -> None:
         self._tail.delete_all()

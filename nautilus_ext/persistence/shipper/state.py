@@ -46,6 +46,7 @@ class ShipperState(msgspec.Struct, frozen=True, kw_only=True):
     known_seq: int = 0
     unshipped_bytes: int = 0
     rejected: int = 0
+    missing: int = 0  # at the end: at least so many records were in the log and could not be read
     last_error: str = ""
     at_ns: int = 0
     phase: Phase = "waiting for the database"

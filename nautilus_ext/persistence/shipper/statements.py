@@ -31,7 +31,16 @@ ADVANCE = """
     SELECT (SELECT epoch FROM fence) AS epoch, EXISTS (SELECT FROM step) AS has_advanced"""
 EPOCH = "SELECT epoch FROM books WHERE book_id = $1"
 PROGRESS = """
-    SELECT durable_seq, (SELECT count(*) FROM rejected_events x WHERE x.book_id = $1 AND x.run = $2) AS rejected
+    SELECT durable_seq, epoch, host, pid,
+           (SELECT count(*) FROM rejected_events x WHERE x.book_id = $1 AND x.run = $2) AS rejected
+      FROM runs WHERE book_id = $1 AND run = $2"""
+MISSING = """
+    SELECT durable_seq
+         - (SELECT count(*) FROM order_events e WHERE e.book_id = $1 AND e.run = $2 AND e.seq <= durable_seq)
+         - (SELECT count(*) FROM rejected_events x
+             WHERE x.book_id = $1 AND x.run = $2 AND x.seq <= durable_seq AND x.stage <> 'projection'
+               AND NOT EXISTS (SELECT FROM order_events e
+                                WHERE (e.book_id, e.run, e.seq) = (x.book_id, x.run, x.seq)))
       FROM runs WHERE book_id = $1 AND run = $2"""
 
 

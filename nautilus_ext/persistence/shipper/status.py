@@ -32,7 +32,7 @@ class Status:
         self._log = folder.parent / LOG_FILE
         self._phase: Phase = "waiting for the database"
         self._shipped_seq = self._known_seq = self._unshipped_bytes = 0
-        self._rejected = 0
+        self._rejected = self._missing = 0
         self._outage = ""
         self._damage = ""
         self._reported: dict[str, None] = {}
@@ -74,6 +74,10 @@ class Status:
     def move(self, shipped_seq: int, known_seq: int, unshipped_bytes: int) -> None:
         self._shipped_seq, self._known_seq, self._unshipped_bytes = shipped_seq, known_seq, unshipped_bytes
 
+    def miss(self, missing: int) -> None:
+        """Say how many records of the own run are nowhere; nothing more comes."""
+        self._missing = missing
+
     def is_due(self, period_s: float = STATE_S) -> bool:
         return time.monotonic() - self._written_s >= period_s
 
@@ -91,6 +95,7 @@ class Status:
             known_seq=self._known_seq,
             unshipped_bytes=0 if self._phase in LAST_PHASES else self._unshipped_bytes,
             rejected=self._rejected,
+            missing=self._missing,
             last_error=self._outage or self._damage,
             at_ns=time.time_ns(),
             phase=self._phase,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from struct import Struct
+import time
 from typing import TYPE_CHECKING, NamedTuple
-from zlib import crc32
 
 from nautilus_ext.errors import MachineError
 from nautilus_ext.persistence.segments import (
     NODE_LOCK,
-    RECORD_BYTES_MAX,
     SegmentDamaged,
     State,
     is_locked,
+    next_frame,
     read_frames,
     segment_path,
     segments,
@@ -24,9 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK_BYTES_MAX = 2_500_000
-
-_FRAME = Struct("<II")
-_RECORD_BEGINS = b"["
+TORN_S = 1.0  # a write is one call: what is torn for so long while the file grows behind it is damaged
 
 
 class Place(NamedTuple):
@@ -34,6 +31,14 @@ class Place(NamedTuple):
 
     segment: int = 0
     offset: int = 0
+
+
+class _Torn(NamedTuple):
+    """A frame whose rest was not there, and how large its file was then."""
+
+    place: Place
+    bytes: int
+    since_s: float
 
 
 class Tail:
@@ -45,6 +50,8 @@ class Tail:
         self.has_more = False
         self._report = report
         self._damaged: set[int] = set()
+        self._torn: _Torn | None = None
+        self.has_lost = False  # bytes that were no whole record to the end, or a segment that went before it was read
 
     def read(self) -> list[bytes]:
         """Return what follows, at most about CHUNK_BYTES_MAX of it; nothing when there is nothing yet."""
@@ -54,24 +61,31 @@ class Tail:
             if _size(path) == offset and not segment_path(self.folder, segment + 1).exists():
                 self.has_more = False  # asked a hundred times a second: without opening anything
                 break
-            try:
-                frames, state = read_frames(path, offset, CHUNK_BYTES_MAX)
-            except SegmentDamaged:
-                frames, state = [], State.CORRUPT
-            except FileNotFoundError:
-                frames, state = [], State.SEALED
-            except OSError as error:
-                cure = "look at the disk, and let this user read it"
-                raise MachineError(f"{path}: cannot be read ({error.strerror}): {cure}") from error
+            frames, state = self._frames(path, offset)
             self.has_more = state not in (State.END, State.TORN)
             if frames:
                 self.place = Place(segment, frames[-1][0])
                 return [payload for _, payload in frames]
             if state is State.CORRUPT:
                 self._pass_over(path, offset)
+            elif state is State.TORN:
+                if not self._is_stuck(_size(path)) or not self._pass_torn(path, offset):
+                    break
             elif state is not State.SEALED or not self.go_on():
                 break
         return []
+
+    def _frames(self, path: Path, offset: int) -> tuple[list[tuple[int, bytes]], State]:
+        try:
+            return read_frames(path, offset, CHUNK_BYTES_MAX)
+        except SegmentDamaged:
+            return [], State.CORRUPT
+        except FileNotFoundError:
+            self._miss(path)
+            return [], State.SEALED
+        except OSError as error:
+            cure = "look at the disk, and let this user read it"
+            raise MachineError(f"{path}: cannot be read ({error.strerror}): {cure}") from error
 
     def go_on(self) -> bool:
         """Step to the next segment that exists: the one before it is read and sealed, or its writer is gone."""
@@ -84,13 +98,51 @@ class Tail:
         self.place = Place(later[0], 0)
         return True
 
+    def go_past_end(self) -> bool:
+        """Find what can still be read when the writer is gone; what is no whole record by now never becomes one."""
+        path, offset = segment_path(self.folder, self.place.segment), self.place.offset
+        if self.place.segment and _size(path) > offset and self._pass_torn(path, offset):
+            return True
+        if self.go_on():
+            return True
+        size = _size(path)
+        if self.place.segment and size > offset:
+            self.has_lost = True
+            self._damage(path, offset, size)
+        return False
+
+    def _is_stuck(self, size: int) -> bool:
+        """Tell whether more was written behind a frame that is torn since a while."""
+        now_s = time.monotonic()
+        if self._torn is None or self._torn.place != self.place:
+            self._torn = _Torn(self.place, size, now_s)
+        if now_s - self._torn.since_s < TORN_S or size == self._torn.bytes:
+            return False
+        self._torn = None
+        return True
+
+    def _pass_torn(self, path: Path, offset: int) -> bool:
+        """Step over a torn frame when a whole one follows it."""
+        data = path.read_bytes()
+        found = next_frame(data, offset + 1)
+        if found == len(data):
+            return False
+        self._damage(path, offset, found)
+        return True
+
     def _pass_over(self, path: Path, offset: int) -> None:
         """Step to the next whole frame after damage, or to the end of the file."""
-        data = path.read_bytes()
-        found = _next_frame(data, offset + 1)
+        self._damage(path, offset, next_frame(path.read_bytes(), offset + 1))
+
+    def _damage(self, path: Path, offset: int, end: int) -> None:
         self._damaged.add(_number(path))
-        self._report(f"{self.folder.name}/{path.name}: {found - offset:,} bytes from {offset:,} on are damaged")
-        self.place = Place(_number(path), found)
+        self._report(f"{self.folder.name}/{path.name}: {end - offset:,} bytes from {offset:,} on are damaged")
+        self.place = Place(_number(path), end)
+
+    def _miss(self, path: Path) -> None:
+        if not any(_number(other) > _number(path) for other in segments(self.folder)):
+            self.has_lost = True
+            self._report(f"{self.folder.name}/{path.name}: was deleted before it was read to its end")
 
     def is_over(self) -> bool:
         """Tell that the process which wrote the log is gone: what is not there by now never comes."""
@@ -135,14 +187,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _next_frame(data: bytes, at: int) -> int:
-    """Find the offset of the next whole record: its length and its checksum agree with what follows them."""
-    begin = data.find(_RECORD_BEGINS, at + _FRAME.size)
-    while begin >= 0:
-        length, crc = _FRAME.unpack_from(data, begin - _FRAME.size)
-        if 0 < length <= min(RECORD_BYTES_MAX, len(data) - begin) and crc32(data[begin : begin + length]) == crc:
-            return begin - _FRAME.size
-        begin = data.find(_RECORD_BEGINS, begin + 1)
-    return len(data)

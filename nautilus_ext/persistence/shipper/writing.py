@@ -8,7 +8,7 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from nautilus_ext.errors import BookLost, DatabaseError
-from nautilus_ext.persistence.shipper.statements import ADVANCE, EPOCH, PROGRESS, TARGETS, Target
+from nautilus_ext.persistence.shipper.statements import ADVANCE, EPOCH, MISSING, PROGRESS, TARGETS, Target
 from nautilus_ext.schema.connect import CLOSE_S_MAX, connect
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Overtaken(DatabaseError):
 class Progress(NamedTuple):
     durable_seq: int
     rejected: int
+    life: tuple[int, str, int]  # epoch, host and pid of the node that has the run
 
 
 class Step(NamedTuple):
@@ -92,7 +93,15 @@ class Writer:
     async def progress(self, run: int) -> Progress | None:
         """How far a run has come; None when this database does not know the run."""
         row = await self._reader.fetchrow(PROGRESS, self._book_id, run)
-        return None if row is None else Progress(row["durable_seq"], row["rejected"])
+        return (
+            None
+            if row is None
+            else Progress(row["durable_seq"], row["rejected"], (row["epoch"], row["host"], row["pid"]))
+        )
+
+    async def missing(self, run: int) -> int:
+        """Count the records that are passed and are neither in the journal nor named as refused."""
+        return await self._reader.fetchval(MISSING, self._book_id, run) or 0
 
     async def check_epoch(self) -> None:
         """BookLost when another node has taken the book."""
@@ -151,6 +160,11 @@ def is_data_error(error: Exception) -> bool:
     if isinstance(error, pg.PostgresError):
         return str(getattr(error, "sqlstate", "")).startswith(_DATA_CLASSES)
     return isinstance(error, (ValueError, TypeError, ArithmeticError))  # what the driver cannot encode
+
+
+def is_too_slow(error: Exception) -> bool:
+    """Tell a statement that took longer than statement_timeout_s: a smaller batch may be in time."""
+    return isinstance(error, pg.QueryCanceledError)
 
 
 def _without_version(value: bytes) -> bytes:

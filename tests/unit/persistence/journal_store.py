@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.persistence import rows
 from nautilus_ext.persistence.ledger import Changes, Ledger, Needs, Start
+from nautilus_ext.persistence.positions import life_of
 from nautilus_ext.persistence.records import Record
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ class JournalStore:
         return changes
 
     def load(self, ledger: Ledger, needs: Needs) -> None:
-        wanted = set(needs.orders)
+        wanted, lives = set(needs.orders), set(map(life_of, needs.positions))
         ledger.load(
             needs,
             start=self.start() if needs.start else None,
             order_records=[_record(row) for row in self.journal.values() if row.client_order_id in wanted],
-            position_rows=[self.tables["positions"][key] for key in needs.positions if key in self.tables["positions"]],
+            position_rows=[row for row in self.tables["positions"].values() if life_of(row) in lives],
         )
 
     def start(self) -> Start:

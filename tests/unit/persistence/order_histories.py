@@ -179,3 +179,27 @@ class OrderLife:
 
     def _now(self) -> int:
         return (len(self.records) + 1) * 1_000_000
+
+
+_UNKNOWN_TO_THE_VENUE: dict[str, Any] = {
+    "tags": None,
+    "exec_algorithm_id": None,
+    "exec_algorithm_params": None,
+    "exec_spawn_id": None,
+    "parent_order_id": None,
+    "order_list_id": None,
+    "linked_order_ids": None,
+    "contingency_type": "NO_CONTINGENCY",
+}
+
+
+def told_by_the_venue(order_records: list[Record], run: int) -> list[Record]:
+    """The same life as the reconciliation of a later run makes it up: all that only we knew is missing."""
+    told = []
+    for seq, record in enumerate(order_records, 1):
+        body = msgspec.json.decode(record.body)
+        body |= {"strategy_id": "EXTERNAL", "reconciliation": True, "event_id": f"{run}-{body['event_id']}"}
+        if record.type == "OrderInitialized":
+            body |= _UNKNOWN_TO_THE_VENUE
+        told.append(record._replace(run=run, seq=seq, body=msgspec.json.encode(body)))
+    return told

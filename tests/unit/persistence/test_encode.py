@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from enum import Enum
+from types import SimpleNamespace
 
 import msgspec
 import pytest
-from nautilus_trader.model.events import AccountState, OrderRejected
+from nautilus_trader.model.events import AccountState, OrderFilled, OrderRejected
 from nautilus_trader.model.identifiers import PositionId
 from nautilus_trader.model.position import Position
 from nautilus_trader.test_kit.providers import TestInstrumentProvider
@@ -16,6 +17,7 @@ from nautilus_trader.test_kit.stubs.events import TestEventStubs
 from nautilus_trader.test_kit.stubs.execution import TestExecStubs
 
 from nautilus_ext.messages import RiskDecision
+from nautilus_ext.persistence import records
 from nautilus_ext.persistence.encode import UNENCODABLE_CHARS_MAX, Encoder
 from nautilus_ext.persistence.segments import RECORD_BYTES_MAX
 
@@ -125,23 +127,63 @@ def deep() -> dict:
     return nested
 
 
+def circular() -> dict:
+    around: dict = {}
+    around["in"] = around
+    return around
+
+
+def filled(info: dict) -> OrderFilled:
+    order = TestExecStubs.limit_order(instrument=INSTRUMENT)
+    of = TestEventStubs.order_filled(order, instrument=INSTRUMENT, position_id=PositionId("P-1"))
+    who = (of.trader_id, of.strategy_id, of.instrument_id, of.client_order_id, of.venue_order_id, of.account_id)
+    what = (of.trade_id, of.position_id, of.order_side, of.order_type, of.last_qty, of.last_px, of.currency)
+    return OrderFilled(*who, *what, of.commission, of.liquidity_side, of.id, 21, 22, False, info)
+
+
 @pytest.mark.parametrize(
-    ("info", "error"),
+    "info",
     [
-        ({"text": LONE_SURROGATE}, "UnicodeEncodeError"),
-        ({"value": Silent()}, "RuntimeError"),
-        (deep(), "RecursionError"),
-        ({"value": "x" * RECORD_BYTES_MAX}, "ValueError"),
-        ({"value": 10**5_000}, "ValueError"),
+        {"text": LONE_SURROGATE},
+        {LONE_SURROGATE: 1},
+        {"value": Silent()},
+        deep(),
+        circular(),
+        {"value": "x" * RECORD_BYTES_MAX},
+        {"value": 10**5_000},
     ],
-    ids=["surrogate", "silent", "deep", "large", "digits"],
+    ids=["surrogate", "key", "silent", "deep", "circular", "large", "digits"],
 )
-def test_what_cannot_be_encoded_keeps_its_number_and_times(info, error):
+def test_a_fill_is_a_fill_whatever_the_venue_put_beside_it(info):
+    """Only `info` becomes its text, in ASCII and bounded; every field of Nautilus's own is as it was."""
+    for event in (filled(info), account(info)):
+        payload = Encoder().event(4, event)
+        *known, body = decoded(payload)
+        assert [4, type(event).__name__, event.ts_event, event.ts_init] == known
+        text = body["info"]["unencodable"]
+        assert text.isascii()
+        assert 0 < len(text) <= UNENCODABLE_CHARS_MAX
+        expected = {**type(event).to_dict(event), "info": body["info"]}
+        assert msgspec.json.decode(msgspec.json.encode(expected)) == body
+    fill = records.typed(records.decode(1, Encoder().event(4, filled(info))))
+    assert (filled({}).last_qty.as_decimal(), filled({}).trade_id.value) == (fill.last_qty, fill.trade_id)
+
+
+def test_a_text_that_is_none_is_escaped():
+    """Half of a surrogate pair shows as what it is; the event is whole."""
+    said = {"reason": LONE_SURROGATE, "tags": ["a"], "count": 1}
+    odd = type("Odd", (SimpleNamespace,), {"to_dict": lambda _: said})
+    kept = {"reason": "bad \\ud800 text", "tags": ["a"], "count": 1}
+    assert (3, "Odd", 1, 2, kept) == decoded(Encoder().event(3, odd(ts_event=1, ts_init=2)))
+
+
+def test_what_cannot_be_encoded_keeps_its_number_and_times():
     """The body says what it was and why, in ASCII and bounded, so that nothing after it fails either."""
-    seq, name, ts_event, ts_init, body = decoded(Encoder().event(4, account(info)))
-    assert (4, "AccountState", 11, 12) == (seq, name, ts_event, ts_init)
+    event = rejected("x" * RECORD_BYTES_MAX)
+    seq, name, ts_event, ts_init, body = decoded(Encoder().event(4, event))
+    assert (4, "OrderRejected", event.ts_event, event.ts_init) == (seq, name, ts_event, ts_init)
     assert ["unencodable", "error"] == list(body)
-    assert error in body["error"]
+    assert "ValueError" in body["error"]
     assert all(text.isascii() and 0 < len(text) <= UNENCODABLE_CHARS_MAX for text in body.values())
 
 

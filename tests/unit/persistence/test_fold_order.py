@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from order_histories import OrderLife
+from order_histories import OrderLife, told_by_the_venue
 
 from nautilus_ext.persistence.orders import fold
 from nautilus_ext.persistence.projections import fold_order
@@ -123,3 +123,70 @@ def test_an_order_that_a_reconciliation_tells_again_is_filled_once() -> None:
         assert fold(lived.records).fills == fold(delivered).fills
         rng.shuffle(delivered)
         assert expected == row_of(delivered)
+
+
+ORIGIN = (
+    *("operation_id", "strategy_id", "exec_algorithm", "exec_algorithm_params", "parent_client_order_id", "tags"),
+    *("order_list_id", "contingency", "linked_order_ids", "metadata", "is_reconciled", "created_at", "created_ns"),
+)
+
+
+def test_what_the_venue_tells_of_our_order_leaves_its_origin() -> None:
+    """A restarted node knows no strategy, tag, algorithm or parent: they stay as said first."""
+    print(f"FOLD_SEED={SEED}")
+    rng = random.Random(SEED)
+    for number in range(200):
+        lived = life(rng, number)
+        first = row_of(lived.records)
+        told = [told_by_the_venue(lived.records, run) for run in range(2, rng.randrange(3, 5))]
+        newest = row_of(told[-1])
+        assert ("EXTERNAL", "NORMAL", None, True) == (
+            newest.strategy_id,
+            newest.exec_algorithm,
+            newest.tags,
+            newest.is_reconciled,
+        )
+        expected = newest._replace(**{name: getattr(first, name) for name in ORIGIN})
+        delivered = [*lived.records, *itertools.chain(*told)]
+        delivered += rng.choices(delivered, k=rng.randrange(8))
+        rng.shuffle(delivered)
+        assert expected == row_of(delivered), number
+
+
+def test_an_order_that_only_the_venue_told_of_becomes_ours_when_we_say_so() -> None:
+    """The order of the numbers decides, not which came first to the tables."""
+    rng = random.Random(4)
+    for number in range(20):
+        lived = life(rng, number)
+        ours = [record._replace(run=3) for record in lived.records]
+        expected = row_of(ours)
+        row = row_of([*ours, *told_by_the_venue(lived.records, 2)])
+        assert [getattr(expected, name) for name in ORIGIN[:-3]] == [getattr(row, name) for name in ORIGIN[:-3]]
+        assert (expected.status, expected.filled_quantity) == (row.status, row.filled_quantity)
+
+
+def test_an_order_of_many_fills_keeps_the_last_ones_and_counts_them_all() -> None:
+    """The row stays small; what was filled, and for how much, is exact."""
+    sequence = itertools.count(1)
+    lived = OrderLife(random.Random(1), 0, lambda: (1, next(sequence)))
+    for kind in ("Submitted", "Accepted", "Filled"):
+        lived.step(kind)
+    *begin, fill = lived.records
+    told = msgspec.json.decode(fill.body)
+    init = msgspec.json.decode(begin[0].body) | {"quantity": "1.000"}
+    fills = [
+        fill._replace(
+            seq=seq,
+            body=msgspec.json.encode(told | {"event_id": f"e-{seq}", "trade_id": f"t-{seq}", "last_qty": "0.003"}),
+        )
+        for seq in range(10, 10 + 250)
+    ]
+    row = row_of([begin[0]._replace(body=msgspec.json.encode(init)), *begin[1:], *fills])
+    assert ("PARTIALLY_FILLED", 250, Decimal("0.750")) == (row.status, row.fill_count, row.filled_quantity)
+    kept = [each["trade_id"] for each in msgspec.json.decode(row.fills)]
+    assert [f"t-{seq}" for seq in range(160, 260)] == kept
+    amount, currency = told["commission"].split()
+    assert {currency: 250 * Decimal(amount)} == {
+        name: Decimal(sum_) for name, sum_ in msgspec.json.decode(row.commissions).items()
+    }
+    assert Decimal(told["last_px"]) == row.average_price

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,9 +19,6 @@ from nautilus_ext.persistence.ledger import Ledger
 from nautilus_ext.persistence.projections import fold_order
 from nautilus_ext.persistence.records import Record
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 SEED = int(os.environ.get("FOLD_SEED", "0")) or random.randrange(1, 10**9)
 ROUNDS = 12
 
@@ -34,31 +31,45 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(position_ledger, "CLOSED_POSITIONS_MAX", 2)
 
 
-def book_of_records(rng: random.Random) -> tuple[list[Record], list[Record]]:
-    """Instruments, and the interleaved lives of orders, positions and accounts over two runs.
+class Numbers:
+    """Versions of records: run by run."""
 
-    A third run tells some of it again, lives of positions in their order, as a reconciliation does.
+    def __init__(self) -> None:
+        self.run, self.seq = 1, 0
+
+    def __call__(self) -> tuple[int, int]:
+        self.seq += 1
+        return self.run, self.seq
+
+    def restart(self) -> None:
+        self.run, self.seq = self.run + 1, 0
+
+
+def book_of_records(rng: random.Random) -> tuple[list[Record], list[Record]]:
+    """Instruments, and the interleaved lives of orders, positions and accounts over three runs.
+
+    A restart forgets nothing, or hears again of orders, and of positions as far back as it asks: claimed or nobody's.
     """
-    numbers = _numbers(rng)
-    lives = PositionLives(rng, lambda: next(numbers))
+    numbers = Numbers()
+    lives = PositionLives(rng, numbers)
     lives.define()
     first = list(lives.records)
-    orders = [OrderLife(rng, number, lambda: next(numbers)) for number in range(rng.randrange(2, 9))]
-    for _ in range(rng.randrange(10, 60)):
-        rng.choice(orders).live(rng.randrange(2))
-        lives.trade(netting=rng.random() < 0.7)
-    records = [record for order in orders for record in order.records] + lives.records[len(first) :]
-    records += [_account(rng, next(numbers)) for _ in range(4)]
-    again = [record for record in records if not record.type.startswith("Position")]
-    retold = rng.choices(again, k=5) + sorted(lives.records[len(first) :])[: rng.randrange(40)]
-    records += [record._replace(run=3, seq=at) for at, record in enumerate(retold, 1)]
+    orders = [OrderLife(rng, number, numbers) for number in range(rng.randrange(2, 9))]
+    others = [_account(rng, numbers())]
+    for run in (1, 2, 3):
+        if run > 1:
+            numbers.restart()
+            told = [record for order in orders for record in order.records] + others
+            others += [record._replace(run=run, seq=numbers()[1]) for record in rng.choices(told, k=5)]
+            if rng.random() < 0.8:
+                lives.tell_again(rng.randrange(1, len(lives.fills) + 1), is_claimed=rng.random() < 0.5)
+                lives.hold()
+        for _ in range(rng.randrange(4, 30)):
+            rng.choice(orders).live(rng.randrange(2))
+            lives.trade(netting=rng.random() < 0.7)
+        others.append(_account(rng, numbers()))
+    records = [record for order in orders for record in order.records] + lives.records[len(first) :] + others
     return first, sorted(records)
-
-
-def _numbers(rng: random.Random) -> Iterator[tuple[int, int]]:
-    turn = rng.randrange(4, 80)
-    yield from ((1, seq) for seq in range(1, turn))
-    yield from ((2, seq) for seq in itertools.count(1))
 
 
 def _account(rng: random.Random, number: tuple[int, int]) -> Record:
@@ -85,11 +96,24 @@ def shipped(batches: list[list[Record]], restart: Any = None) -> JournalStore:
 
 
 def deliveries(rng: random.Random, first: list[Record], records: list[Record]) -> list[list[Record]]:
-    """Cut the records into batches, late and repeated; what defines an instrument comes first."""
-    delivered = records + rng.choices(records, k=len(records) // 3)
-    delay = rng.choice((0, 3, len(delivered)))
-    places = [place + rng.uniform(0, delay) for place in range(len(delivered))]
-    delivered = [record for _, record in sorted(zip(places, delivered, strict=True))]
+    """Cut the records into batches, late and repeated.
+
+    What defines an instrument comes first; a position is not told later than its run, nor than a Held after it.
+    """
+    delay = rng.choice((0, 3, len(records)))
+    ends = [at for at in range(1, len(records)) if records[at].type == "Held" or records[at].run > records[at - 1].run]
+    placed: list[tuple[float, Record]] = []
+    for at, record in enumerate(records):
+        place = at + rng.uniform(0, delay)
+        if record.type == "Held":
+            place = at
+        elif record.type.startswith("Position"):
+            place = min(place, next((end for end in ends if end > at), len(records)) - rng.random())
+        placed.append((place, record))
+    for _ in range(len(records) // 3):
+        place, record = rng.choice(placed)
+        placed.append((place + rng.uniform(0, delay), record))
+    delivered = [record for _, record in sorted(placed, key=lambda each: each[0])]
     batches = [list(first)]
     while delivered:
         size = rng.randrange(1, rng.choice((3, 12, 60)))

@@ -18,6 +18,7 @@ from nautilus_ext.persistence import records
 from nautilus_ext.persistence.comparison import compare
 from nautilus_ext.persistence.ledger import Ledger
 from nautilus_ext.persistence.records import Record
+from nautilus_ext.persistence.rows import PositionRow
 
 NEW = {"event_id": "x", "trade_id": "T-99"}
 
@@ -142,19 +143,57 @@ def test_decisions_become_rows_with_every_field() -> None:
     assert ["O-1", "O-1"] == [journaled.client_order_id for journaled in changes.journal]
 
 
-def test_an_option_that_is_inverse_counts_in_base_units() -> None:
-    """Its premium is in the base currency; its quantity is not a number of dollars."""
-    for kind, expected in (("CryptoPerpetual", False), ("CryptoOption", True)):
-        numbers = ((1, seq) for seq in itertools.count(1))
-        lives = PositionLives(random.Random(2), lambda numbers=numbers: next(numbers))
-        while not any(LINEAR.id.value.encode() in record.body for record in lives.records):
-            lives.trade(netting=True)
-        define = instrument_record(LINEAR, "OPTION:BTC", (0, 1))
-        body = msgspec.json.decode(define.body) | {"is_inverse": True, "instrument_type": kind}
-        store = JournalStore()
-        store.ship(Ledger("b"), [define._replace(body=msgspec.json.encode(body)), *lives.records])
-        row = next(r for r in store.rows("positions") if r.instrument_id == LINEAR.id.value)
-        assert expected == (row.base_quantity == row.signed_quantity)
+def held_in(terms: dict[str, Any], marks: list[Any]) -> PositionRow:
+    """Return an open position in an instrument with these terms, after marks."""
+    numbers = ((1, seq) for seq in itertools.count(1))
+    lives = PositionLives(random.Random(2), lambda: next(numbers))
+    while not any(LINEAR.id.value.encode() in record.body for record in lives.records):
+        lives.trade(netting=True)
+    define = instrument_record(LINEAR, "SOME:BTC", (0, 1))
+    body = msgspec.json.decode(define.body) | terms
+    store = JournalStore()
+    marked = records.decode(1, frame(0, "Marks", {"marks": marks}))
+    store.ship(Ledger("b"), [define._replace(body=msgspec.json.encode(body)), *lives.records, marked])
+    assert not store.rejected
+    (row,) = [r for r in store.rows("positions") if r.instrument_id == LINEAR.id.value and r.side != "FLAT"]
+    return row
+
+
+@pytest.mark.parametrize(
+    ("terms", "is_converted"),
+    [
+        ({}, False),
+        ({"is_inverse": True}, True),
+        ({"quote_currency": "USD", "settlement_currency": "BTC"}, True),  # Binance's COIN-M
+        ({"quote_currency": "USD", "settlement_currency": "BTC", "instrument_type": "CryptoFuture"}, True),
+        ({"quote_currency": "USD", "settlement_currency": "USDC"}, False),
+        ({"quote_currency": "BTC", "settlement_currency": "BTC"}, False),
+        ({"quote_currency": "BTC", "settlement_currency": "BTC", "instrument_type": "CryptoOption"}, False),
+        ({"is_inverse": True, "settlement_currency": "BTC", "instrument_type": "CryptoOption"}, False),
+        ({"is_inverse": True, "settlement_currency": "BTC", "instrument_type": "CryptoOptionSpread"}, False),
+    ],
+)
+def test_contracts_that_are_paid_in_their_base_are_converted(terms: dict[str, Any], is_converted: bool) -> None:  # noqa: FBT001 - a parameter of pytest
+    """Their quantity is a number of dollars; that of an option counts in base units, whatever its premium is in."""
+    price = Decimal(21_000)
+    row = held_in(terms, [[LINEAR.id.value, "21000", 10**15]])
+    entry = row.average_entry_price
+    assert is_converted == row.is_inverse
+    base = row.signed_quantity / entry if is_converted else row.signed_quantity
+    assert pytest.approx(float(base)) == float(row.base_quantity)
+    moved = price - entry  # the money that Nautilus counts this position in stays dollars: so does its open profit
+    assert "USDT" == row.currency
+    assert pytest.approx(float(base * moved)) == float(row.unrealized_pnl)
+
+
+@pytest.mark.parametrize("price", ["1E+999999", "NaN", "-Infinity", "1" * 70, "1E-999999"])
+def test_a_mark_that_is_no_price_marks_nothing(price: str) -> None:
+    """It reaches no sum; the position keeps the price that it had, and what comes next counts."""
+    row = held_in({}, [[LINEAR.id.value, price, 10**15]])
+    assert (None, None, None) == (row.current_price, row.marked_ns, row.unrealized_pnl)
+    mark = frame(0, "Marks", {"marks": [[LINEAR.id.value, price, 5]]})
+    with pytest.raises(msgspec.ValidationError):
+        records.typed(records.decode(1, mark))
 
 
 def test_a_row_that_differs_is_told_field_by_field() -> None:

@@ -102,22 +102,7 @@ def test_each_segment_says_which_number_it_begins_with(tmp_path):
     for path, header in zip(found, headers, strict=True):
         numbers = [int(payload[1 : payload.index(b",")]) for _, payload in log.read_frames(path, 0)[0]]
         assert header.first_seq == next(number for number in numbers if number)
-    for seq in range(1, 301):
-        path = log.segment_with(tmp_path, seq)
-        assert path is not None
-        assert any(payload.startswith(b"[%d," % seq) for _, payload in log.read_frames(path, 0)[0])
-
-
-def test_when_the_first_segments_are_shipped_the_oldest_left_is_the_one_to_read(tmp_path):
-    """The shipper deletes what is durable; a folder without any segment has none to read."""
-    assert log.segment_with(tmp_path, 1) is None
     assert [] == log.segments(tmp_path / "not there")
-    writer = open_writer(tmp_path, segment_bytes_max=BOUND)
-    for seq in range(1, 301):
-        writer.append(record(seq, "x" * 30))
-    oldest, second, *_ = log.segments(tmp_path)
-    oldest.unlink()
-    assert second == log.segment_with(tmp_path, 1)
 
 
 def test_the_runs_of_a_book_are_listed_in_their_order(tmp_path):
@@ -148,6 +133,30 @@ def test_a_run_is_begun_once(tmp_path):
         open_writer(tmp_path)
     assert not log.is_locked(tmp_path / NODE_LOCK)
     assert [record(1)] == read_all(tmp_path)
+
+
+def test_a_folder_of_another_life_with_the_same_number_is_moved_aside(tmp_path):
+    """A database that was set back gives a number again: the node starts, and the former log is kept."""
+    folder = tmp_path / "000003"
+    for number, epoch in enumerate((4, 5, 6)):
+        writer = open_writer(folder, epoch=epoch)
+        writer.append(record(number + 1))
+        writer.close()
+    assert [record(3)] == read_all(folder)
+    assert [record(1)] == read_all(tmp_path / "000003-foreign-1")
+    assert [record(2)] == read_all(tmp_path / "000003-foreign-2")
+    assert [3] == [run for run, _ in log.runs(tmp_path)]
+
+
+def test_the_folder_of_a_living_node_is_never_moved(tmp_path):
+    """Another life with the same number waits for nobody: it is told who is in the way."""
+    folder = tmp_path / "000003"
+    writer = open_writer(folder, epoch=4)
+    writer.append(record(1))
+    with pytest.raises(BookTaken):
+        open_writer(folder, epoch=5)
+    assert [record(1)] == read_all(folder)
+    writer.close()
 
 
 def test_a_folder_that_cannot_be_made_is_named_with_its_cure(tmp_path):

@@ -73,6 +73,34 @@ def test_any_flipped_byte_costs_few_records_and_no_other(folder):
         assert len(reports) <= 2
 
 
+def test_a_torn_frame_is_passed_only_when_the_file_grew_behind_it_for_a_while(folder, monkeypatch):
+    """A write that is on its way is waited for; a changed length is damage when more was written behind it."""
+    now_s = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now_s[0])
+    log = SegmentWriter(folder, book_id="book", run=1, epoch=1)
+    log.append(payload(1))
+    path = segment_path(folder, 1)
+    at = path.stat().st_size
+    log.append(payload(2))
+    with path.open("r+b") as file:
+        file.seek(at + 2)
+        file.write(b"\x08")
+    reports: list[str] = []
+    tail = Tail(folder, reports.append)
+    assert read_all(tail) == [1]
+    now_s[0] += 5
+    assert read_all(tail) == []
+    log.append(payload(3))
+    assert read_all(tail) == [3]
+    assert len(reports) == 1
+    log.close()
+    with path.open("ab") as file:
+        file.write(b"\x30\0\0")
+    assert read_all(tail) == []
+    assert (tail.go_past_end(), tail.has_lost, len(reports)) == (False, True, 2)
+    assert tail.unread_bytes(tail.place) == 0
+
+
 def test_durable_segments_are_deleted_and_damaged_ones_kept(folder):
     """What lies before a place goes; a damaged segment moves beside the folder."""
     write(folder, 120, segment_bytes_max=3_000)
