@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -18,7 +18,9 @@ from nautilus_ext.persistence import records
 from nautilus_ext.persistence.comparison import compare
 from nautilus_ext.persistence.ledger import Ledger
 from nautilus_ext.persistence.records import Record
-from nautilus_ext.persistence.rows import PositionRow
+
+if TYPE_CHECKING:
+    from nautilus_ext.persistence.rows import PositionRow
 
 NEW = {"event_id": "x", "trade_id": "T-99"}
 
