@@ -405,7 +405,8 @@ class Mirror(Actor):
         self._quiet_until_s = now_s + self._quiet_s
         self._quiet_s = min(2 * self._quiet_s, QUIET_S_MAX)
         if rejected > self._warned[1]:
-            log.warning("journal: the tables refused %s records so far, see rejected_events; %s", rejected, error)
+            said = f"; {error}" if error else ""
+            log.warning("journal: the tables refused %s records so far, see rejected_events%s", f"{rejected:,}", said)
         elif error:
             log.warning("journal: %s", error)
         else:

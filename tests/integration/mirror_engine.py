@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
@@ -71,7 +71,7 @@ def make_engine(quotes: int = 0, actors: tuple = ()) -> BacktestEngine:
     return engine
 
 
-def make_mirror(folder, flush="event", run=1, **more) -> Mirror:
+def make_mirror(folder, flush: Any = "event", run=1, **more) -> Mirror:
     more = {"component_id": f"Mirror-{run}", **more}
     return Mirror(MirrorConfig(folder=str(folder), book_id="BOOK", run=run, epoch=4, flush=flush, **more))
 

@@ -222,9 +222,8 @@ def test_what_is_written_later_says_what_was_published(
     assert {"Instrument", "OrderInitialized"} == unpublished - {"Marks"}
     if seed == RAISING_SEED and oms == OmsType.NETTING:
         now = {event.id.value: Encoder().event(1, event) for o in engine.cache.orders() for event in o.events}
-        assert any(records.decode(1, now[key]).body != body for key, body in published.items() if key in now), (
-            "no proof"
-        )
+        changed = [key for key in published.keys() & now if records.decode(1, now[key]).body != published[key]]
+        assert changed, "nothing was changed after its publication: no proof"
     engine.dispose()
 
 
@@ -266,8 +265,11 @@ def test_the_rows_equal_the_cache_after_a_run(tmp_path: Path, instrument: Any, o
     assert sum(len(o.trade_ids) for o in engine.cache.orders()) == len(list(store.rows("fills")))
     held = {(p.id.value, p.side.name, p.quantity.as_decimal()) for p in engine.cache.positions_open()}
     assert held == {(r.position_id, r.side, r.quantity) for r in store.rows("positions") if r.side != "FLAT"}
-    realized = sum(p.realized_pnl.as_decimal() for p in engine.cache.positions())
-    realized += sum(p.realized_pnl.as_decimal() for p in engine.cache.position_snapshots())
+    realized = sum(p.realized_pnl.as_decimal() for p in engine.cache.positions_open())
+    for _, body in witness.said:  # hedging, Nautilus forgets a life whose order opens its position again
+        said = msgspec.json.decode(body)
+        if said["type"] == "PositionClosed":
+            realized += Decimal(said["realized_pnl"].split()[0])
     (asset,) = store.rows("unified_positions")
     assert realized == asset.realized_pnl
     for account in engine.cache.accounts():

@@ -185,6 +185,7 @@ def test_contracts_that_are_paid_in_their_base_are_converted(terms: dict[str, An
     assert pytest.approx(float(base)) == float(row.base_quantity)
     moved = price - entry  # the money that Nautilus counts this position in stays dollars: so does its open profit
     assert "USDT" == row.currency
+    assert row.unrealized_pnl is not None
     assert pytest.approx(float(base * moved)) == float(row.unrealized_pnl)
 
 
