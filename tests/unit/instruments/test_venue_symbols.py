@@ -12,7 +12,8 @@ from nautilus_ext.errors import ConfigError
 from nautilus_ext.instruments import parse
 from nautilus_ext.instruments.symbols import deribit_symbol, from_nautilus, to_nautilus
 
-VECTORS = os.environ.get("DERIBIT_VECTORS", "")  # the folder of Deribit's published messages
+BESIDE = Path(__file__).resolve().parents[4] / "shared" / "vectors" / "deribit"  # beside the project, not in it
+VECTORS = Path(os.environ.get("DERIBIT_VECTORS") or BESIDE)  # the folder of Deribit's published messages
 BOTH_WAYS = {
     "BTCUSDT.BINANCE": "BINANCE-SPOT:SPOT_PAIR:BTC-USDT",
     "ETHBTC.BINANCE": "BINANCE-SPOT:SPOT_PAIR:ETH-BTC",
@@ -179,10 +180,10 @@ def test_any_symbol_is_read_or_refused(venue, symbol):
         return
 
 
-@pytest.mark.skipif(not VECTORS, reason="set DERIBIT_VECTORS to the folder of Deribit's published messages")
+@pytest.mark.skipif(not VECTORS.is_dir(), reason="set DERIBIT_VECTORS to the folder of Deribit's published messages")
 def test_every_name_that_deribit_publishes_round_trips():
     """The names in the venue's own examples are all understood and written as they came."""
-    found = {name for path in Path(VECTORS).rglob("*.json") for name in named(json.loads(path.read_text()))}
+    found = {name for path in VECTORS.rglob("*.json") for name in named(json.loads(path.read_text()))}
     assert 50 < len(found)
     assert sorted(found) == sorted(deribit_symbol(from_nautilus(name, "DERIBIT")) for name in found)
 
