@@ -13,7 +13,7 @@ from nautilus_ext.app.node import Node
 from nautilus_ext.app.view import View
 from nautilus_ext.config import load
 
-config = load(sys.argv[1])
+config = load(sys.argv[1]).for_run("B.live", run=1, epoch=1)
 node = Node(config, View(book="B", run=1, world="live"), on_asked=lambda: None, on_stopping=lambda reason: None)
 kernel = node._node.kernel
 states = []
