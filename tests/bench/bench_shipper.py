@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import statistics
 import sys
 import tempfile
@@ -64,7 +66,7 @@ class Book:
     def __init__(self, server: EmbeddedPostgres, folder: Path, name: str) -> None:
         self.name = name
         self.journal = folder / "journal" / name
-        claim = books.Claim(name, "BENCH-001", "backtest", "bench", "host", 1, "0", "1")
+        claim = books.Claim(name, "BENCH-001", "backtest", "bench", socket.gethostname(), os.getpid(), "0", "1")
         self.start = asyncio.run(_started(server.app_url, claim))
         self._server = server
 
