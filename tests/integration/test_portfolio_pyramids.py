@@ -23,7 +23,7 @@ from nautilus_ext.persistence import PortfolioStore
 from nautilus_ext.simulation import default_market, ensure_catalog, listing
 from nautilus_ext.strategies import TrendFollower, TrendFollowerConfig
 
-SEED = int(os.environ.get("PYRAMID_SEED", "0")) or random.SystemRandom().randrange(1_000_000)
+SEED = int(os.environ.get("PYRAMID_SEED", "2"))
 START, START_NS = "2026-01-05T00:00:00Z", 1_767_571_200_000_000_000
 CAPITAL = Decimal(100_000)
 LISTINGS = {
