@@ -7,11 +7,13 @@ Structs are `gc=False`: they hold no cycles, and the collector would walk hundre
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
 NUMBER_DIGITS_MAX = 60  # before the point, and noughts after it; Nautilus's own have at most 34
+MONIES_KEPT_MAX = 10_000
 NUL = b"\\u0000"  # legal in JSON, refused by Postgres
 
 
@@ -219,7 +221,7 @@ SNAPSHOT_TYPES = frozenset({"PositionOpened", "PositionChanged", "PositionClosed
 _frame = msgspec.json.Decoder(tuple[int, str, int, int, msgspec.Raw])
 _ids = msgspec.json.Decoder(Ids)
 _options = msgspec.json.Decoder(OrderOptions)
-_typed: dict[str, msgspec.json.Decoder[Any]] = {
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     **dict.fromkeys(ORDER_TYPES, msgspec.json.Decoder(OrderEvent)),
     **dict.fromkeys(SNAPSHOT_TYPES, msgspec.json.Decoder(PositionSnapshot)),
     "OrderInitialized": msgspec.json.Decoder(OrderInitialized),
@@ -233,9 +235,8 @@ _typed: dict[str, msgspec.json.Decoder[Any]] = {
     "RoutingDecision": msgspec.json.Decoder(Routing),
     "Marks": msgspec.json.Decoder(Marks),
 }
-_SNAPSHOT_NUMBERS = ("quantity", "peak_qty", "last_qty", "last_px")
 _NUMBERS = {
-    **dict.fromkeys(SNAPSHOT_TYPES, _SNAPSHOT_NUMBERS),
+    **dict.fromkeys(SNAPSHOT_TYPES, ("quantity", "peak_qty", "last_qty", "last_px")),
     "OrderInitialized": ("quantity",),
     "OrderUpdated": ("quantity", "price", "trigger_price"),
     "OrderFilled": ("last_qty", "last_px"),
@@ -247,6 +248,7 @@ _MONIES = {
     "OrderFilled": ("commission",),
     "PositionAdjusted": ("pnl_change",),
 }
+_KINDS = {kind: (decoder.decode, _NUMBERS.get(kind, ()), _MONIES.get(kind, ())) for kind, decoder in _DECODERS.items()}
 
 
 def decode(run: int, payload: bytes) -> Record:
@@ -261,19 +263,20 @@ def typed(record: Record) -> Any:
 
     Raises msgspec.DecodeError or ArithmeticError: what it lets through, the tables can add up.
     """
-    decoder = _typed.get(record.type)
-    if decoder is None:
+    kind = _KINDS.get(record.type)
+    if kind is None:
         return None
-    event = decoder.decode(record.body)
-    for name in _NUMBERS.get(record.type, ()):
+    decode_body, numbers, monies = kind
+    event = decode_body(record.body)
+    for name in numbers:
         number = getattr(event, name)
         if number is not None:
             checked(number)
-    for name in _MONIES.get(record.type, ()):
+    for name in monies:
         amount = getattr(event, name)
         if amount is not None:
             money(amount)
-    if isinstance(event, Marks):
+    if record.type == "Marks":
         for _, price, _ in event.marks:
             checked(price)
     return event
@@ -295,6 +298,7 @@ def options(event: OrderInitialized) -> OrderOptions:
     return said
 
 
+@lru_cache(maxsize=MONIES_KEPT_MAX)  # checked when it is read, added to its order, written as a fill
 def money(text: str) -> tuple[Decimal, str | None]:
     """`0.018 USDT` → (0.018, USDT)."""
     amount, _, currency = text.partition(" ")
