@@ -1,0 +1,193 @@
+"""What a book holds, read from its tables: open orders, open positions with their orders, accounts, live parents.
+
+However long the history is, only what is open, and what venues will tell of again, is read. No engine is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from nautilus_ext.errors import DatabaseError
+from nautilus_ext.persistence.reading import WORKING
+from nautilus_ext.persistence.shipper.loading import ORDER_RECORDS
+
+if TYPE_CHECKING:
+    import asyncpg
+
+ORDERS_MAX = 50_000  # open, children and recent ones, each
+FILLS_MAX = 100_000  # of one position
+
+_OPEN = """
+    SELECT client_order_id, exec_algorithm <> 'NORMAL' AS is_worked FROM unified_orders
+     WHERE book_id = $1 AND status = ANY($2) LIMIT $3"""
+_FAMILY = "SELECT client_order_id FROM unified_orders WHERE book_id = $1 AND parent_client_order_id = ANY($2) LIMIT $3"
+_RECENT = """
+    SELECT client_order_id FROM unified_orders
+     WHERE book_id = $1 AND created_at >= to_timestamp($2) ORDER BY created_at DESC LIMIT $3"""
+_POSITIONS = """
+    SELECT instrument_id, strategy_id, position_id, opened_ns, signed_quantity
+      FROM venue_positions WHERE book_id = $1 AND side <> 'FLAT' ORDER BY opened_ns"""
+_FILLS = """
+    SELECT client_order_id, run, seq FROM unified_fills
+     WHERE book_id = $1 AND instrument_id = $2 AND position_id = $3 AND ts_event >= $4 LIMIT $5"""
+_ORDERS = """
+    SELECT client_order_id, status, filled_quantity FROM unified_orders
+     WHERE book_id = $1 AND client_order_id = ANY($2)"""
+_ACCOUNTS = """
+    SELECT account_id, account_type, base_currency, balances, margins, is_reported, ts_event
+      FROM account_states WHERE book_id = $1 ORDER BY account_id"""
+_INSTRUMENTS = """
+    SELECT definition FROM instruments WHERE book_id = $1 AND instrument_id = ANY($2) ORDER BY instrument_id"""
+_NEWEST = "SELECT max(created_at) FROM unified_orders WHERE book_id = $1"
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """An event of an order as the journal has it."""
+
+    type: str
+    body: msgspec.Raw
+
+
+class HeldOrder(msgspec.Struct, frozen=True):
+    """An order: its row in short, and all its events."""
+
+    client_order_id: str
+    status: str
+    filled: str
+    events: list[Event]
+
+
+class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """An open position: what it is by now, and the fills that made it, in their order."""
+
+    instrument_id: str
+    strategy_id: str
+    position_id: str
+    signed_quantity: str
+    fills: list[msgspec.Raw]
+
+
+class HeldAccount(msgspec.Struct, frozen=True, kw_only=True):
+    account_id: str
+    account_type: str
+    base_currency: str | None
+    balances: msgspec.Raw
+    margins: msgspec.Raw
+    reported: bool
+    ts_event: int
+
+
+class Holdings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a node needs to go on where the last one of its book ended."""
+
+    book_id: str
+    instruments: list[msgspec.Raw] = []
+    accounts: list[HeldAccount] = []
+    orders: list[HeldOrder] = []
+    positions: list[HeldPosition] = []
+    newest_order_s: float = 0.0  # when the newest order of the book was made
+
+
+async def read_holdings(connection: asyncpg.Connection, book_id: str, *, recent_s: float) -> Holdings:
+    """Read them; orders made after `recent_s` (seconds since 1970) come along whatever their state.
+
+    A venue tells of those once more, and Nautilus would take an order that it does not know for somebody else's.
+    """
+    positions = await connection.fetch(_POSITIONS, book_id)
+    fills = [await _fills(connection, book_id, row) for row in positions]
+    ids = dict.fromkeys(await _order_ids(connection, book_id, recent_s))
+    ids |= dict.fromkeys(fill["client_order_id"] for found in fills for fill in found)
+    told = await _events(connection, book_id, list(ids))
+    rows = {row["client_order_id"]: row for row in await connection.fetch(_ORDERS, book_id, list(ids))}
+    held = [_position(row, found, told) for row, found in zip(positions, fills, strict=True)]
+    named = {row["instrument_id"] for row in positions} | {
+        _named(each[0].event).instrument_id for each in told.values()
+    }
+    newest = await connection.fetchval(_NEWEST, book_id)
+    return Holdings(
+        book_id=book_id,
+        instruments=[msgspec.Raw(row[0]) for row in await connection.fetch(_INSTRUMENTS, book_id, list(named))],
+        accounts=[_account(row) for row in await connection.fetch(_ACCOUNTS, book_id)],
+        orders=[_order(rows[each], told[each]) for each in sorted(told, key=lambda each: told[each][0][:2])],
+        positions=held,
+        newest_order_s=newest.timestamp() if newest else 0.0,
+    )
+
+
+class _Told(NamedTuple):
+    run: int
+    seq: int
+    event: Event
+
+
+class _Named(msgspec.Struct):
+    client_order_id: str
+    instrument_id: str
+
+
+async def _order_ids(connection: asyncpg.Connection, book_id: str, recent_s: float) -> list[str]:
+    opened = await connection.fetch(_OPEN, book_id, WORKING, ORDERS_MAX + 1)
+    _bound(book_id, "open orders", opened)
+    parents = [row["client_order_id"] for row in opened if row["is_worked"]]
+    family = await connection.fetch(_FAMILY, book_id, parents, ORDERS_MAX + 1) if parents else []
+    _bound(book_id, "orders of live parents", family)
+    recent = await connection.fetch(_RECENT, book_id, recent_s, ORDERS_MAX)
+    return [row["client_order_id"] for row in (*opened, *family, *recent)]
+
+
+async def _fills(connection: asyncpg.Connection, book_id: str, row: Any) -> list[Any]:
+    place = (book_id, row["instrument_id"], row["position_id"], row["opened_ns"])
+    found = await connection.fetch(_FILLS, *place, FILLS_MAX + 1)
+    _bound(book_id, f"fills in position {row['position_id']}", found, FILLS_MAX)
+    return found
+
+
+async def _events(connection: asyncpg.Connection, book_id: str, ids: list[str]) -> dict[str, list[_Told]]:
+    told: dict[str, list[_Told]] = {}
+    for run, seq, kind, _, _, payload in await connection.fetch(ORDER_RECORDS, book_id, ids):
+        one = _Told(run, seq, Event(kind, msgspec.Raw(payload)))
+        told.setdefault(_named(one.event).client_order_id, []).append(one)
+    for each in told.values():
+        each.sort(key=lambda one: one[:2])
+    return told
+
+
+def _named(event: Event) -> _Named:
+    return msgspec.json.decode(event.body, type=_Named)
+
+
+def _order(row: Any, told: list[_Told]) -> HeldOrder:
+    events = [one.event for one in told]
+    return HeldOrder(row["client_order_id"], row["status"], f"{row['filled_quantity']:f}", events)
+
+
+def _position(row: Any, fills: list[Any], told: dict[str, list[_Told]]) -> HeldPosition:
+    """Take the fills of this life of the position, each trade once, in the order in which the node heard of them."""
+    versions = {(fill["run"], fill["seq"]) for fill in fills}
+    mine = (one for order_id in {fill["client_order_id"] for fill in fills} for one in told[order_id])
+    return HeldPosition(
+        instrument_id=row["instrument_id"],
+        strategy_id=row["strategy_id"],
+        position_id=row["position_id"],
+        signed_quantity=f"{row['signed_quantity']:f}",
+        fills=[one.event.body for one in sorted(mine, key=lambda one: one[:2]) if one[:2] in versions],
+    )
+
+
+def _account(row: Any) -> HeldAccount:
+    return HeldAccount(
+        account_id=row["account_id"],
+        account_type=row["account_type"],
+        base_currency=row["base_currency"],
+        balances=msgspec.Raw(row["balances"]),
+        margins=msgspec.Raw(row["margins"]),
+        reported=row["is_reported"],
+        ts_event=row["ts_event"],
+    )
+
+
+def _bound(book_id: str, what: str, rows: list[Any], most: int = ORDERS_MAX) -> None:
+    if len(rows) > most:
+        raise DatabaseError(f"book {book_id} has more than {most:,} {what}: too many to put back at a start")

@@ -1,0 +1,211 @@
+"""The actor that puts back what the book held before anything else is in the node; Nautilus reconciles afterwards."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+import msgspec
+from nautilus_trader.accounting.factory import AccountFactory
+from nautilus_trader.common.actor import Actor
+from nautilus_trader.common.config import ActorConfig
+from nautilus_trader.core.fsm import InvalidStateTrigger
+from nautilus_trader.model import events, instruments
+from nautilus_trader.model.enums import OmsType, OrderSide
+from nautilus_trader.model.events import AccountState, OrderFilled, OrderInitialized
+from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.model.objects import Money
+from nautilus_trader.model.orders import OrderUnpacker
+from nautilus_trader.model.position import Position
+
+from nautilus_ext.errors import MachineError
+from nautilus_ext.persistence.holdings import Holdings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nautilus_ext.persistence.holdings import HeldAccount, HeldOrder, HeldPosition
+
+TROUBLES_NAMED_MAX = 10
+
+log = logging.getLogger(__name__)
+
+
+class RestoreConfig(ActorConfig, frozen=True):
+    """Configuration of `Restore`. The suite writes the file and fills in its path at each start.
+
+    Parameters
+    ----------
+    path : str, default ""
+        File that holds the `Holdings` of the book; empty: there is nothing to put back.
+
+    """
+
+    path: str = ""
+
+
+class Restored(NamedTuple):
+    """What was put back, and what could not be: that comes back by reconciliation, as nobody's."""
+
+    orders: int
+    positions: int
+    accounts: int
+    troubles: list[str]
+
+
+class Restore(Actor):
+    """First of all actors: it fills the cache while it is registered, and publishes nothing."""
+
+    def __init__(self, config: RestoreConfig | None = None) -> None:
+        config = config or RestoreConfig()
+        super().__init__(config)
+        self._config = config
+        self.restored = Restored(0, 0, 0, [])
+
+    def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
+        super().register_base(portfolio, msgbus, cache, clock)
+        if not self._config.path:
+            return
+        self.restored = _Filling(cache).fill(_read(Path(self._config.path)))
+        for trouble in self.restored.troubles[:TROUBLES_NAMED_MAX]:
+            log.warning("not restored, the venue's word counts: %s", trouble)
+        unnamed = len(self.restored.troubles) - TROUBLES_NAMED_MAX
+        if unnamed > 0:
+            log.warning("not restored: %s more", f"{unnamed:,}")
+
+
+def _read(path: Path) -> Holdings:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Holdings)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise MachineError(f"{path}: what the book holds cannot be read ({error}): start the node again") from None
+
+
+class _Filling:
+    """Fills one empty cache."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+        self._troubles: list[str] = []
+
+    def fill(self, holdings: Holdings) -> Restored:
+        for definition in holdings.instruments:
+            self._instrument(msgspec.json.decode(definition))
+        accounts = sum(self._try(f"account {each.account_id}", self._account, each) for each in holdings.accounts)
+        orders = sum(self._try(f"order {each.client_order_id}", self._order, each) for each in holdings.orders)
+        positions = sum(self._try(f"position {each.position_id}", self._position, each) for each in holdings.positions)
+        return Restored(orders, positions, accounts, self._troubles)
+
+    def _try(self, what: str, work: Any, held: Any) -> bool:
+        try:
+            work(held)
+        except Exception as error:  # noqa: BLE001 - one that cannot be put back costs no other
+            self._troubles.append(f"{what}: {type(error).__name__}: {error}")
+            return False
+        return True
+
+    def _instrument(self, definition: dict[str, Any]) -> None:
+        kind = getattr(instruments, str(definition.get("type")), None)
+        if kind is None:
+            self._troubles.append(f"instrument {definition.get('id')}: no kind {definition.get('type')!r} is known")
+            return
+        self._try(f"instrument {definition.get('id')}", self._cache.add_instrument, kind.from_dict(definition))
+
+    def _account(self, held: HeldAccount) -> None:
+        state = {
+            "type": "AccountState",
+            "account_id": held.account_id,
+            "account_type": held.account_type,
+            "base_currency": held.base_currency,
+            "balances": msgspec.json.decode(held.balances),
+            "margins": msgspec.json.decode(held.margins),
+            "reported": held.reported,
+            "info": {},
+            "event_id": str(uuid4()),
+            "ts_event": held.ts_event,
+            "ts_init": held.ts_event,
+        }
+        self._cache.add_account(AccountFactory.create(AccountState.from_dict(state)))
+
+    def _order(self, held: HeldOrder) -> None:
+        order = _order_of(_events_of(held))
+        if (order.status_string(), order.filled_qty.as_decimal()) != (held.status, Decimal(held.filled)):
+            seen = f"{order.status_string()}, {order.filled_qty} filled"
+            raise ValueError(f"its events make it {seen}; the tables say {held.status}, {held.filled} filled")
+        self._cache.add_order(order, order.position_id)
+        self._cache.update_order(order)
+
+    def _position(self, held: HeldPosition) -> None:
+        instrument = self._cache.instrument(InstrumentId.from_str(held.instrument_id))
+        if instrument is None:
+            raise ValueError(f"its instrument {held.instrument_id} is not known")
+        fills = [OrderFilled.from_dict(msgspec.json.decode(body)) for body in held.fills]
+        position = _position_of(instrument, fills, Decimal(held.signed_quantity))
+        is_netting = held.position_id == f"{held.instrument_id}-{held.strategy_id}"
+        self._cache.add_position(position, OmsType.NETTING if is_netting else OmsType.HEDGING)
+        for fill in fills:
+            self._cache.add_position_id(position.id, instrument.id.venue, fill.client_order_id, position.strategy_id)
+
+
+def _events_of(held: HeldOrder) -> Iterable[Any]:
+    """Return each event once: a later run writes again how an order began."""
+    told: set[str] = set()
+    for event in held.events:
+        body = msgspec.json.decode(event.body)
+        if body["event_id"] not in told:
+            told.add(body["event_id"])
+            yield getattr(events, event.type).from_dict(body)
+
+
+def _order_of(told: Iterable[Any]) -> Any:
+    """Apply the events as the engine did; what it refused, it refuses again."""
+    order = None
+    for event in told:
+        if isinstance(event, OrderInitialized):
+            # a released emulated order begins again; what reconciliation says of an order of ours does not
+            if order is None or not event.reconciliation:
+                order = OrderUnpacker.from_init(event)
+        elif order is not None:
+            with suppress(InvalidStateTrigger, ValueError, KeyError):
+                order.apply(event)
+    if order is None:
+        raise ValueError("no event says how it began")
+    return order
+
+
+def _position_of(instrument: Any, fills: list[OrderFilled], signed: Decimal) -> Position:
+    """Add up the fills of a life; the order that turned a position opened this one with what its fill left over."""
+    if not fills:
+        raise ValueError("no fill of it is in the journal")
+    position = _added_up(instrument, fills)
+    if position.signed_decimal_qty() != signed:
+        opening, later = fills[0], fills[1:]
+        opened = abs(signed - sum((_signed(fill) for fill in later), Decimal(0)))
+        if 0 < opened < opening.last_qty.as_decimal():
+            position = _added_up(instrument, [_part_of(opening, opened), *later])
+    if position.signed_decimal_qty() != signed:
+        raise ValueError(f"its fills add up to {position.signed_decimal_qty()}, the tables say {signed}")
+    return position
+
+
+def _added_up(instrument: Any, fills: list[OrderFilled]) -> Position:
+    position = Position(instrument, fills[0])
+    for fill in fills[1:]:
+        position.apply(fill)
+    return position
+
+
+def _signed(fill: OrderFilled) -> Decimal:
+    quantity = fill.last_qty.as_decimal()
+    return quantity if fill.order_side == OrderSide.BUY else -quantity
+
+
+def _part_of(fill: OrderFilled, quantity: Decimal) -> OrderFilled:
+    body = OrderFilled.to_dict(fill)
+    commission = fill.commission.as_decimal() * quantity / fill.last_qty.as_decimal()
+    body |= {"last_qty": f"{quantity:f}", "commission": str(Money(commission, fill.commission.currency))}
+    return OrderFilled.from_dict(body)
