@@ -7,6 +7,7 @@ SuiteError                  exit 1   report it: a defect of ours, or something n
 │   └── SchemaBehind        exit 4   run the migration
 ├── BookError               exit 5   look at the other node
 │   ├── BookTaken           exit 5   stop the other node, or choose another book
+│   ├── BookIncomplete      exit 5   start the other node, bring its log here, or accept the loss
 │   └── BookLost            exit 5   nothing: the other node trades the book now
 └── VenueError              exit 6   look at the venue: its state, its keys, the way to it
 
@@ -73,6 +74,10 @@ class BookError(SuiteError):
 
 class BookTaken(BookError):
     """Another node trades this book: stop it first, or run under another book."""
+
+
+class BookIncomplete(BookError):
+    """The log of a former run may hold what the tables lack: bring it here, or start with --accept-loss."""
 
 
 class BookLost(BookError):

@@ -45,20 +45,7 @@ class Journal:
             )
         if self._mirror is None:
             return
-        server = tables.server
-        self._shipping = Shipping.start(
-            ShipperOrder(
-                journal_folder=str(config.journal_folder(book.book_id)),
-                book_id=book.book_id,
-                run=book.run,
-                epoch=book.epoch,
-                embedded_folder=str(server.folder) if server is not None else None,
-                embedded_port=settings.embedded_port,
-                url=None if server is not None else tables.app_url,
-                connect_timeout_s=settings.connect_timeout_s,
-                statement_timeout_s=settings.statement_timeout_s,
-            )
-        )
+        self._shipping = Shipping.start(shipper_order(config, tables, book))
 
     @property
     def seq(self) -> int:
@@ -103,3 +90,18 @@ class Journal:
         _logger.warning("%s events are in the local log and not in the tables yet: the shipper goes on", f"{behind:,}")
         still = f"{behind:,} of them still on their way to the tables: the shipper goes on"
         return Account(f"{seq:,} events, {still}", whole=True)
+
+
+def shipper_order(config: Config, tables: Tables, book: BookHold | BacktestBook) -> ShipperOrder:
+    server, settings = tables.server, config.suite.database
+    return ShipperOrder(
+        journal_folder=str(config.journal_folder(book.book_id)),
+        book_id=book.book_id,
+        run=book.run,
+        epoch=book.epoch,
+        embedded_folder=str(server.folder) if server is not None else None,
+        embedded_port=settings.embedded_port,
+        url=None if server is not None else tables.app_url,
+        connect_timeout_s=settings.connect_timeout_s,
+        statement_timeout_s=settings.statement_timeout_s,
+    )

@@ -19,6 +19,8 @@ from nautilus_ext.config.suite import MAX_STOP_S
 from nautilus_ext.errors import BookLost, MachineError, SuiteError, VenueError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nautilus_ext.app.database import Tables
     from nautilus_ext.app.journal import Journal
     from nautilus_ext.app.node import Ended, Node
@@ -34,21 +36,32 @@ WATCH_S = 0.2
 _logger = logging.getLogger(__name__)
 
 
-def run_live(config: Config, screen: Screen, signals: StopSignals, *, seconds: float | None, book: str | None) -> int:
+def run_live(
+    config: Config,
+    screen: Screen,
+    signals: StopSignals,
+    *,
+    seconds: float | None,
+    book: str | None,
+    accepts_loss: bool = False,
+) -> int:
     """Trade until asked to stop; return the exit code."""
     book_id = book or config.book_id
     with prepared_tables(config, screen) as tables, open_log(config, tables, screen) as log:
-        return _LiveRun(config, screen, signals, log).run(tables, book_id, seconds)
+        return _LiveRun(config, screen, signals, log, accepts_loss=accepts_loss).run(tables, book_id, seconds)
 
 
 class _LiveRun:
     """What the callbacks of one run share."""
 
-    def __init__(self, config: Config, screen: Screen, signals: StopSignals, log: LogSession) -> None:
+    def __init__(
+        self, config: Config, screen: Screen, signals: StopSignals, log: LogSession, *, accepts_loss: bool
+    ) -> None:
         self._config = config
         self._screen = screen
         self._signals = signals
         self._log = log
+        self._accepts_loss = accepts_loss
         self._hold: BookHold | None = None
         self._last_seq = 0
         self._asked_s: float | None = None
@@ -84,13 +97,14 @@ class _LiveRun:
 
     def _trade(self, tables: Tables, hold: BookHold, seconds: float | None, log_file: str) -> int:
         config, screen = self._config, self._screen
+        holdings = self._restored(tables, hold)
         with screen.step("node") as step:
             from nautilus_ext.app.journal import Account, Journal  # noqa: PLC0415 - most of this step is importing the engine
             from nautilus_ext.app.node import Node  # noqa: PLC0415 - as above
 
             screen.move_to(self._log.capture_output)
             frame = View(book=hold.book_id, run=hold.run, world=config.world)
-            placed = config.for_run(hold.book_id, hold.run, hold.epoch)
+            placed = config.for_run(hold.book_id, hold.run, hold.epoch, holdings)
             node = Node(placed, frame, on_asked=self._asked, on_stopping=self._stopping)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
         journal: Journal | None = None
@@ -111,6 +125,16 @@ class _LiveRun:
                     self._last_seq = journal.seq
         show_summary(screen, view, ended, account.text, log_file)
         return 0 if clean and account.whole else EXIT_DEFECT
+
+    def _restored(self, tables: Tables, hold: BookHold) -> Path | None:
+        if not self._config.suite.persistence.enabled:
+            return None
+        with self._screen.step("restore") as step:
+            from nautilus_ext.app.restoring import prepare  # noqa: PLC0415 - as below
+
+            prepared = prepare(self._config, tables, hold, accepts_loss=self._accepts_loss)
+            step.detail = prepared.text
+        return prepared.path
 
     def _until_the_end(self, hold: BookHold, node: Node, journal: Journal, seconds: float | None) -> tuple[Ended, View]:
         with self._screen.step("venues") as step:

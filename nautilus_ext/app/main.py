@@ -50,7 +50,9 @@ def _run(config: Config, screen: Screen, signals: StopSignals, options: argparse
         return run_backtest(config, screen, signals, book=options.book)
     from nautilus_ext.app.live import run_live  # noqa: PLC0415 - see above
 
-    return run_live(config, screen, signals, seconds=options.seconds, book=options.book)
+    return run_live(
+        config, screen, signals, seconds=options.seconds, book=options.book, accepts_loss=options.accept_loss
+    )
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -75,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backtest", action="store_true", help="run the same file as a backtest")
     parser.add_argument(
         "--seconds", type=_positive, action=Once, metavar="N", help="end by itself after N seconds of trading"
+    )
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="start although a former run's log is out of reach and may hold events that the tables lack; recorded",
     )
     parser.add_argument("--book", action=Once, metavar="NAME", help="a trading history of another name")
     return parser

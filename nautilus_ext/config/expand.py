@@ -12,6 +12,7 @@ _STOP = {"timeout_post_stop": 2.0, "timeout_disconnection": 3.0, "timeout_shutdo
 # An exception in a subscriber would otherwise end the process with no line in the log.
 ENGINE_DEFAULTS = {"graceful_shutdown_on_exception": True}
 MIRROR = "nautilus_ext.persistence:Mirror"
+RESTORE = "nautilus_ext.persistence:Restore"
 _ENGINES = ("data_engine", "risk_engine", "exec_engine")
 
 
@@ -46,7 +47,9 @@ def _persistence_actors(suite: Suite, world: str) -> list[dict[str, Any]]:
     settings = suite.persistence
     if not settings.enabled:
         return []
+    restore = {"actor_path": RESTORE, "config_path": "nautilus_ext.persistence:RestoreConfig", "config": {}}
     return [
+        *([] if world == "backtest" else [restore]),  # a backtest is a book of its own: nothing was before it
         {
             "actor_path": MIRROR,
             "config_path": "nautilus_ext.persistence:MirrorConfig",

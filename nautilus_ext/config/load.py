@@ -17,7 +17,7 @@ from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, comp
 from nautilus_ext.config.differences import speed_notes
 from nautilus_ext.config.document import read_document
 from nautilus_ext.config.env import Unresolved, holds, join, plain, walk
-from nautilus_ext.config.expand import MIRROR, expand
+from nautilus_ext.config.expand import MIRROR, RESTORE, expand
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.masking import Masker
@@ -68,8 +68,11 @@ class Config:
     def book_id(self) -> str:
         return f"{self.trader_id}.{self.world}"
 
-    def for_run(self, book_id: str, run: int, epoch: int) -> Config:
-        """Clients that keep something of their own keep it in the data folder, book by book; the Mirror, run by run."""
+    def for_run(self, book_id: str, run: int, epoch: int, holdings: Path | None = None) -> Config:
+        """Clients that keep something of their own keep it in the data folder, book by book; the Mirror, run by run.
+
+        `holdings` is the file of what the book holds.
+        """
         known = {"data_dir": str(self.data_dir), "book": book_id}
         place = {
             "folder": str(self.journal_folder(book_id)),
@@ -78,9 +81,10 @@ class Config:
             "epoch": epoch,
             "external_venues": sorted({spec.config.get("venue") or spec.name for spec in self._external_clients()}),
         }
+        places = {MIRROR: place, RESTORE: {"path": str(holdings or "")}}
         return replace(
             self,
-            tree={**self.tree, "actors": [_placed(entry, place) for entry in self.tree["actors"]]},
+            tree={**self.tree, "actors": [_placed(entry, places) for entry in self.tree["actors"]]},
             data_clients=[spec.filled(**known) for spec in self.data_clients],
             exec_clients=[spec.filled(**known) for spec in self.exec_clients],
         )
@@ -141,10 +145,9 @@ def load(path: str | Path, *, backtest: bool = False, environ: Mapping[str, str]
     )
 
 
-def _placed(entry: dict[str, Any], place: dict[str, Any]) -> dict[str, Any]:
-    if entry["actor_path"] != MIRROR:
-        return entry
-    return {**entry, "config": {**entry["config"], **place}}
+def _placed(entry: dict[str, Any], places: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    place = places.get(entry["actor_path"])
+    return entry if place is None else {**entry, "config": {**entry["config"], **place}}
 
 
 def book_name_problem(name: str) -> Problem | None:

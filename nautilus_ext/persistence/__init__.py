@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nautilus_ext.persistence.mirror import Mirror, MirrorConfig
     from nautilus_ext.persistence.portfolio import PortfolioStore, PortfolioStoreConfig
+    from nautilus_ext.persistence.restore import Restore, RestoreConfig
 
 _HOMES = {
     "Mirror": "mirror",
     "MirrorConfig": "mirror",
     "PortfolioStore": "portfolio",
     "PortfolioStoreConfig": "portfolio",
+    "Restore": "restore",
+    "RestoreConfig": "restore",
 }
 
-__all__ = ["Mirror", "MirrorConfig", "PortfolioStore", "PortfolioStoreConfig"]
+__all__ = ["Mirror", "MirrorConfig", "PortfolioStore", "PortfolioStoreConfig", "Restore", "RestoreConfig"]
 
 
 def __getattr__(name: str) -> Any:

@@ -77,6 +77,9 @@ class Restore(Actor):
         if unnamed > 0:
             log.warning("not restored: %s more", f"{unnamed:,}")
 
+    def on_start(self) -> None:
+        """Do nothing: all of it was done at the registration."""
+
 
 def _read(path: Path) -> Holdings:
     try:

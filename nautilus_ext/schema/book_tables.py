@@ -45,6 +45,11 @@ runs = Table(
         default="false",
     ),
     integer("exit_code", "Exit code of the process; empty while it runs and after a crash", null=True),
+    moment(
+        "drained_at",
+        "When all of the run's local log was in the tables, or its loss was accepted; empty before",
+        null=True,
+    ),
     moment("archived_at", "When the events of the run went from order_events to its archive", null=True),
     text("archive", "Path of the archive that holds the events of the run", null=True),
     ForeignKeyConstraint(["book_id"], ["books.book_id"]),
@@ -57,7 +62,7 @@ runs = Table(
     # Only the owner says that a run is archived: an audit believes it.
     info={
         "grant": "SELECT, INSERT (book_id, run, epoch, host, pid, suite_version, nautilus_version), "
-        "UPDATE (last_seq, durable_seq, ended_at, clean_end, exit_code)"
+        "UPDATE (last_seq, durable_seq, drained_at, ended_at, clean_end, exit_code)"
     },
 )
 

@@ -74,6 +74,15 @@ class Archive(NamedTuple):
     archive: str
 
 
+class Undrained(NamedTuple):
+    """A run whose local log may hold what the tables lack, and how far both are known to be."""
+
+    run: int
+    host: str
+    last_seq: int
+    durable_seq: int
+
+
 class OtherOwner(Exception):
     """The book exists and is another trader's, or of another environment."""
 
@@ -217,3 +226,33 @@ async def archives(connection: asyncpg.Connection, book_id: str, *, since_ns: in
         ARCHIVES_MAX,
     )
     return [Archive(**row) for row in found]
+
+
+async def undrained(connection: asyncpg.Connection, book_id: str, before_run: int) -> list[Undrained]:
+    """Find the former runs of which nobody has said that all of them is in the tables."""
+    found = await connection.fetch(
+        """SELECT run, host, last_seq, durable_seq FROM runs
+            WHERE book_id = $1 AND run < $2 AND drained_at IS NULL AND archived_at IS NULL
+              AND (ended_at IS NULL OR durable_seq < last_seq) ORDER BY run""",
+        book_id,
+        before_run,
+    )
+    return [Undrained(*row) for row in found]
+
+
+async def accept_loss(connection: asyncpg.Connection, book_id: str, run: int, lost: list[int], *, by: str) -> None:
+    """Write down who accepted that former runs may never be whole, and ask no more for them."""
+    async with connection.transaction():
+        await connection.execute(
+            """INSERT INTO commands (book_id, command_id, kind, arguments, issued_by, status, result, applied_run,
+                                     applied_at)
+               VALUES ($1, gen_random_uuid()::text, 'accept-loss', jsonb_build_object('runs', $3::int[]), $4, 'applied',
+                       'the node started although these runs may not be whole in the tables', $2, now())""",
+            book_id,
+            run,
+            lost,
+            by,
+        )
+        await connection.execute(
+            "UPDATE runs SET drained_at = now() WHERE book_id = $1 AND run = ANY($2)", book_id, lost
+        )

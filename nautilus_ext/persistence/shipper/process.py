@@ -116,15 +116,24 @@ class Shipper:
             await asyncio.to_thread(self._server.ensure_running)
         return self._server.app_url
 
+    async def drain(self, patience_s: float) -> list[int]:
+        """Ship only what former starts of the book left; return the runs whose rest is still in their logs."""
+        async with self._connected() as writer:
+            older = await self._older(writer)
+            return [run for run, folder in older if not await self._ship_older(writer, run, folder, patience_s)]
+
     async def _ship_all(self, writer: Writer) -> None:
-        await writer.check_epoch()
+        older = await self._older(writer)
         self._status.enter("shipping")
-        ours = [each for each in runs(self._order.journal_folder) if await self._is_ours(writer, *each)]
-        older = [(run, folder) for run, folder in ours if run < self._order.run]
         left = [each for each in older if not await self._ship_older(writer, *each, OLDER_S_MAX)]
         await self._ship_own(writer)
         for each in left:
             await self._ship_older(writer, *each, 0.0)
+
+    async def _older(self, writer: Writer) -> list[tuple[int, Path]]:
+        await writer.check_epoch()
+        ours = [each for each in runs(self._order.journal_folder) if await self._is_ours(writer, *each)]
+        return [(run, folder) for run, folder in ours if run < self._order.run]
 
     async def _is_ours(self, writer: Writer, run: int, folder: Path) -> bool:
         """Tell whether this database started the run; the log of another one's is set aside, and never shipped."""

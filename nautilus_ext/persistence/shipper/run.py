@@ -47,6 +47,7 @@ class RunShipper:
             if is_over:
                 await self._send(self._numbering.finish())
                 await self._batches.conclude(self._numbering.last_seq)
+                await self._writer.mark_drained(self._batches.run)
                 self._tell()
         finally:
             await self._batches.abandon()

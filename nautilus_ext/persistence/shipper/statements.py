@@ -29,6 +29,10 @@ ADVANCE = """
                    WHERE book_id = $1 AND run = $2 AND durable_seq = $3 AND (SELECT epoch FROM fence) = $6
                RETURNING run)
     SELECT (SELECT epoch FROM fence) AS epoch, EXISTS (SELECT FROM step) AS has_advanced"""
+DRAINED = """
+    UPDATE runs SET drained_at = now()
+     WHERE book_id = $1 AND run = $2 AND durable_seq >= last_seq
+       AND (SELECT epoch FROM books WHERE book_id = $1) = $3"""
 EPOCH = "SELECT epoch FROM books WHERE book_id = $1"
 PROGRESS = """
     SELECT durable_seq, epoch, host, pid,

@@ -9,7 +9,7 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from nautilus_ext.errors import BookLost, DatabaseError
-from nautilus_ext.persistence.shipper.statements import ADVANCE, EPOCH, MISSING, PROGRESS, TARGETS, Target
+from nautilus_ext.persistence.shipper.statements import ADVANCE, DRAINED, EPOCH, MISSING, PROGRESS, TARGETS, Target
 from nautilus_ext.schema.connect import CLOSE_S_MAX, connect
 
 if TYPE_CHECKING:
@@ -103,6 +103,10 @@ class Writer:
     async def missing(self, run: int) -> int:
         """Count the records that are passed and are neither in the journal nor named as refused."""
         return await self._reader.fetchval(MISSING, self._book_id, run) or 0
+
+    async def mark_drained(self, run: int) -> None:
+        """Say that the log of a run holds nothing more: the next start need not look for it."""
+        await self._connection.execute(DRAINED, self._book_id, run, self._epoch)
 
     async def check_epoch(self) -> None:
         """BookLost when another node has taken the book."""

@@ -1,0 +1,115 @@
+"""Before a node is built: the tables get what former starts left in their logs, then the node what its book holds."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from nautilus_ext.app.journal import shipper_order
+from nautilus_ext.errors import BookIncomplete
+from nautilus_ext.persistence.audit import opened
+from nautilus_ext.persistence.holdings import Holdings, read_holdings
+from nautilus_ext.persistence.segments import run_folder, runs
+from nautilus_ext.persistence.shipper.process import Shipper
+from nautilus_ext.persistence.shipper.state import make_private
+from nautilus_ext.persistence.shipper.status import Status
+from nautilus_ext.schema import books
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from pathlib import Path
+
+    from nautilus_ext.app.book import BookHold
+    from nautilus_ext.app.database import Tables
+    from nautilus_ext.config import Config
+    from nautilus_ext.persistence.shipper.state import ShipperOrder
+
+HOLDINGS = "holdings.json"
+PATIENCE_S = 10.0  # with a shipper that is still at a former run
+RECENT_S = 86_400.0  # when the file does not say how far back venues are asked
+NEXT_SECOND_S_MAX = 1.0
+RUNS_NAMED_MAX = 5
+
+
+class Prepared(NamedTuple):
+    """Where the file of the holdings is, and what is in it, in words."""
+
+    path: Path
+    text: str
+
+
+def prepare(config: Config, tables: Tables, hold: BookHold, *, accepts_loss: bool) -> Prepared:
+    """Drain what is left of former runs, refuse when some of it is out of reach, and write down what the book holds."""
+    order = shipper_order(config, tables, hold)
+    folder = run_folder(order.journal_folder, order.run)
+    make_private(folder)
+    _in_thread(_drain(order, Status(folder, order.run)))
+    holdings = _in_thread(_read(config, tables.app_url, hold, accepts_loss=accepts_loss))
+    path = folder / HOLDINGS
+    path.write_bytes(msgspec.json.encode(holdings))
+    _await_next_second(holdings.newest_order_s)
+    counts = (("order", len(holdings.orders)), ("open position", len(holdings.positions)))
+    return Prepared(path, ", ".join(f"{count:,} {noun}{'' if count == 1 else 's'}" for noun, count in counts))
+
+
+async def _drain(order: ShipperOrder, status: Status) -> None:
+    if all(run >= order.run for run, _ in runs(order.journal_folder)):
+        return
+    shipper = Shipper(order, status)
+    try:
+        await shipper.drain(PATIENCE_S)
+    finally:
+        shipper.close()
+
+
+async def _read(config: Config, url: str, hold: BookHold, *, accepts_loss: bool) -> Holdings:
+    async with opened(url, config.suite.database.connect_timeout_s, "exec-suite restore") as connection:
+        await _refuse_incomplete(connection, config, hold, accepts_loss=accepts_loss)
+        return await read_holdings(connection, hold.book_id, recent_s=time.time() - _lookback_s(config))
+
+
+async def _refuse_incomplete(connection: Any, config: Config, hold: BookHold, *, accepts_loss: bool) -> None:
+    here, folders = socket.gethostname(), {run for run, _ in runs(config.journal_folder(hold.book_id))}
+    # A run of this machine that wrote nothing has no folder either.
+    lost = [
+        each
+        for each in await books.undrained(connection, hold.book_id, hold.run)
+        if each.host != here or each.run in folders or each.last_seq > each.durable_seq
+    ]
+    if not lost:
+        return
+    if accepts_loss:
+        await books.accept_loss(
+            connection, hold.book_id, hold.run, [each.run for each in lost], by=f"{getpass.getuser()}@{here}"
+        )
+        return
+    named = ", ".join(f"{each.run} on {each.host}" for each in lost[:RUNS_NAMED_MAX])
+    folder = config.journal_folder(hold.book_id)
+    raise BookIncomplete(
+        f"book {hold.book_id}: the log of run {named} may hold events that the tables lack: start the node there, "
+        f"or bring its folder to {folder}; --accept-loss starts without them, and records it"
+    )
+
+
+def _lookback_s(config: Config) -> float:
+    minutes = (config.tree.get("exec_engine") or {}).get("reconciliation_lookback_mins")
+    return minutes * 60.0 if minutes else RECENT_S
+
+
+def _await_next_second(newest_order_s: float) -> None:
+    """A client order id holds the second and a count that begins anew: the same second must not have two starts."""
+    wait_s = int(newest_order_s) + 1 - time.time()
+    if 0 < wait_s <= NEXT_SECOND_S_MAX:
+        time.sleep(wait_s)
+
+
+def _in_thread(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end beside the caller, whose loop may be running."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="restore") as pool:
+        return pool.submit(asyncio.run, work).result()
