@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from nautilus_ext.errors import DatabaseError
+from nautilus_ext.persistence.position_ledger import LIVES_PER_NS_MAX
 from nautilus_ext.persistence.reading import WORKING
 from nautilus_ext.persistence.shipper.loading import ORDER_RECORDS
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ORDERS_MAX = 50_000  # open, children and recent ones, each
 FILLS_MAX = 100_000  # of one position
+OPENED_WITHIN = 1_000  # events between a fill and what Nautilus says of the position that it opened
 
 _OPEN = """
     SELECT client_order_id, exec_algorithm <> 'NORMAL' AS is_worked FROM unified_orders
@@ -26,12 +28,27 @@ _FAMILY = "SELECT client_order_id FROM unified_orders WHERE book_id = $1 AND par
 _RECENT = """
     SELECT client_order_id FROM unified_orders
      WHERE book_id = $1 AND created_at >= to_timestamp($2) ORDER BY created_at DESC LIMIT $3"""
+# The fill that opened a life, and what Nautilus said of the position then: an order that turns another position opens
+# this one with a part of its fill, and hedging under an id that the fill does not have.
 _POSITIONS = """
-    SELECT instrument_id, strategy_id, position_id, opened_ns, signed_quantity
-      FROM venue_positions WHERE book_id = $1 AND side <> 'FLAT' ORDER BY opened_ns"""
+    SELECT held.instrument_id, held.strategy_id, held.position_id, held.opened_ns, held.signed_quantity,
+           opening.client_order_id, opening.run, opening.seq, opening.said
+      FROM venue_positions AS held
+      LEFT JOIN LATERAL (
+           SELECT f.client_order_id, f.run, f.seq, opened.payload AS said
+             FROM unified_fills f, LATERAL (
+                  SELECT e.payload FROM order_events e
+                   WHERE e.book_id = $1 AND e.run = f.run AND e.seq > f.seq AND e.seq <= f.seq + $2
+                     AND e.type = 'PositionOpened' AND e.position_id = held.position_id
+                   ORDER BY e.seq LIMIT 1) AS opened
+            WHERE f.book_id = $1 AND f.client_order_id = held.opening_order_id
+              AND f.ts_event BETWEEN held.opened_ns - $3 AND held.opened_ns
+            ORDER BY f.run DESC, f.seq DESC LIMIT 1) AS opening ON true
+     WHERE held.book_id = $1 AND held.side <> 'FLAT' ORDER BY held.opened_ns"""
 _FILLS = """
     SELECT client_order_id, run, seq FROM unified_fills
-     WHERE book_id = $1 AND instrument_id = $2 AND position_id = $3 AND ts_event >= $4 LIMIT $5"""
+     WHERE book_id = $1 AND instrument_id = $2 AND position_id = $3 AND ts_event >= $4 AND (run, seq) > ($5, $6)
+     LIMIT $7"""
 _ORDERS = """
     SELECT client_order_id, status, filled_quantity FROM unified_orders
      WHERE book_id = $1 AND client_order_id = ANY($2)"""
@@ -66,6 +83,7 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     strategy_id: str
     position_id: str
     signed_quantity: str
+    opened_quantity: str  # what the first fill opened it with: less than all of it when it turned another position
     fills: list[msgspec.Raw]
 
 
@@ -95,10 +113,10 @@ async def read_holdings(connection: asyncpg.Connection, book_id: str, *, recent_
 
     A venue tells of those once more, and Nautilus would take an order that it does not know for somebody else's.
     """
-    positions = await connection.fetch(_POSITIONS, book_id)
+    positions = await connection.fetch(_POSITIONS, book_id, OPENED_WITHIN, LIVES_PER_NS_MAX)
     fills = [await _fills(connection, book_id, row) for row in positions]
     ids = dict.fromkeys(await _order_ids(connection, book_id, recent_s))
-    ids |= dict.fromkeys(fill["client_order_id"] for found in fills for fill in found)
+    ids |= dict.fromkeys(fill.client_order_id for found in fills for fill in found)
     told = await _events(connection, book_id, list(ids))
     rows = {row["client_order_id"]: row for row in await connection.fetch(_ORDERS, book_id, list(ids))}
     held = [_position(row, found, told) for row, found in zip(positions, fills, strict=True)]
@@ -122,6 +140,16 @@ class _Told(NamedTuple):
     event: Event
 
 
+class _Fill(NamedTuple):
+    client_order_id: str
+    run: int
+    seq: int
+
+
+class _Opened(msgspec.Struct):
+    last_qty: str
+
+
 class _Named(msgspec.Struct):
     client_order_id: str
     instrument_id: str
@@ -137,11 +165,15 @@ async def _order_ids(connection: asyncpg.Connection, book_id: str, recent_s: flo
     return [row["client_order_id"] for row in (*opened, *family, *recent)]
 
 
-async def _fills(connection: asyncpg.Connection, book_id: str, row: Any) -> list[Any]:
-    place = (book_id, row["instrument_id"], row["position_id"], row["opened_ns"])
-    found = await connection.fetch(_FILLS, *place, FILLS_MAX + 1)
-    _bound(book_id, f"fills in position {row['position_id']}", found, FILLS_MAX)
-    return found
+async def _fills(connection: asyncpg.Connection, book_id: str, row: Any) -> list[_Fill]:
+    """Find the fills of this life of a position; none when nothing says which one opened it."""
+    if row["run"] is None:
+        return []
+    opening = _Fill(row["client_order_id"], row["run"], row["seq"])
+    place = (book_id, row["instrument_id"], row["position_id"], row["opened_ns"] - LIVES_PER_NS_MAX)
+    later = await connection.fetch(_FILLS, *place, opening.run, opening.seq, FILLS_MAX + 1)
+    _bound(book_id, f"fills in position {row['position_id']}", later, FILLS_MAX)
+    return [opening, *(_Fill(*each) for each in later)]
 
 
 async def _events(connection: asyncpg.Connection, book_id: str, ids: list[str]) -> dict[str, list[_Told]]:
@@ -163,15 +195,17 @@ def _order(row: Any, told: list[_Told]) -> HeldOrder:
     return HeldOrder(row["client_order_id"], row["status"], f"{row['filled_quantity']:f}", events)
 
 
-def _position(row: Any, fills: list[Any], told: dict[str, list[_Told]]) -> HeldPosition:
-    """Take the fills of this life of the position, each trade once, in the order in which the node heard of them."""
-    versions = {(fill["run"], fill["seq"]) for fill in fills}
-    mine = (one for order_id in {fill["client_order_id"] for fill in fills} for one in told[order_id])
+def _position(row: Any, fills: list[_Fill], told: dict[str, list[_Told]]) -> HeldPosition:
+    """Take each trade once, in the order in which the node heard of them."""
+    versions = {fill[1:] for fill in fills}
+    mine = (one for order_id in {fill.client_order_id for fill in fills} for one in told[order_id])
+    opened = msgspec.json.decode(row["said"], type=_Opened) if fills else _Opened("0")
     return HeldPosition(
         instrument_id=row["instrument_id"],
         strategy_id=row["strategy_id"],
         position_id=row["position_id"],
         signed_quantity=f"{row['signed_quantity']:f}",
+        opened_quantity=opened.last_qty,
         fills=[one.event.body for one in sorted(mine, key=lambda one: one[:2]) if one[:2] in versions],
     )
 

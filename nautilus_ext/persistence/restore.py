@@ -15,7 +15,7 @@ from nautilus_trader.common.actor import Actor
 from nautilus_trader.common.config import ActorConfig
 from nautilus_trader.core.fsm import InvalidStateTrigger
 from nautilus_trader.model import events, instruments
-from nautilus_trader.model.enums import OmsType, OrderSide
+from nautilus_trader.model.enums import ContingencyType, OmsType
 from nautilus_trader.model.events import AccountState, OrderFilled, OrderInitialized
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.model.objects import Money
@@ -101,6 +101,7 @@ class _Filling:
         accounts = sum(self._try(f"account {each.account_id}", self._account, each) for each in holdings.accounts)
         orders = sum(self._try(f"order {each.client_order_id}", self._order, each) for each in holdings.orders)
         positions = sum(self._try(f"position {each.position_id}", self._position, each) for each in holdings.positions)
+        self._bind_legs()
         return Restored(orders, positions, accounts, self._troubles)
 
     def _try(self, what: str, work: Any, held: Any) -> bool:
@@ -147,11 +148,21 @@ class _Filling:
         if instrument is None:
             raise ValueError(f"its instrument {held.instrument_id} is not known")
         fills = [OrderFilled.from_dict(msgspec.json.decode(body)) for body in held.fills]
-        position = _position_of(instrument, fills, Decimal(held.signed_quantity))
+        position = _position_of(instrument, held, fills)
         is_netting = held.position_id == f"{held.instrument_id}-{held.strategy_id}"
         self._cache.add_position(position, OmsType.NETTING if is_netting else OmsType.HEDGING)
         for fill in fills:
             self._cache.add_position_id(position.id, instrument.id.venue, fill.client_order_id, position.strategy_id)
+
+    def _bind_legs(self) -> None:
+        """What an entry opened is what its stop and target close: Nautilus says so to the legs and not in an event."""
+        for entry in self._cache.orders():
+            if entry.contingency_type != ContingencyType.OTO or entry.position_id is None:
+                continue
+            for leg in filter(None, map(self._cache.order, entry.linked_order_ids or ())):
+                if self._cache.position_id(leg.client_order_id) is None:
+                    place = (leg.instrument_id.venue, leg.client_order_id, leg.strategy_id)
+                    self._cache.add_position_id(entry.position_id, *place)
 
 
 def _events_of(held: HeldOrder) -> Iterable[Any]:
@@ -180,35 +191,25 @@ def _order_of(told: Iterable[Any]) -> Any:
     return order
 
 
-def _position_of(instrument: Any, fills: list[OrderFilled], signed: Decimal) -> Position:
+def _position_of(instrument: Any, held: HeldPosition, fills: list[OrderFilled]) -> Position:
     """Add up the fills of a life; the order that turned a position opened this one with what its fill left over."""
     if not fills:
-        raise ValueError("no fill of it is in the journal")
-    position = _added_up(instrument, fills)
-    if position.signed_decimal_qty() != signed:
-        opening, later = fills[0], fills[1:]
-        opened = abs(signed - sum((_signed(fill) for fill in later), Decimal(0)))
-        if 0 < opened < opening.last_qty.as_decimal():
-            position = _added_up(instrument, [_part_of(opening, opened), *later])
-    if position.signed_decimal_qty() != signed:
-        raise ValueError(f"its fills add up to {position.signed_decimal_qty()}, the tables say {signed}")
-    return position
-
-
-def _added_up(instrument: Any, fills: list[OrderFilled]) -> Position:
+        raise ValueError("the journal does not say which fill opened it")
+    opened = instrument.make_qty(held.opened_quantity)
+    if opened < fills[0].last_qty:
+        fills = [_rest_of(fills[0], opened, held.position_id), *fills[1:]]
     position = Position(instrument, fills[0])
     for fill in fills[1:]:
         position.apply(fill)
+    if position.signed_decimal_qty() != Decimal(held.signed_quantity):
+        raise ValueError(f"its fills add up to {position.signed_decimal_qty()}, the tables say {held.signed_quantity}")
     return position
 
 
-def _signed(fill: OrderFilled) -> Decimal:
-    quantity = fill.last_qty.as_decimal()
-    return quantity if fill.order_side == OrderSide.BUY else -quantity
-
-
-def _part_of(fill: OrderFilled, quantity: Decimal) -> OrderFilled:
-    body = OrderFilled.to_dict(fill)
-    commission = fill.commission.as_decimal() * quantity / fill.last_qty.as_decimal()
-    body |= {"last_qty": f"{quantity:f}", "commission": str(Money(commission, fill.commission.currency))}
-    return OrderFilled.from_dict(body)
+def _rest_of(fill: OrderFilled, opened: Any, position_id: str) -> OrderFilled:
+    """Split a fill as Nautilus does when it turns a position: to the same digit of the commission."""
+    closed = Money(fill.commission * ((fill.last_qty - opened) / fill.last_qty), fill.commission.currency)
+    return OrderFilled.from_dict(
+        OrderFilled.to_dict(fill)
+        | {"last_qty": str(opened), "commission": str(fill.commission - closed), "position_id": position_id}
+    )

@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from gambling_engine import INVERSE, LINEAR, SPOT
 from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue]
 from nautilus_trader.model import events
 from nautilus_trader.model.position import Position
-from nautilus_trader.test_kit.providers import TestInstrumentProvider
 
 from nautilus_ext.persistence.records import Record
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-LINEAR = TestInstrumentProvider.btcusdt_perp_binance()
-INVERSE = TestInstrumentProvider.xbtusd_bitmex()
-SPOT = TestInstrumentProvider.btcusdt_binance()
 ASSETS = {LINEAR: "PERPETUAL:BTC-USDT", INVERSE: "PERPETUAL:BTC-USD", SPOT: "SPOT:BTC-USDT"}
 
 

@@ -1,0 +1,103 @@
+"""What a book holds comes out of its tables as it was in the node: the cache of the next node says the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import msgspec
+import pytest
+from gambling_engine import RUNS, gambling_engine
+from nautilus_trader.cache.cache import Cache
+from nautilus_trader.common.component import MessageBus, TestClock
+from nautilus_trader.model.identifiers import TraderId
+from nautilus_trader.portfolio.portfolio import Portfolio
+
+from nautilus_ext.app.book import BacktestBook
+from nautilus_ext.persistence import Mirror, MirrorConfig, Restore, RestoreConfig
+from nautilus_ext.persistence.audit import opened
+from nautilus_ext.persistence.holdings import read_holdings
+from nautilus_ext.persistence.shipper.launch import Shipping
+from nautilus_ext.persistence.shipper.state import ShipperOrder
+
+SEED = int(os.environ.get("RESTORE_SEED", "0")) or random.randrange(1, 10**9)
+DRAIN_S = 30.0
+FOR_EVER_S = time.time()  # nothing is recent: only what is open
+
+
+@pytest.fixture
+def shipped(database, tmp_path):
+    """Run an engine until its end with open orders and positions, and bring its events into the tables."""
+    engines = []
+
+    def run(instrument, oms, seed):
+        book = BacktestBook.record(
+            database.app_url, book_id="B", trader_id="T-1", instance_id="i", connect_timeout_s=5.0
+        )
+        place = {"book_id": "B", "run": book.run, "epoch": book.epoch}
+        mirror = Mirror(MirrorConfig(folder=str(tmp_path / "B"), flush="batch", **place))
+        engine = gambling_engine(instrument, oms, seed, mirror)
+        engines.append(engine)
+        engine.run()
+        shipping = Shipping.start(ShipperOrder(journal_folder=str(tmp_path / "B"), url=database.app_url, **place))
+        mirror.finish(clean=True)
+        assert shipping.drain(DRAIN_S), shipping.state
+        shipping.close()
+        return engine
+
+    yield run
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture
+def restored(database, tmp_path):
+    """Put back what the book holds, into an empty cache."""
+
+    async def restore() -> Cache:
+        async with opened(database.app_url, 5.0, "test") as connection:
+            holdings = await read_holdings(connection, "B", recent_s=FOR_EVER_S)
+        path = tmp_path / "holdings.json"
+        path.write_bytes(msgspec.json.encode(holdings))
+        clock = TestClock()
+        cache, msgbus = Cache(), MessageBus(trader_id=TraderId("T-1"), clock=clock)
+        actor = Restore(RestoreConfig(path=str(path)))
+        actor.register_base(Portfolio(msgbus, cache, clock), msgbus, cache, clock)
+        print(actor.restored)
+        return cache
+
+    return restore
+
+
+def of_order(cache, order) -> tuple:
+    trades = sorted(trade_id.value for trade_id in order.trade_ids)
+    position_id = cache.position_id(order.client_order_id) or order.position_id
+    place = (order.strategy_id, order.account_id, order.venue_order_id, position_id, order.emulation_trigger)
+    price = order.price if order.has_price else None
+    return (*place, order.status_string(), order.type_string(), order.quantity, order.filled_qty, price, trades)
+
+
+def of_position(position) -> tuple:
+    figures = (position.signed_decimal_qty(), position.avg_px_open, position.realized_pnl, position.peak_qty)
+    return (*figures, position.side, position.entry, position.strategy_id, position.account_id, position.ts_opened)
+
+
+@pytest.mark.parametrize("seed", [1, 2, SEED])
+@pytest.mark.parametrize(("instrument", "oms"), RUNS)
+async def test_the_next_cache_says_what_the_last_one_said(shipped, restored, instrument, oms, seed):
+    """Orders of every kind, partly filled, emulated, of brackets and of nobody; positions long, short and turned."""
+    print(f"RESTORE_SEED={seed}")
+    engine = shipped(instrument, oms, seed)
+    cache = await restored()
+    told = {order.client_order_id: of_order(cache, order) for order in cache.orders()}
+    working = [*engine.cache.orders_open(), *engine.cache.orders_emulated()]
+    assert working
+    assert {order.client_order_id: of_order(engine.cache, order) for order in working} == {
+        order.client_order_id: told.get(order.client_order_id) for order in working
+    }
+    assert {p.id: of_position(p) for p in engine.cache.positions_open()} == {
+        p.id: of_position(p) for p in cache.positions_open()
+    }
+    for account in engine.cache.accounts():
+        assert account.balances_total() == cache.account(account.id).balances_total()
