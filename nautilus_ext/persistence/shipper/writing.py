@@ -34,6 +34,17 @@ class Overtaken(DatabaseError):
     """Another shipper has moved the progress of this run: read it again."""
 
 
+class TooSlow(DatabaseError):
+    """A batch was not in time: end what holds the tables up, or raise database.statement_timeout_s."""
+
+    def __init__(self, records: int, statement_timeout_s: float) -> None:
+        what = "even 1 record takes" if records == 1 else f"{records:,} records take"
+        super().__init__(
+            f"{what} the database longer than statement_timeout_s ({statement_timeout_s:g} s): does a lock or a "
+            "trigger hold its tables up? End that, or raise database.statement_timeout_s; the log keeps what waits"
+        )
+
+
 class Progress(NamedTuple):
     durable_seq: int
     rejected: int
@@ -58,7 +69,7 @@ class Writer:
         try:
             reader = await _connect(url, order, **_BY_INDEX)
             try:
-                writer = cls(connection, reader, order.book_id, order.epoch)
+                writer = cls(connection, reader, order)
                 await writer._prepare()
             except BaseException:
                 reader.terminate()
@@ -68,11 +79,12 @@ class Writer:
             raise
         return writer
 
-    def __init__(self, connection: asyncpg.Connection, reader: asyncpg.Connection, book_id: str, epoch: int) -> None:
+    def __init__(self, connection: asyncpg.Connection, reader: asyncpg.Connection, order: ShipperOrder) -> None:
+        self.statement_timeout_s = order.statement_timeout_s
         self._connection = connection
         self._reader = reader
-        self._book_id = book_id
-        self._epoch = epoch
+        self._book_id = order.book_id
+        self._epoch = order.epoch
         self._merges: dict[type, PreparedStatement] = {}
 
     async def _prepare(self) -> None:
