@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import asyncpg
 from asyncpg import exceptions as pg
 
-from nautilus_ext.errors import BookLost, DatabaseError
+from nautilus_ext.errors import BookLost, DatabaseError, SchemaBehind
 from nautilus_ext.persistence.shipper.statements import ADVANCE, EPOCH, MISSING, PROGRESS, TARGETS, Target
 from nautilus_ext.schema.connect import CLOSE_S_MAX, connect
+from nautilus_ext.schema.revision import REVISION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -117,13 +118,19 @@ class Writer:
         return await self._reader.fetchval(MISSING, self._book_id, run) or 0
 
     async def check_epoch(self) -> None:
-        """BookLost when another node has taken the book."""
-        self._judge(await self._reader.fetchval(EPOCH, self._book_id))
+        """BookLost when another node has taken the book; SchemaBehind when the tables are not this version's."""
+        self._judge(await self._reader.fetchrow(EPOCH, self._book_id))
 
-    def _judge(self, epoch: int | None) -> None:
+    def _judge(self, found: Any) -> None:
+        epoch = None if found is None else found["epoch"]
         if epoch != self._epoch:
             now = "is gone" if epoch is None else f"has epoch {epoch}"
             raise BookLost(f"book {self._book_id} {now}, this shipper writes under {self._epoch}: the next one goes on")
+        if found is not None and found["revision"] != REVISION:
+            raise SchemaBehind(
+                f"the tables are at revision {found['revision']!r}, this shipper writes {REVISION!r}: nothing is lost, "
+                "the rest waits in the local log. Start the node anew, with the version that the tables are of"
+            )
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         """Read what was committed, also while a batch is on its way; the statement is prepared once."""
@@ -134,7 +141,7 @@ class Writer:
         async with self._transaction():
             row = await self._advance.fetchrow(self._book_id, step.run, step.begin, step.end, step.known, self._epoch)
             assert row is not None, "a SELECT without FROM has a row"
-            self._judge(row["epoch"])
+            self._judge(row)
             if not row["has_advanced"]:
                 raise Overtaken(f"book {self._book_id}, run {step.run}: its progress is not {step.begin} any more")
             for kind, target in TARGETS.items():
