@@ -19,6 +19,7 @@ from nautilus_ext.errors import ConfigError, Problem
 from nautilus_ext.persistence import archive as archives
 from nautilus_ext.persistence import audit as audits
 from nautilus_ext.persistence import backup as backups
+from nautilus_ext.persistence.archive_runs import candidates
 from nautilus_ext.persistence.audit import opened
 from nautilus_ext.persistence.segments import runs as log_runs
 
@@ -116,7 +117,7 @@ async def _archive(
         book_id = await chosen_book(reader, config, options.book)
         folder = (to or config.data_dir / "archive") / book_id
         done: dict[str, Any] = {"book_id": book_id, "before": before.isoformat(), "archived": [], "stay": []}
-        found = await archives.candidates(reader, book_id, before, config.journal_folder(book_id))
+        found = await candidates(reader, book_id, before, config.journal_folder(book_id))
         done["stay"] = [{"run": each.run, "reason": each.reason} for each in found if each.reason]
         going = [each for each in found if not each.reason]
         if options.dry_run:
