@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from nautilus_ext.app import verbs
+from nautilus_ext.app import status, verbs
 from nautilus_ext.app.command import Command, Once
 from nautilus_ext.config.suite import Synthetic
 
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        cure = f"`{parser.prog} {options.name} --help` lists what it takes"
+        parser.error(f"{options.name} does not take {' '.join(unknown)}: {cure}")
     verb: Verb = options.verb
     return Command().run(lambda command: verb(command, options))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m nautilus_ext", description="Execution suite for NautilusTrader.")
-    commands = parser.add_subparsers(required=True, metavar="VERB")
+    commands = parser.add_subparsers(required=True, metavar="VERB", dest="name")
 
     check = _verb(commands, "check", "find everything that is wrong with a config: exit 0 or 2", verbs.check)
     check.add_argument("--backtest", action="store_true", help="as --backtest would run it, with a parity report")
@@ -33,9 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     migrate = _verb(commands, "migrate", "bring the tables up to date", verbs.migrate)
     migrate.add_argument("--backtest", action="store_true", help="the tables of database.backtest_url")
 
-    status = _verb(commands, "status", "show the node of this config's book: exit 0 when its heart beats", verbs.status)
-    _add_book(status)
-    status.add_argument("--json", action="store_true", help="the answer as one JSON object")
+    purpose = "show the node of this config's book: exit 0 when its heart beats"
+    health = _verb(commands, "status", purpose, status.status)
+    _add_book(health)
+    health.add_argument("--follow", action="store_true", help="go on with what changes, until Ctrl-C: exit 0")
+    health.add_argument("--json", action="store_true", help="one JSON object; with --follow one per line")
 
     _add_desk(commands)
     _add_keeping(commands)

@@ -21,7 +21,7 @@ from nautilus_ext.app.desk_views import (
     positions_view,
     today,
 )
-from nautilus_ext.app.follow import News, Totals, follow
+from nautilus_ext.app.follow import News, Totals, follow, until_left
 from nautilus_ext.app.order_life import Step, facts, steps
 from nautilus_ext.app.paper import Listing, Paper
 from nautilus_ext.app.text_tables import GAP, Column, head, layout, line, moment, plain, styled, wrapped
@@ -83,14 +83,8 @@ def _list(topic: Topic, command: Command, options: argparse.Namespace) -> int:
     asked.check(options, topic.verb)
     config = command.load(options.config, backtest=options.backtest)
     paper = Paper(command.mask)
-    with open_tables(config) as tables:
-        try:
-            asyncio.run(_listed(topic, config, tables, options, paper))
-        except BrokenPipeError:
-            pass  # `| head`: whoever read has what he wanted
-        except KeyboardInterrupt:
-            if not options.follow:
-                raise
+    with open_tables(config) as tables, until_left(followed=options.follow):
+        asyncio.run(_listed(topic, config, tables, options, paper))
     return EXIT_OK
 
 

@@ -90,6 +90,10 @@ class Session:
         self.book_id, self.environment = book_id, environment or ""
         return environment is not None
 
+    def snapshot(self) -> Any:
+        """All that is read inside of it is from one moment."""
+        return self.connection.transaction(isolation="repeatable_read", readonly=True)
+
     async def now_ns(self) -> int:
         """Where a duration counts back from: now, or the end of a backtest's own time."""
         if self.environment != "backtest":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from nautilus_ext.schema.connect import CONNECTION_ERRORS, database_error
 from nautilus_ext.schema.retry import is_transient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from nautilus_ext.app.desk_session import Session
     from nautilus_ext.app.paper import Paper
@@ -36,14 +37,14 @@ class News:
 
     async def first(self, session: Session, question: Question) -> list[Row]:
         """The answer as it stands now; from here on `next` tells what came after it."""
-        async with _snapshot(session):
+        async with session.snapshot():
             newest = await session.newest()
             if newest is not None:
                 self._after = Version(newest["run"], newest["seq"])
             return await rows(session.connection, question)
 
     async def next(self, session: Session) -> list[Row]:
-        async with _snapshot(session):
+        async with session.snapshot():
             reach = await session.connection.fetchrow(reading.REACH, session.book_id, *self._after)
             if reach is None:
                 return []
@@ -87,14 +88,28 @@ def _flat(row: Row) -> Row:
     return row | sums | {"unrealized_pnl": {}, "realized_pnl": {}, "positions": 0, "unpriced": 0, "venues": []}
 
 
-def _snapshot(session: Session) -> Any:
-    return session.connection.transaction(isolation="repeatable_read", readonly=True)
+@contextmanager
+def until_left(*, followed: bool) -> Iterator[None]:
+    """Who has seen enough ends it without an error: `| head` at any time, Ctrl-C while he follows."""
+    try:
+        yield
+    except BrokenPipeError:
+        pass
+    except KeyboardInterrupt:
+        if not followed:
+            raise
 
 
-async def follow(
+class Source[Item](Protocol):
+    """What can be followed: each look tells what is new since the one before."""
+
+    async def next(self, session: Session) -> list[Item]: ...
+
+
+async def follow[Item](
     session: Session,
-    news: News | Totals,
-    show: Callable[[list[Row]], None],
+    news: Source[Item],
+    show: Callable[[list[Item]], None],
     *,
     paper: Paper,
     reopen: Callable[[], Any],

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import nautilus_ext
 from nautilus_ext.app import asked
 from nautilus_ext.app.database import open_tables
+from nautilus_ext.app.desk_session import chosen_book
 from nautilus_ext.errors import ConfigError, Problem
 from nautilus_ext.persistence import archive as archives
 from nautilus_ext.persistence import audit as audits
 from nautilus_ext.persistence import backup as backups
+from nautilus_ext.persistence.archive_runs import candidates
 from nautilus_ext.persistence.audit import opened
-from nautilus_ext.persistence.reading import NEWEST_BACKTEST
 from nautilus_ext.persistence.segments import runs as log_runs
 
 if TYPE_CHECKING:
@@ -52,24 +53,11 @@ def audit(command: Command, options: argparse.Namespace) -> int:
 
 
 async def _audit(config: Config, tables: Tables, book: str | None) -> Report:
-    book_id = await _book(config, tables, book)
-    place = audits.Place(
-        url=tables.app_url,
-        book_id=book_id,
-        journal_folder=config.journal_folder(book_id),
-        host=socket.gethostname(),
-        connect_timeout_s=config.suite.database.connect_timeout_s,
-    )
-    return await audits.audit(place)
-
-
-async def _book(config: Config, tables: Tables, book: str | None) -> str:
-    """The book that is named, else the config's own, else its newest backtest."""
-    if book is not None or config.world != "backtest":
-        return book or config.book_id
     timeout_s = config.suite.database.connect_timeout_s
-    async with opened(tables.app_url, timeout_s, "exec-suite keeping") as connection:
-        return await connection.fetchval(NEWEST_BACKTEST, str(config.trader_id)) or config.book_id
+    async with opened(tables.app_url, timeout_s, "exec-suite audit") as connection:
+        book_id = await chosen_book(connection, config, book)
+        place = audits.Place(book_id, config.journal_folder(book_id), socket.gethostname())
+        return await audits.audit(connection, place)
 
 
 def _print_report(report: Report) -> None:
@@ -124,13 +112,12 @@ def _moment(text: str) -> datetime:
 async def _archive(
     config: Config, tables: Tables, options: argparse.Namespace, before: datetime, to: Path | None
 ) -> dict[str, Any]:
-    book_id = await _book(config, tables, options.book)
-    folder = (to or config.data_dir / "archive") / book_id
     timeout_s = config.suite.database.connect_timeout_s
-    done: dict[str, Any] = {"book_id": book_id, "before": before.isoformat(), "archived": [], "stay": []}
     async with opened(tables.app_url, timeout_s, "exec-suite archive") as reader:
-        await audits.require_book(reader, book_id)
-        found = await archives.candidates(reader, book_id, before, config.journal_folder(book_id))
+        book_id = await chosen_book(reader, config, options.book)
+        folder = (to or config.data_dir / "archive") / book_id
+        done: dict[str, Any] = {"book_id": book_id, "before": before.isoformat(), "archived": [], "stay": []}
+        found = await candidates(reader, book_id, before, config.journal_folder(book_id))
         done["stay"] = [{"run": each.run, "reason": each.reason} for each in found if each.reason]
         going = [each for each in found if not each.reason]
         if options.dry_run:

@@ -69,6 +69,7 @@ class Node:
         self._failure: str | None = None
         self._began_s = 0.0
         self.view: View | None = None
+        self._is_blind = False
 
     def start(self, signals: StopSignals) -> None:
         """Connect, reconcile and start the strategies; raise VenueError when that fails. A signal ends it early."""
@@ -158,7 +159,7 @@ class Node:
         assert self._running is not None, "start comes before trade"
         end_s = self._began_s + seconds if seconds is not None else float("inf")
         while not self._wake.is_set():
-            self.view = self.look()
+            self._see()
             wait_s = min(LOOK_EVERY_S, max(0.0, end_s - time.monotonic()))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), wait_s)
@@ -167,6 +168,17 @@ class Node:
             elif self._running.done():
                 self._fail("the engines ended by themselves: see the log")
         await self._end()
+
+    def _see(self) -> None:
+        """What people look at must not end what trades: a view that cannot be drawn stays as it was."""
+        try:
+            self.view = self.look()
+        except Exception:
+            if not self._is_blind:
+                _logger.exception("the live view cannot be drawn and stands still: the node trades on")
+            self._is_blind = True
+        else:
+            self._is_blind = False
 
     async def _end(self) -> None:
         """Stop in an order that no state of the node can turn into a hang; the caller's watchdog bounds the whole."""

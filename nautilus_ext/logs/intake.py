@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nautilus_ext.logs.records import NS_PER_S, event_line, event_record, iso_ns
+from nautilus_ext.logs.records import NS_PER_S, event_record, iso_ns, summary
 
 QUEUE_RECORDS_MAX = 65_536
 QUEUE_ALERTS_EXTRA = 4_096  # a flood of chatter must not push out the error that it is about
@@ -54,10 +54,19 @@ class EventRecord(logging.LogRecord):
     @cached_property
     def record(self) -> dict[str, Any]:
         head = {"ts": iso_ns(int(self.created * NS_PER_S)), "level": self.levelname, "component": self.component}
-        return head | event_record(self.event, self.init, self.state)
+        try:
+            return head | event_record(self.event, self.init, self.state)
+        except Exception as e:  # noqa: BLE001  whatever an adapter's own event does, the view and the log go on
+            return head | {"level": "ERROR", "message": self._unreadable(e)}
 
     def getMessage(self) -> str:  # noqa: N802  the name is the base class's
-        return event_line(self.record)
+        try:
+            return summary(self.record)
+        except Exception as e:  # noqa: BLE001  as above
+            return self._unreadable(e)
+
+    def _unreadable(self, error: Exception) -> str:
+        return f"{type(self.event).__name__} could not be read for the log: {type(error).__name__}"
 
 
 class Intake(logging.Handler):

@@ -16,19 +16,16 @@ from asyncpg import exceptions as pg
 from pyarrow import parquet
 
 from nautilus_ext.errors import DatabaseError, MachineError
-from nautilus_ext.persistence.reading import WORKING
 from nautilus_ext.persistence.rows import JournalRow
-from nautilus_ext.persistence.segments import runs as log_runs
 from nautilus_ext.persistence.segments import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
-    from datetime import datetime
     from pathlib import Path
 
     import asyncpg
 
-CHUNK_ROWS = 2_000  # of one row group
+CHUNK_ROWS = 2_000  # of one row group: no more are held at once, however many a run has
 LOCK = "archive.lock"
 
 _NUMBERS = {"run": pa.int32(), "seq": pa.int64(), "ts_event": pa.int64(), "ts_init": pa.int64()}
@@ -36,42 +33,14 @@ _NUMBERS = {"run": pa.int32(), "seq": pa.int64(), "ts_event": pa.int64(), "ts_in
 SCHEMA = pa.schema([pa.field(name, _NUMBERS.get(name, pa.string())) for name in JournalRow._fields])
 _COLUMNS = ", ".join(f"{name}::text" if name == "payload" else name for name in JournalRow._fields)
 
-# A run ends when its node gave it back, else when the next one began.
-_RUNS = """
-    SELECT run, durable_seq, last_seq, archived_at, ended_at IS NOT NULL OR next IS NOT NULL AS is_over,
-           coalesce(ended_at, next) < $2 AS is_old,
-           (SELECT count(*) FROM order_events e WHERE (e.book_id, e.run) = (r.book_id, r.run)) AS events,
-           (SELECT count(*) FROM rejected_events x
-             WHERE (x.book_id, x.run) = (r.book_id, r.run) AND x.stage <> 'projection') AS unwritten
-      FROM (SELECT *, lead(started_at) OVER (ORDER BY run) AS next FROM runs WHERE book_id = $1) r ORDER BY run"""
-_OPEN_ORDERS = """
-    SELECT DISTINCT e.run FROM unified_orders o JOIN order_events e USING (book_id, client_order_id)
-     WHERE o.book_id = $1 AND o.status = ANY($2)"""
-_OPEN_POSITIONS = """
-    SELECT DISTINCT e.run FROM venue_positions p JOIN order_events e USING (book_id, position_id)
-     WHERE p.book_id = $1 AND p.side <> 'FLAT'
-       AND (e.run = p.run OR e.payload->>'opening_order_id' = p.opening_order_id)"""
-_SHARED = """
-    SELECT DISTINCT runs FROM (
-        SELECT array_agg(DISTINCT run) AS runs FROM order_events
-         WHERE book_id = $1 AND client_order_id IS NOT NULL
-         GROUP BY client_order_id HAVING min(run) <> max(run)) AS orders"""
 _EVENTS = f"""
     SELECT {_COLUMNS} FROM order_events
-     WHERE book_id = $1 AND run = $2 AND seq > $3 ORDER BY seq LIMIT {CHUNK_ROWS}"""  # noqa: S608 - our own names
+     WHERE book_id = $1 AND run = $2 AND seq > $3 ORDER BY seq LIMIT $4"""  # noqa: S608 - our own names
 _CLAIM = """
     SELECT run FROM runs
      WHERE book_id = $1 AND run = $2 AND archived_at IS NULL AND durable_seq = last_seq FOR UPDATE"""
 _DELETE = "DELETE FROM order_events WHERE book_id = $1 AND run = $2"
 _SAY = "UPDATE runs SET archived_at = now(), archive = $3 WHERE book_id = $1 AND run = $2"
-
-
-class Candidate(NamedTuple):
-    """A run, and why it stays; an empty reason is none."""
-
-    run: int
-    events: int
-    reason: str
 
 
 class Content(NamedTuple):
@@ -95,49 +64,6 @@ class _Hash:
     @property
     def content(self) -> Content:
         return Content(self._rows, self._hash.hexdigest())
-
-
-async def candidates(
-    connection: asyncpg.Connection, book_id: str, before: datetime, journal_folder: Path
-) -> list[Candidate]:
-    """Judge every run of a book that is not archived yet."""
-    states = [row for row in await connection.fetch(_RUNS, book_id, before) if row["archived_at"] is None]
-    orders = {row["run"] for row in await connection.fetch(_OPEN_ORDERS, book_id, list(WORKING))}
-    positions = {row["run"] for row in await connection.fetch(_OPEN_POSITIONS, book_id)}
-    logged = {run for run, _ in log_runs(journal_folder)}
-    reasons = {row["run"]: _reason(row, orders, positions, logged) for row in states}
-    shared = [row["runs"] for row in await connection.fetch(_SHARED, book_id)]
-    _spread(reasons, shared)
-    return [Candidate(row["run"], row["events"], reasons[row["run"]]) for row in states]
-
-
-def _reason(row: Any, orders: set[int], positions: set[int], logged: set[int]) -> str:
-    """Say the first reason why a run stays; nothing when it may go."""
-    late = row["last_seq"] - row["durable_seq"]
-    reasons = (
-        (not row["is_over"], "it has not ended"),
-        (not row["is_old"], "it ended later"),
-        (late, f"{late:,} events are not in the tables yet"),
-        (row["run"] in logged and not row["durable_seq"], "its local log has not been shipped yet"),
-        (row["events"] + row["unwritten"] != row["durable_seq"], "events are missing in it: see audit"),
-        (row["run"] in orders, "an order of it still works"),
-        (row["run"] in positions, "a position of it is still open"),
-    )
-    return next((text for applies, text in reasons if applies), "")
-
-
-def _spread(reasons: dict[int, str], shared: Iterable[list[int]]) -> None:
-    """An order goes as a whole: what one of its runs keeps here keeps the others here as well."""
-    groups = [runs for runs in shared if len(runs) > 1]
-    has_changed = True
-    while has_changed:  # each round keeps at least one more run
-        has_changed = False
-        for runs in groups:
-            kept = next((run for run in runs if reasons.get(run)), None)
-            for run in runs:
-                if kept is not None and reasons.get(run) == "":
-                    reasons[run] = f"it has an order in common with run {kept}, which stays"
-                    has_changed = True
 
 
 async def archive_run(
@@ -196,7 +122,7 @@ async def _write(reader: asyncpg.Connection, book_id: str, run: int, path: Path)
 
 async def _events(reader: asyncpg.Connection, book_id: str, run: int) -> AsyncIterator[list[tuple[Any, ...]]]:
     seq = 0
-    while rows := await reader.fetch(_EVENTS, book_id, run, seq):
+    while rows := await reader.fetch(_EVENTS, book_id, run, seq, CHUNK_ROWS):
         seq = rows[-1]["seq"]
         yield [tuple(row) for row in rows]
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from nautilus_ext.errors import ConfigError, DatabaseError, Problem
+from nautilus_ext.errors import DatabaseError
 from nautilus_ext.persistence import audit_node, audit_runs
 from nautilus_ext.persistence.audit_node import Sight
 from nautilus_ext.persistence.audit_tables import TableAudit
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.audit_runs import RunState
 
 STATEMENT_S_MAX = 600.0
-BOOKS_NAMED_MAX = 10
 HEARTBEAT_S_MAX = 15.0  # an older one is a node that died
 
 EQUAL, DIFFERENT, UNPROVEN = 0, 1, 2
 
-_BOOKS = "SELECT book_id FROM books ORDER BY created_at DESC"
 _NEWEST = """
     SELECT r.run, r.host, b.environment, coalesce(max(i.last_heartbeat) > now() - make_interval(secs => $2), false)
            AND r.ended_at IS NULL AS is_alive
@@ -43,11 +41,9 @@ _NEWEST = """
 class Place(NamedTuple):
     """Which book to audit, and where what belongs to it is."""
 
-    url: str
     book_id: str
     journal_folder: Path
     host: str
-    connect_timeout_s: float
 
 
 class Check(NamedTuple):
@@ -105,10 +101,9 @@ def _without_version(value: bytes) -> bytes:
     return bytes(value[1:])
 
 
-async def audit(place: Place) -> Report:
-    """Audit one book of current tables."""
-    async with opened(place.url, place.connect_timeout_s, "exec-suite audit") as connection:
-        return await _Audit(connection, place).run()
+async def audit(connection: asyncpg.Connection, place: Place) -> Report:
+    """Audit one book that the tables know."""
+    return await _Audit(connection, place).run()
 
 
 class _Audit:
@@ -122,7 +117,6 @@ class _Audit:
         self._running: int | None = None
 
     async def run(self) -> Report:
-        await require_book(self._connection, self._place.book_id)
         sight = await self._ask()
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             states = await audit_runs.read_runs(self._connection, self._place.book_id)
@@ -209,11 +203,3 @@ class _Audit:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-async def require_book(connection: asyncpg.Connection, book_id: str) -> None:
-    known = [row["book_id"] for row in await connection.fetch(_BOOKS)]
-    if book_id not in known:
-        names = ", ".join(known[:BOOKS_NAMED_MAX]) or "none yet"
-        problem = Problem("--book", f"the tables know no book {book_id!r}: take one of theirs ({names})")
-        raise ConfigError("command line", [problem])

@@ -11,7 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from nautilus_ext.persistence.reading import WORKING
-from nautilus_ext.persistence.segments import NODE_LOCK, is_locked, run_folder
+from nautilus_ext.persistence.segments import AUDIT_REQUEST, NODE_LOCK, is_locked, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 ANSWER_S_MAX = 10.0
 ANSWER_POLL_S = 0.05
-REQUEST = "audit.request"
 # An order that was made and not sent yet is in no list of the cache.
 _SHOWN = frozenset(WORKING) - {"INITIALIZED", "RELEASED"}
 
@@ -44,8 +43,8 @@ async def ask(journal_folder: Path, run: int) -> Answer | None:
     """Ask the node of a run; None when it does not answer in time."""
     folder = run_folder(journal_folder, run)
     asked = uuid4().hex
-    answer, request = folder / f"audit-{asked}.json", folder / REQUEST
-    unfinished = folder / f"{REQUEST}.{asked}"
+    answer, request = folder / f"audit-{asked}.json", folder / AUDIT_REQUEST
+    unfinished = folder / f"{AUDIT_REQUEST}.{asked}"
     until_s = time.monotonic() + ANSWER_S_MAX
     try:
         await _while(request.exists, until_s)  # another audit's question is answered first

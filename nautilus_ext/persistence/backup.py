@@ -17,8 +17,8 @@ import msgspec
 from sqlalchemy import Text
 
 from nautilus_ext.errors import DatabaseError, MachineError
+from nautilus_ext.schema.revision import VERSION_TABLE
 from nautilus_ext.schema.tables import metadata
-from nautilus_ext.schema.upgrade import VERSION_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

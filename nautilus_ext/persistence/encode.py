@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNENCODABLE_CHARS_MAX = 2_000
+EVENTS = "nautilus_trader.model.events"
+ABSTRACT = ("OrderEvent", "PositionEvent")
 
 
 class Encoder:
@@ -47,7 +49,7 @@ class Encoder:
         return self._encode((seq, name, ts_ns, ts_ns, _fallback(body, _size_error(payload))))
 
     def _learn(self, kind: Any) -> tuple[str, Callable[[Any], Any]]:
-        self._kinds[kind] = known = (kind.__name__, kind.to_dict)
+        self._kinds[kind] = known = (_name(kind), kind.to_dict)
         return known
 
     def _without_info(self, seq: int, event: Any, error: Exception) -> bytes:
@@ -57,14 +59,20 @@ class Encoder:
             body = kind.to_dict(event)
             if "info" in body:
                 body["info"] = {"unencodable": _ascii(body["info"])}
-            payload = self._encode((seq, kind.__name__, event.ts_event, event.ts_init, _encodable(body)))
+            payload = self._encode((seq, _name(kind), event.ts_event, event.ts_init, _encodable(body)))
         except Exception:  # noqa: BLE001 - as above
             return self._unencodable(seq, event, error)
         return payload if len(payload) <= RECORD_BYTES_MAX else self._unencodable(seq, event, error)
 
     def _unencodable(self, seq: int, event: Any, error: Exception) -> bytes:
         ts_event, ts_init = (_whole(getattr(event, name, 0)) for name in ("ts_event", "ts_init"))
-        return self._encode((seq, type(event).__name__, ts_event, ts_init, _fallback(event, error)))
+        return self._encode((seq, _name(type(event)), ts_event, ts_init, _fallback(event, error)))
+
+
+def _name(kind: type) -> str:
+    """Name an event; an adapter's own kind of a Nautilus event is that one: its fill belongs into the tables, too."""
+    known = (base for base in kind.__mro__ if base.__module__.startswith(EVENTS) and base.__name__ not in ABSTRACT)
+    return next(known, kind).__name__
 
 
 def _fallback(what: Any, error: Exception) -> dict[str, str]:

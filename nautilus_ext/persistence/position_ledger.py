@@ -150,9 +150,9 @@ class PositionLedger:
         Only then: a life of that id that a later run heard of may have gone under another id in its run.
         """
         held = self._open[other]
-        if held.seq < row.seq and held.updated_ns == row.opened_ns:
+        if held.seq < row.seq and _opened_at_the_end_of(held, row):
             self._replace(other, held, positions.superseded(held, row))
-        elif held.seq > row.seq and row.updated_ns == held.opened_ns:
+        elif held.seq > row.seq and _opened_at_the_end_of(row, held):
             return positions.superseded(row, held)
         return row
 
@@ -197,6 +197,11 @@ class PositionLedger:
             if not siblings:
                 del self._by_instrument[life.instrument_id]
         self._closed[life] = row
+
+
+def _opened_at_the_end_of(former: PositionRow, later: PositionRow) -> bool:
+    """Whether one fill did both; a life that an order opened a second time has a later nanosecond, see `_life`."""
+    return 0 <= later.opened_ns - former.updated_ns < LIVES_PER_NS_MAX
 
 
 def _slot(row: PositionRow) -> tuple[Any, ...]:

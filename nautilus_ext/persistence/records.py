@@ -242,6 +242,7 @@ _NUMBERS = {
     "OrderFilled": ("last_qty", "last_px"),
     "PositionAdjusted": ("quantity_change",),
     "Instrument": ("multiplier",),
+    "RiskDecision": ("limit", "value", "would_be"),  # straight to their table: the driver makes 0 of one too large
 }
 _MONIES = {
     **dict.fromkeys(SNAPSHOT_TYPES, ("realized_pnl",)),
@@ -308,7 +309,7 @@ def money(text: str) -> tuple[Decimal, str | None]:
 def checked(number: Decimal) -> Decimal:
     """Refuse what is no amount of anything, so that no sum ever meets it."""
     if not number.is_finite() or not -NUMBER_DIGITS_MAX <= number.adjusted() <= NUMBER_DIGITS_MAX:
-        raise msgspec.ValidationError(f"{number} is no amount: at most {NUMBER_DIGITS_MAX} digits are taken")
+        raise msgspec.ValidationError(f"{number:.2E} is no amount: at most {NUMBER_DIGITS_MAX} digits are taken")
     return number
 
 

@@ -23,6 +23,7 @@ from nautilus_ext.errors import DatabaseError, SchemaBehind
 from nautilus_ext.schema.address import describe
 from nautilus_ext.schema.connect import connect, database_error
 from nautilus_ext.schema.locks import lock_key
+from nautilus_ext.schema.revision import VERSION_TABLE
 from nautilus_ext.schema.tables import metadata
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 CURE = "python -m nautilus_ext migrate CONFIG"
-VERSION_TABLE = "schema_version"
 UPGRADE_S_MAX = 3600.0
 
 

@@ -102,6 +102,11 @@ class Pyramid:
         mine = self.cache.positions_open(instrument_id=self.instrument.id, strategy_id=self.strategy.id)
         return sum((position.signed_decimal_qty() for position in mine), Decimal(0))
 
+    def stop(self) -> None:
+        """No bar comes after this: what is not in the tables yet is tried once more."""
+        if self.rows.was_read:  # if not, nothing was sent, and the next start matches what there is
+            self.rows.are_settled()
+
     def forget(self) -> None:
         """Before another one takes over: of two, both would write."""
         self.strategy.msgbus.unsubscribe(f"events.order.{self.strategy.id}", self.on_order_event)

@@ -21,12 +21,14 @@ class PyramidRows:
         self.key = {"strategy_id": strategy.id.value, "instrument_id": instrument.id.value}
         self.currency = instrument.get_cost_currency()
         self.open: dict[str, PositionRow] = {}  # by the client order id of the entry, the oldest first
-        self.state = self.saved_state = PyramidRow(**self.key)
+        self.state = PyramidRow(**self.key)
+        self.saved_state: PyramidRow | None = self.state  # None: to be written whatever the tables hold
         self.unsaved: dict[str, PositionRow] = {}
         self.outcomes: dict[str, SignalOutcome] = {}
         self.versions: dict[str, int] = {}
         self.saving: Changes | None = None
         self.reading = self.is_read = self.was_read = False
+        self.conflicts = 0  # in a row: a save that ended otherwise ends it
         self.trouble = ""
 
     def are_settled(self) -> bool:
@@ -83,24 +85,25 @@ class PyramidRows:
     def _saved(self, answer: Answer) -> None:
         tried, self.saving = self.saving, None
         assert tried is not None, "only a save is answered here"
+        self.conflicts = self.conflicts + 1 if answer.stale else 0
         if answer.problem:  # nobody knows whether it is in the tables: a conflict will tell
             self.unsaved = {row.position_id: row for row in tried.positions} | self.unsaved
             self.outcomes = {each.fingerprint: each for each in tried.outcomes} | self.outcomes
-            self.is_read = not answer.stale
             self.hold_fire(answer.problem)
+            if answer.stale:
+                self.is_read = False
+            if self.conflicts == 1:  # no bar may come any more; after a second one somebody else writes: not at once
+                self.read()
             return
         self.trouble = ""
         for row in answer.value.positions:
             self.versions[row.position_id] = row.version
             if row.status == "closed" and row.position_id not in self.unsaved:
                 del self.versions[row.position_id]
-        if answer.value.pyramid is not None:
-            self._adopt(answer.value.pyramid)
+        state = answer.value.pyramid
+        if state is not None:
+            self.saved_state, self.state = state, replace(self.state, version=state.version)
         self.save()
-
-    def _adopt(self, state: PyramidRow) -> None:
-        self.saved_state = state
-        self.state = replace(self.state, version=state.version)
 
     # -- reading
 
@@ -129,11 +132,15 @@ class PyramidRows:
             self.versions[row.position_id] = row.version
             if row.status != "closed" and row.position_id not in self.unsaved:
                 self.open[row.position_id] = row
-        if answer.value.state is not None:
-            if not self.was_read:
-                self.state = answer.value.state
-            self._adopt(answer.value.state)
-        if not self.was_read:
+        if self.was_read:
+            self._learn(answer.value.state)
+        else:
             self.was_read = True
+            self.state = self.saved_state = answer.value.state or self.state
             self.on_first_read(answer.value.claimed)
         self.save()
+
+    def _learn(self, state: PyramidRow | None) -> None:
+        """Write the state even if the tables hold it: the store counts what it has refused until it is written."""
+        self.saved_state = None
+        self.state = replace(self.state, version=state.version if state is not None else 0)

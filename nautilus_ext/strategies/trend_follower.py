@@ -152,6 +152,8 @@ class TrendFollower(Strategy):
         return on_grid(self.instrument, size)
 
     def on_stop(self) -> None:
+        if self.pyramid is not None:
+            self.pyramid.stop()
         if self.config.close_on_stop:
             self.cancel_all_orders(self.instrument_id)
             self.close_all_positions(self.instrument_id)

@@ -63,7 +63,8 @@ def test_a_follower_sees_every_change_also_through_the_death_of_the_database(she
     orders = Follower(shell, "orders", "--json", "--limit", "10000")
     fills = Follower(shell, "fills", "--json", "--limit", "10000")
     positions = Follower(shell, "positions")
-    wait_until(lambda: len(orders.lines) > 2 and fills.lines and positions.lines, 20)
+    health = Follower(shell, "status", "--json")
+    wait_until(lambda: len(orders.lines) > 2 and fills.lines and positions.lines and health.lines, 40)
     (server,) = [each for each in shell.postmasters() if each.ppid() not in {one.pid for one in shell.postmasters()}]
     server.kill()
     wait_until(lambda: orders.errors, 20)
@@ -79,13 +80,16 @@ def test_a_follower_sees_every_change_also_through_the_death_of_the_database(she
     made = {row["trade_id"] for row in fills_made}
     wait_until(lambda: _newest(final) == _newest(orders.rows()), 20)
     wait_until(lambda: len(made) == len(fills.lines), 20)
-    followers = [each.interrupt() for each in (orders, fills, positions)]
-    assert [0, 0, 0] == [each.process.wait(10) for each in followers]
+    wait_until(lambda: health.rows()[-1]["node"]["status"] == "stopped", 20)
+    followers = [each.interrupt() for each in (orders, fills, positions, health)]
+    assert [0, 0, 0, 0] == [each.process.wait(10) for each in followers]
     versions = [(row["client_order_id"], row["run"], row["seq"]) for row in orders.rows()]
     assert len(versions) == len(set(versions))
     assert sorted(made) == sorted(row["trade_id"] for row in fills.rows())
-    (said,) = orders.errors
-    assert "nothing will be missed" in said
+    for told in (orders.errors, health.errors):
+        (said,) = told
+        assert "nothing will be missed" in said
+    assert [True, False] == [health.rows()[at]["alive"] for at in (0, -1)]
     code, output = shell.verb("status", PAPER)
     assert 1 == code
     assert "0 rejected events; tables up to date" in output

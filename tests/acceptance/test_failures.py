@@ -22,6 +22,7 @@ import time
 from nautilus_trader.config import StrategyConfig
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.trading.strategy import Strategy
+from nautilus_ext.logs import EventLog
 
 class FaultyConfig(StrategyConfig, frozen=True, kw_only=True):
     where: str
@@ -38,6 +39,8 @@ class Faulty(Strategy):
 
     def on_quote_tick(self, tick):
         self.boom("on_quote_tick")
+        if self.config.where == "view":
+            EventLog.recent_lines = lambda _: self.boom("view")
         if self.config.where == "stands still":
             print("standing still", flush=True)
             time.sleep(120)
@@ -107,6 +110,19 @@ def test_an_exception_while_trading_shuts_the_node_down_in_good_order(shell, fau
     assert "orders " in output
     assert f"boom in {where}" in reasons(shell)
     assert "ended because" in output
+    assert left_working(shell) == set()
+
+
+def test_a_view_that_cannot_be_drawn_ends_no_trading(shell, faulty, tmp_path):
+    """The node trades to its end and stops in good order; the defect is told once, and is a defect all the same."""
+    code, output = shell.run(faulty("view"), "--seconds", "4", PYTHONPATH=str(tmp_path))
+    assert code == 1, output
+    records = shell.records(BOOK)
+    told = [n for n, record in enumerate(records) if "the live view cannot be drawn" in str(record.get("message"))]
+    stopping = [n for n, record in enumerate(records) if "4 seconds are over" in str(record.get("message"))]
+    assert (1, 1) == (len(told), len(stopping))
+    assert [record for record in records[told[0] : stopping[0]] if record.get("event") == "OrderAccepted"]
+    assert "boom in view" in reasons(shell)
     assert left_working(shell) == set()
 
 

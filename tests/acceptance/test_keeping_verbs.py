@@ -65,7 +65,7 @@ def test_a_backtest_is_proven_and_a_mistake_is_told_with_its_cure(
     code, output = shell.verb("audit", path, "--backtest")
     assert (0, True) == (code, output.splitlines()[-1] == "  proven equal")
     for arguments, exit_code, said in (
-        (("audit", path, "--book", "OTHER-001.paper"), 2, "the tables know no book 'OTHER-001.paper'"),
+        (("audit", path, "--book", "OTHER-001.paper"), 2, "is called 'OTHER-001.paper'; these tables have PAPER-001"),
         (("archive", path, "--backtest", "--before", "soon"), 2, "--before: 'soon' is no time"),
         (("archive", path, "--backtest", "--before", "0s"), 0, "run 1"),
         (("backup", path, str(tmp_path / "no" / "file")), 3, "No such file or directory"),

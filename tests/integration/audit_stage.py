@@ -10,7 +10,7 @@ import asyncpg
 from shipper_log import INSTRUMENT, START_NS, STRATEGY, Trader
 from shipper_stage import BOOK, Stage
 
-from nautilus_ext.persistence.audit import Place, Report, audit
+from nautilus_ext.persistence.audit import Place, Report, audit, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,9 +82,12 @@ class AuditStage:
     def rows(self, table: str) -> list[str]:
         return [row["ctid"] for row in self.fetch(f"SELECT ctid::text FROM {table} ORDER BY ctid")]
 
-    def audit(self, **others: Any) -> Report:
-        known = {"url": self.stage.url, "book_id": BOOK, "journal_folder": self.stage.folder}
-        return asyncio.run(audit(Place(**{**known, "host": socket.gethostname(), "connect_timeout_s": 5.0, **others})))
+    def audit(self, *, host: str = "") -> Report:
+        async def work() -> Report:
+            async with opened(self.stage.url, 5.0, "test") as connection:
+                return await audit(connection, Place(BOOK, self.stage.folder, host or socket.gethostname()))
+
+        return asyncio.run(work())
 
     def keep(self, *tables: str) -> None:
         for table in tables:

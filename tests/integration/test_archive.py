@@ -15,7 +15,7 @@ from pyarrow import parquet
 from shipper_stage import BOOK
 
 from nautilus_ext.errors import DatabaseError
-from nautilus_ext.persistence import archive
+from nautilus_ext.persistence import archive, archive_runs
 from nautilus_ext.persistence.audit import DIFFERENT, EQUAL, opened
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ def book(closed: AuditStage) -> AuditStage:
     return closed
 
 
-def _candidates(book: AuditStage, before: datetime = LATER) -> list[archive.Candidate]:
-    async def work() -> list[archive.Candidate]:
+def _candidates(book: AuditStage, before: datetime = LATER) -> list[archive_runs.Candidate]:
+    async def work() -> list[archive_runs.Candidate]:
         async with opened(book.stage.url, 5.0, "test") as reader:
-            return await archive.candidates(reader, BOOK, before, book.stage.folder)
+            return await archive_runs.candidates(reader, BOOK, before, book.stage.folder)
 
     return asyncio.run(work())
 

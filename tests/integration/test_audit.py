@@ -10,7 +10,6 @@ import pytest
 from audit_stage import AuditStage, changed
 from shipper_log import Trader
 
-from nautilus_ext.errors import ConfigError, DatabaseError
 from nautilus_ext.persistence import rows
 from nautilus_ext.persistence.audit import DIFFERENT, EQUAL, UNPROVEN
 from nautilus_ext.persistence.audit_tables import TABLES
@@ -188,11 +187,3 @@ def test_a_run_without_an_end_is_named(book: AuditStage) -> None:
     (note,) = report.notes
     assert note.startswith("run 1 has no end")
     assert "27 events, 27 are in the tables; run 2 heard of 0 events by reconciliation" in note
-
-
-def test_a_book_that_is_not_there_is_named_with_those_that_are(filled: AuditStage) -> None:
-    """The operator's mistake names the cure; a database that is away is another error."""
-    with pytest.raises(ConfigError, match=r"no book 'PAPER-9'.*PAPER-001\.paper"):
-        filled.audit(book_id="PAPER-9")
-    with pytest.raises(DatabaseError, match="nothing accepts connections"):
-        filled.audit(url="postgresql://suite_app:x@127.0.0.1:1/suite")

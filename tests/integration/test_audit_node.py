@@ -12,7 +12,7 @@ from shipper_log import ACCOUNT, INSTRUMENT, POSITION, STRATEGY, Trader
 
 from nautilus_ext.persistence import audit_node, audit_runs
 from nautilus_ext.persistence.audit import DIFFERENT, EQUAL, UNPROVEN
-from nautilus_ext.persistence.segments import run_folder
+from nautilus_ext.persistence.segments import AUDIT_REQUEST, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ class Node:
         self._thread.start()
 
     def _answer(self) -> None:
-        request: Path = self.folder / audit_node.REQUEST
+        request: Path = self.folder / AUDIT_REQUEST
         while not self._is_over.wait(0.005):
             if request.exists():
                 asked = json.loads(request.read_bytes())["id"]
@@ -111,7 +111,7 @@ def test_a_node_that_does_not_answer_proves_nothing(
     report = closed.audit()
     assert (UNPROVEN, []) == (report.verdict, report.listed)
     assert "run 4 runs here and did not answer" in [check.text for check in report.checks]
-    (node.folder / audit_node.REQUEST).unlink()
+    (node.folder / AUDIT_REQUEST).unlink()
 
 
 def test_tables_that_stay_behind_the_node_prove_nothing(

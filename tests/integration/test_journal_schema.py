@@ -207,3 +207,16 @@ def test_the_catalog_explains_each_table(database):
     )
     assert [row["relname"] for row in found if row["bare"] or row["bare_columns"]] == []
     assert {row["relname"] for row in found} == {*metadata.tables, "schema_version"}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "strategy_id", "created_at", "status, strategy_id", "venue, status", "operation", "atomic_group_id", "tx_hash",
+        "operation, status",
+    ],
+)  # fmt: skip
+def test_the_eight_indexes_that_the_requirement_names_are_there(database, columns):
+    """Behind the book, which every key begins with; a query of the desk or of risk leans on them."""
+    found = query(database.owner_url, "SELECT indexdef FROM pg_indexes WHERE tablename = 'unified_orders'")
+    assert [each for (each,) in found if f"(book_id, {columns})" in each]

@@ -11,6 +11,7 @@ from nautilus_trader.config import ImportableActorConfig, LoggingConfig, Strateg
 from nautilus_trader.model.currencies import BTC, USDT
 from nautilus_trader.model.data import QuoteTick
 from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
+from nautilus_trader.model.events import OrderSubmitted
 from nautilus_trader.model.identifiers import ClientOrderId, PositionId, Venue
 from nautilus_trader.model.objects import Money, Quantity
 from nautilus_trader.model.position import Position
@@ -231,4 +232,33 @@ def test_an_error_in_a_handler_stays_in_the_handler(tmp_path, monkeypatch):
     (record,) = [json.loads(line) for line in path.read_text().splitlines()]
     assert actor.faults == 2
     assert "TypeError" in record["exception"]
+    engine.dispose()
+
+
+def test_an_event_that_cannot_be_read_costs_its_own_line(tmp_path):
+    """An adapter's own event without words: the log names it, the live view shows it, and nothing raises."""
+    engine = _engine()
+    actor = EventLog()
+    engine.add_actor(actor)
+    actor.start()
+    order = TestExecStubs.make_accepted_order(instrument=INSTRUMENT)
+    of = TestEventStubs.order_submitted(order)
+
+    class Wordless(OrderSubmitted):
+        @staticmethod
+        def to_dict(_event):
+            raise RuntimeError("no words")
+
+    own = Wordless(
+        of.trader_id, of.strategy_id, of.instrument_id, of.client_order_id, of.account_id, of.id, of.ts_event, 1
+    )
+    path = tmp_path / "book.jsonl"
+    with LogSession.start() as session:
+        session.attach_file(path, max_bytes=1_000_000, retain_files=1)
+        engine.kernel.msgbus.publish("events.order.EXTERNAL", own)
+        engine.kernel.msgbus.publish("events.order.EXTERNAL", of)
+    first, second = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (first["level"], first["message"]) == ("ERROR", "Wordless could not be read for the log: RuntimeError")
+    assert second["event"] == "OrderSubmitted"
+    assert ["Wordless" in line for line in actor.recent_lines()] == [True, False]
     engine.dispose()

@@ -23,10 +23,11 @@ import migrations
 from nautilus_ext.errors import DatabaseError, SchemaBehind
 from nautilus_ext.schema.connect import connect
 from nautilus_ext.schema.locks import lock_key
+from nautilus_ext.schema.revision import REVISION, VERSION_TABLE
 from nautilus_ext.schema.tables import metadata
-from nautilus_ext.schema.upgrade import VERSION_TABLE, config_for, require_current, upgrade
+from nautilus_ext.schema.upgrade import config_for, require_current, upgrade
 
-REVISIONS = ["0001", "0002", "0003"]
+REVISIONS = ["0001", "0002", "0003", "0004"]
 NEWEST = REVISIONS[-1]
 OLD_TABLES = ["books", "runs", "instance_metadata"]
 NEW_COLUMNS = "archived_at archive"
@@ -373,3 +374,8 @@ def test_no_password_reaches_a_log(empty_database, caplog):
     password = empty_database.owner_url.split(":")[2].partition("@")[0]
     assert "0001" in caplog.text
     assert password not in caplog.text
+
+
+def test_who_writes_without_alembic_knows_its_newest_revision():
+    """The shipper compares it in each transaction."""
+    assert REVISIONS[-1] == REVISION

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import msgspec
 import pytest
@@ -21,6 +23,7 @@ CHILD = Path(__file__).with_name("mirror_node.py")
 KILLS = int(os.environ.get("MIRROR_KILLS", "2"))
 SEED = int(os.environ.get("MIRROR_SEED", "1"))
 STOP_TIMEOUT_S = 20.0
+MARK_INTERVAL_S = 0.1  # as mirror_node.py configures it
 
 
 class Node:
@@ -97,6 +100,13 @@ def test_kill_9_loses_no_event_that_anybody_had_seen(tmp_path, start, wait_until
         assert not segments.is_locked(node.folder / segments.NODE_LOCK)
 
 
+def assert_marks_every(interval_s: float, records: list) -> None:
+    """A quote each 50 ms: the prices are written as often as the config says, not as often as they change."""
+    assert len({price for record in records for _, price, _ in record.body["marks"]}) > 2
+    gaps_s = [(later.ts_init - earlier.ts_init) / 1e9 for earlier, later in pairwise(records)]
+    assert interval_s * 0.9 < median(gaps_s) < interval_s * 3, gaps_s
+
+
 def test_a_node_from_its_start_to_its_end(tmp_path, start, wait_until):
     """Account first; marks while a position is open; the state each second; an audit answered; an end that is clean."""
     node = start(tmp_path, "calm")
@@ -112,7 +122,7 @@ def test_a_node_from_its_start_to_its_end(tmp_path, start, wait_until):
     node.stop()
     records = log_of(tmp_path)
     assert ["AccountState", "Held", "Instrument", "OrderInitialized"] == names(records)[:4]
-    assert len({price for record in records if record.type == "Marks" for _, price, _ in record.body["marks"]}) > 2
+    assert_marks_every(MARK_INTERVAL_S, [record for record in records if record.type == "Marks"])
     last = max(record.seq for record in records)
     assert ("End", {"last_seq": last, "clean": True}) == (records[-1].type, records[-1].body)
     assert "OrderCanceled" in names(records), "what the strategy's stop caused"

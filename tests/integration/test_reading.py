@@ -384,11 +384,26 @@ def test_all_mistakes_are_told_at_once(desk, capsys):
     assert "3 problems" in errors
 
 
-def test_a_book_that_nobody_has_used_is_no_empty_table(desk, capsys):
+@pytest.mark.parametrize("verb", ["orders", "audit"])
+def test_a_book_that_nobody_has_used_is_no_empty_table(desk, capsys, verb):
     """The paper node never ran here: the message says so and names the backtest."""
-    code, _, errors = desk.ask(capsys, "orders", backtest=False)
+    code, _, errors = desk.ask(capsys, verb, backtest=False)
     assert 2 == code
     assert "no node has run on book PAPER-001.paper yet" in errors
+
+
+READERS = [["orders"], ["order", "O-1"], ["status"], ["audit"], ["archive", "--before", "1d", "--dry-run"]]
+
+
+@pytest.mark.parametrize("verb", READERS, ids=lambda verb: verb[0])
+def test_every_verb_means_the_same_book(desk, capsys, verb):
+    """Without a name the newest backtest; a name that nobody has is one message, whichever verb is asked."""
+    (newest,) = desk.table("SELECT book_id FROM books ORDER BY created_at DESC LIMIT 1")
+    assert newest["book_id"] in "".join(desk.ask(capsys, *verb)[1:])
+    code, output, errors = desk.ask(capsys, *verb, "--book", "NOBODY-001.paper")
+    assert (2, "") == (code, output)
+    cure = f"no book is called 'NOBODY-001.paper'; these tables have {newest['book_id']}"
+    assert f"command line: 1 problem\n  --book: {cure}\n" == errors
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,27 @@ def test_everything_arrives_once(stage):
     assert (state.rejected, state.last_error) == (0, "")
 
 
+def test_a_steady_trickle_is_committed_at_most_every_20_ms(stage, wait_until):
+    """Each transaction leaves its number in the rows that it wrote; and nobody waits for a full batch."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append(trader.instrument())
+    process = stage.spawn(start)
+    wait_until(lambda: 1 == stage.state(start.run).shipped_seq)
+    began_s = time.monotonic()
+    for _ in range(200):
+        for event in trader.order():
+            log.append(event)
+            time.sleep(0.001)
+    log.append(trader.end())
+    log.close()
+    assert 0 == process.wait(30)
+    took_s = time.monotonic() - began_s
+    commits = stage.value("SELECT count(DISTINCT xmin::text) FROM order_events")
+    print(f"{commits} commits in {took_s:.2f} s")
+    assert took_s < commits <= took_s / 0.020 + 2
+
+
 def test_an_order_of_many_fills_keeps_the_last_hundred_in_its_row(stage):
     """Over several batches; every fill has a row of its own, and the sum is exact."""
     start, trader = stage.start_run(), Trader()

@@ -150,6 +150,19 @@ def test_an_unencodable_event_keeps_its_number(stage):
     assert stage.seqs(start.run) == list(range(1, last + 1))
 
 
+@pytest.mark.parametrize("number", [HUGE, f"0.{'0' * 70}1", "Infinity", "NaN"], ids=["large", "small", "∞", "NaN"])
+def test_a_number_of_a_decision_that_is_none_is_refused(stage, number):
+    """The driver would make 0 of what is too large for it, without a word: no such number reaches the table."""
+    ids = {"client_order_id": "O-1", "strategy_id": "S-000", "instrument_id": "X.Y", "ts_ns": 1}
+    body = {**ids, "verdict": "refused", "limit": number, "value": "1"}
+    start, last, planted = written(stage, lambda trader: [trader.record("RiskDecision", body)])
+    assert stage.run_to_end(start) == 0
+    assert stage.rejected() == [(2 + 5 * EVENTS_PER_ORDER, "projection", "RiskDecision")]
+    assert stage.value("SELECT raw FROM rejected_events") == planted[0]
+    assert stage.value("SELECT count(*) FROM risk_decisions") == 0
+    assert stage.seqs(start.run) == list(range(1, last + 1))
+
+
 def test_a_poisoned_price_is_left_out(stage):
     """It has no number, and the next price comes."""
     marks = payload(0, "Marks", {"marks": [["BTCUSDT-PERP.BINANCE", "cheap", 1]]})

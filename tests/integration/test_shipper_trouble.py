@@ -7,6 +7,7 @@ import random
 import time
 
 import pytest
+from book_node import query
 from shipper_log import Trader
 from shipper_stage import BOOK, Stage
 
@@ -14,6 +15,7 @@ from nautilus_ext.embedded import EmbeddedPostgres, postmaster
 from nautilus_ext.persistence.segments import run_folder
 from nautilus_ext.persistence.shipper.launch import Shipping
 from nautilus_ext.persistence.shipper.state import read_state
+from nautilus_ext.schema.revision import REVISION, VERSION_TABLE
 from nautilus_ext.schema.upgrade import upgrade
 
 SEED = int(os.environ.get("SHIPPER_SEED", "20240229"))
@@ -167,3 +169,33 @@ def test_a_database_that_is_away_is_waited_for_and_named(stage, wait_until):
     said = (stage.folder / "shipper.log").read_text() + state.last_error
     assert "planted-password" not in said
     node.log.close()
+
+
+@pytest.mark.parametrize("when", ["before it starts", "while it ships"])
+def test_a_migration_beside_it_is_no_fault_of_the_records(stage, database, wait_until, when):
+    """Tables of a later version: it waits, rejects nothing, and ships all when they are its own again."""
+    node = Node(stage)
+    node.trade(20)
+    changes = "ALTER TABLE order_events ADD COLUMN later text NOT NULL DEFAULT ''"
+    revision = f"UPDATE {VERSION_TABLE} SET version_num = $1"
+    if when == "while it ships":
+        shipping = stage.spawn(node.start)
+        wait_until(lambda: node.trader.seq == stage.state(node.start.run).shipped_seq)
+    for sql in (changes, "ALTER TABLE order_events ALTER COLUMN later DROP DEFAULT"):
+        owner(database, sql)
+    owner(database, revision, "9999")
+    node.trade(20)
+    node.end()
+    if when == "before it starts":
+        shipping = stage.spawn(node.start)
+    wait_until(lambda: "'9999'" in stage.state(node.start.run).last_error)
+    assert stage.rejected() == []
+    assert stage.progress(node.start.run)[0] < node.trader.seq
+    owner(database, "ALTER TABLE order_events DROP COLUMN later")
+    owner(database, revision, REVISION)
+    assert 0 == shipping.wait(30)
+    judge(stage, node)
+
+
+def owner(database, sql, *arguments) -> None:
+    query(database.owner_url, sql, *arguments)

@@ -13,7 +13,7 @@ from nautilus_ext.persistence.projections import journal_row
 from nautilus_ext.persistence.records import ids
 from nautilus_ext.persistence.rows import JournalRow, PositionRow, RejectionRow
 from nautilus_ext.persistence.shipper.loading import load
-from nautilus_ext.persistence.shipper.writing import Step, is_data_error, is_too_slow
+from nautilus_ext.persistence.shipper.writing import Step, TooSlow, is_data_error, is_too_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.ledger import Ledger, Needs
     from nautilus_ext.persistence.records import Record
     from nautilus_ext.persistence.shipper.numbering import Item
+    from nautilus_ext.persistence.shipper.pace import Pace
     from nautilus_ext.persistence.shipper.status import Status
     from nautilus_ext.persistence.shipper.writing import Rows, Writer
 
 ERROR_CHARS_MAX = 2_000
-RECORDS_MAX = 5_000  # of one batch
-RECORDS_MIN = 10  # of one that takes the database too long
-GROW_AFTER = 20  # batches in time, then twice as many records are tried again
 
 
 class Flight:
@@ -49,12 +47,11 @@ class Batches:
     """Commits the items of one run in their order; `durable_seq` is how far it has come."""
 
     def __init__(
-        self, writer: Writer, ledger: Ledger, status: Status, *, book_id: str, run: int, durable_seq: int
+        self, writer: Writer, ledger: Ledger, status: Status, pace: Pace, *, book_id: str, run: int, durable_seq: int
     ) -> None:
         self.run = run
         self.durable_seq = durable_seq
-        self.records_max = RECORDS_MAX
-        self._in_time = 0
+        self._pace = pace
         self._writer = writer
         self._ledger = ledger
         self._status = status
@@ -91,6 +88,10 @@ class Batches:
             await self._divide(flight.items, error)
 
     @property
+    def records_max(self) -> int:
+        return self._pace.records_max
+
+    @property
     def is_flying(self) -> bool:
         return self._flight is not None
 
@@ -118,9 +119,8 @@ class Batches:
         """Find the guilty record in log2 rounds, or what the database does in time; all else is raised again."""
         self._failures += 1
         self._ledger.forget()
-        if is_too_slow(error) and len(items) > RECORDS_MIN:
-            self.records_max = max(RECORDS_MIN, len(items) // 2)
-            self._in_time = 0
+        if is_too_slow(error):
+            self._slow_down(len(items))
         elif not is_data_error(error):
             raise error
         if len(items) == 1:
@@ -132,6 +132,13 @@ class Batches:
                 await self._write(await self._project(half), _last(half))
             except Exception as worse:  # noqa: BLE001 - judged in the next round
                 await self._divide(half, worse)
+
+    def _slow_down(self, records: int) -> None:
+        """Say what is wrong at once: to find out that no size helps takes a dozen statements to their time-out."""
+        slow = TooSlow(records, self._writer.statement_timeout_s)
+        self._status.slow(str(slow))
+        if not self._pace.too_slow(records):
+            raise slow
 
     async def _project(self, items: Sequence[Item]) -> Rows:
         records = [item.record for item in items if item.record is not None]
@@ -160,15 +167,10 @@ class Batches:
         end = max(end, self.durable_seq)
         await self._writer.write(Step(self.run, self.durable_seq, end, max(self._known_seq, end)), rows)
         self.durable_seq = end
-        self._grow()
+        self._pace.in_time()
+        self._status.in_time()
         for row in rows.get(RejectionRow, ()):
             self._status.reject(row)
-
-    def _grow(self) -> None:
-        self._in_time += 1
-        if self._in_time >= GROW_AFTER:
-            self._in_time = 0
-            self.records_max = min(RECORDS_MAX, self.records_max * 2)
 
     async def _reject(self, item: Item, error: Exception) -> None:
         """Keep its journal row if that can be kept; what has no number was a price, and the next one comes."""

@@ -33,6 +33,7 @@ from nautilus_ext.persistence.segments import (
     take_lock,
 )
 from nautilus_ext.persistence.shipper.batches import Batches
+from nautilus_ext.persistence.shipper.pace import Pace
 from nautilus_ext.persistence.shipper.run import RunShipper
 from nautilus_ext.persistence.shipper.state import ORDER_BYTES_MAX, ShipperOrder, make_private
 from nautilus_ext.persistence.shipper.status import PULSE_S, Status
@@ -62,6 +63,7 @@ class Shipper:
         self._url = order.url or ""
         self._begin_until_s = time.monotonic() + BEGIN_S_MAX
         self._moves = 0
+        self._pace = Pace()
 
     async def run(self) -> None:
         """Return when all is durable; BookLost when another node has the book, DatabaseError after ORPHAN_S_MAX."""
@@ -192,10 +194,11 @@ class Shipper:
     def _batches(self, writer: Writer, run: int, durable_seq: int) -> Batches:
         """Each run begins with an empty ledger, and loads what it needs."""
         book_id = self._order.book_id
-        return Batches(writer, Ledger(book_id), self._status, book_id=book_id, run=run, durable_seq=durable_seq)
+        ledger = Ledger(book_id)
+        return Batches(writer, ledger, self._status, self._pace, book_id=book_id, run=run, durable_seq=durable_seq)
 
-    def _move(self, shipped_seq: int, known_seq: int, unread_bytes: int) -> None:
-        self._moves += 1
+    def _move(self, shipped_seq: int, known_seq: int, unread_bytes: int, gets_on: bool) -> None:  # noqa: FBT001 - see Moved
+        self._moves += gets_on
         self._status.move(shipped_seq, known_seq, unread_bytes)
         if self._status.is_due():
             self._status.write()
@@ -231,8 +234,8 @@ class Shipper:
         self._status.say(f"run {run} is durable up to {batches.durable_seq:,}: its folder is deleted")
         return True
 
-    def _move_older(self, *_: int) -> None:
-        self._moves += 1
+    def _move_older(self, *moved: int) -> None:
+        self._moves += moved[-1]
         if self._status.is_due(PULSE_S):
             self._status.write()
 

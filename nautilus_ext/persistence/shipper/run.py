@@ -22,7 +22,7 @@ IDLE_S_MIN, IDLE_S_MAX = 0.002, 0.02
 LOOK_S = 0.1  # how often a shipper without work looks whether the node is gone
 EPOCH_CHECK_S = 1.0  # how often a shipper without work asks whether the book is still its node's
 
-type Moved = Callable[[int, int, int], None]  # shipped seq, known seq, unread bytes
+type Moved = Callable[[int, int, int, bool], None]  # shipped seq, known seq, unread bytes, whether it gets on
 
 
 class RunShipper:
@@ -37,6 +37,7 @@ class RunShipper:
         self._tail = Tail(folder, report)
         self._numbering = Numbering(batches.run, batches.durable_seq, report)
         self._sent = self._tail.place
+        self._told_seq = batches.durable_seq
         self._looked_s = 0.0
         self._asked_s = time.monotonic()
 
@@ -120,4 +121,8 @@ class RunShipper:
         await asyncio.sleep(idle_s)
 
     def _tell(self) -> None:
-        self._moved(self._batches.durable_seq, self._numbering.last_seq, self._tail.unread_bytes(self._sent))
+        """A batch that is on its way proves nothing: it may come back."""
+        durable_seq = self._batches.durable_seq
+        gets_on = durable_seq > self._told_seq or not self._batches.is_flying
+        self._told_seq = durable_seq
+        self._moved(durable_seq, self._numbering.last_seq, self._tail.unread_bytes(self._sent), gets_on)

@@ -17,23 +17,26 @@ from nautilus_ext.persistence.rows import (
     RoutingRow,
     UnifiedPositionRow,
 )
+from nautilus_ext.schema.revision import VERSION_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # The epoch of the book is read under a lock that whoever raises it must wait for: a batch that began in time ends in
 # time. The progress moves only from where this shipper knows it: what another one has shipped is not shipped again.
-ADVANCE = """
+# A migration beside it changes the revision of the tables: what does not fit them any more is not the records' fault.
+ADVANCE = f"""
     WITH fence AS (SELECT epoch FROM books WHERE book_id = $1 FOR SHARE),
          step AS (UPDATE runs SET durable_seq = $4, last_seq = greatest(last_seq, $5)
                    WHERE book_id = $1 AND run = $2 AND durable_seq = $3 AND (SELECT epoch FROM fence) = $6
                RETURNING run)
-    SELECT (SELECT epoch FROM fence) AS epoch, EXISTS (SELECT FROM step) AS has_advanced"""
+    SELECT (SELECT epoch FROM fence) AS epoch, EXISTS (SELECT FROM step) AS has_advanced,
+           (SELECT version_num FROM {VERSION_TABLE}) AS revision"""  # noqa: S608 - our own name
 DRAINED = """
     UPDATE runs SET drained_at = now()
      WHERE book_id = $1 AND run = $2 AND durable_seq >= last_seq
        AND (SELECT epoch FROM books WHERE book_id = $1) = $3"""
-EPOCH = "SELECT epoch FROM books WHERE book_id = $1"
+EPOCH = f"SELECT epoch, (SELECT version_num FROM {VERSION_TABLE}) AS revision FROM books WHERE book_id = $1"  # noqa: S608
 PROGRESS = """
     SELECT durable_seq, epoch, host, pid,
            (SELECT count(*) FROM rejected_events x WHERE x.book_id = $1 AND x.run = $2) AS rejected

@@ -34,6 +34,7 @@ class Status:
         self._shipped_seq = self._known_seq = self._unshipped_bytes = 0
         self._rejected = self._missing = 0
         self._outage = ""
+        self._slow = ""
         self._damage = ""
         self._reported: dict[str, None] = {}
         self._written_s = 0.0
@@ -60,6 +61,19 @@ class Status:
             self._reported.pop(next(iter(self._reported)))
         self._reported[text] = None
         self.say(text)
+
+    def slow(self, text: str) -> None:
+        """Tell that the database does not take a batch in time: in the state until it takes one, in the log once."""
+        if text != self._slow:
+            self.say(text)
+        self._slow = text
+        self.write()
+
+    def in_time(self) -> None:
+        """Take back what `slow` told, if it did."""
+        if self._slow:
+            self.say("the database takes batches in time again")
+        self._slow = ""
 
     def reject(self, row: RejectionRow) -> None:
         """Count a record that was refused, and name it."""
@@ -96,7 +110,7 @@ class Status:
             unshipped_bytes=0 if self._phase in LAST_PHASES else self._unshipped_bytes,
             rejected=self._rejected,
             missing=self._missing,
-            last_error=self._outage or self._damage,
+            last_error=self._outage or self._slow or self._damage,
             at_ns=time.time_ns(),
             phase=self._phase,
         )

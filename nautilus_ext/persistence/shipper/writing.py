@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import asyncpg
 from asyncpg import exceptions as pg
 
-from nautilus_ext.errors import BookLost, DatabaseError
+from nautilus_ext.errors import BookLost, DatabaseError, SchemaBehind
 from nautilus_ext.persistence.shipper.statements import ADVANCE, DRAINED, EPOCH, MISSING, PROGRESS, TARGETS, Target
 from nautilus_ext.schema.connect import CLOSE_S_MAX, connect
+from nautilus_ext.schema.revision import REVISION
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -32,6 +33,17 @@ type Rows = dict[type, Sequence[Any]]
 
 class Overtaken(DatabaseError):
     """Another shipper has moved the progress of this run: read it again."""
+
+
+class TooSlow(DatabaseError):
+    """A batch was not in time: end what holds the tables up, or raise database.statement_timeout_s."""
+
+    def __init__(self, records: int, statement_timeout_s: float) -> None:
+        what = "even 1 record takes" if records == 1 else f"{records:,} records take"
+        super().__init__(
+            f"{what} the database longer than statement_timeout_s ({statement_timeout_s:g} s): does a lock or a "
+            "trigger hold its tables up? End that, or raise database.statement_timeout_s; the log keeps what waits"
+        )
 
 
 class Progress(NamedTuple):
@@ -58,7 +70,7 @@ class Writer:
         try:
             reader = await _connect(url, order, **_BY_INDEX)
             try:
-                writer = cls(connection, reader, order.book_id, order.epoch)
+                writer = cls(connection, reader, order)
                 await writer._prepare()
             except BaseException:
                 reader.terminate()
@@ -68,11 +80,12 @@ class Writer:
             raise
         return writer
 
-    def __init__(self, connection: asyncpg.Connection, reader: asyncpg.Connection, book_id: str, epoch: int) -> None:
+    def __init__(self, connection: asyncpg.Connection, reader: asyncpg.Connection, order: ShipperOrder) -> None:
+        self.statement_timeout_s = order.statement_timeout_s
         self._connection = connection
         self._reader = reader
-        self._book_id = book_id
-        self._epoch = epoch
+        self._book_id = order.book_id
+        self._epoch = order.epoch
         self._merges: dict[type, PreparedStatement] = {}
 
     async def _prepare(self) -> None:
@@ -109,13 +122,19 @@ class Writer:
         await self._connection.execute(DRAINED, self._book_id, run, self._epoch)
 
     async def check_epoch(self) -> None:
-        """BookLost when another node has taken the book."""
-        self._judge(await self._reader.fetchval(EPOCH, self._book_id))
+        """BookLost when another node has taken the book; SchemaBehind when the tables are not this version's."""
+        self._judge(await self._reader.fetchrow(EPOCH, self._book_id))
 
-    def _judge(self, epoch: int | None) -> None:
+    def _judge(self, found: Any) -> None:
+        epoch = None if found is None else found["epoch"]
         if epoch != self._epoch:
             now = "is gone" if epoch is None else f"has epoch {epoch}"
             raise BookLost(f"book {self._book_id} {now}, this shipper writes under {self._epoch}: the next one goes on")
+        if found is not None and found["revision"] != REVISION:
+            raise SchemaBehind(
+                f"the tables are at revision {found['revision']!r}, this shipper writes {REVISION!r}: nothing is lost, "
+                "the rest waits in the local log. Start the node anew, with the version that the tables are of"
+            )
 
     async def fetch(self, query: str, *arguments: Any) -> list[Any]:
         """Read what was committed, also while a batch is on its way; the statement is prepared once."""
@@ -126,7 +145,7 @@ class Writer:
         async with self._transaction():
             row = await self._advance.fetchrow(self._book_id, step.run, step.begin, step.end, step.known, self._epoch)
             assert row is not None, "a SELECT without FROM has a row"
-            self._judge(row["epoch"])
+            self._judge(row)
             if not row["has_advanced"]:
                 raise Overtaken(f"book {self._book_id}, run {step.run}: its progress is not {step.begin} any more")
             for kind, target in TARGETS.items():

@@ -83,10 +83,10 @@ def test_the_suites_actors_come_first_and_the_users_follow(write):
     ]
     actors = load(write(document), environ={}).tree["actors"]
     paths = [each["actor_path"].partition(":")[2] for each in actors]
-    assert ["Mirror", "PortfolioStore", "EventLog", "EventLog"] == paths
-    assert "event" == actors[0]["config"]["flush"]
-    assert {"log_orders": True, "log_fills": True} == actors[2]["config"]
-    assert {} == actors[3]["config"]
+    assert ["Restore", "Mirror", "PortfolioStore", "EventLog", "EventLog"] == paths
+    assert "event" == actors[1]["config"]["flush"]
+    assert {"log_orders": True, "log_fills": True} == actors[3]["config"]
+    assert {} == actors[4]["config"]
 
 
 def test_a_backtest_mirrors_in_batches_and_a_file_may_do_without(write):

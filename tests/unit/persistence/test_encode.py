@@ -215,3 +215,22 @@ def test_a_record_of_our_own_falls_back_like_an_event(body):
     """An instrument's definition comes from a venue, too."""
     seq, name, *_, kept = decoded(Encoder().record(3, "Instrument", 1, body))
     assert (3, "Instrument", ["unencodable", "error"]) == (seq, name, list(kept))
+
+
+@pytest.mark.parametrize("has_words", [True, False])
+def test_an_adapters_own_kind_of_an_event_is_that_event(has_words):
+    """What is derived from Nautilus's rejection is one in the tables, also when its number is all that is left."""
+
+    class VenueRejection(OrderRejected):
+        @staticmethod
+        def to_dict(event):
+            return {**OrderRejected.to_dict(event), "venue_code": 7} if has_words else {}["none"]
+
+    of = rejected("no margin")
+    own = VenueRejection(
+        of.trader_id, of.strategy_id, of.instrument_id, of.client_order_id, of.account_id, of.reason, of.id, 1, 2
+    )
+    seq, kind, *times, body = decoded(Encoder().event(3, own))
+    assert (seq, kind, times) == (3, "OrderRejected", [1, 2])
+    assert body.get("venue_code") == (7 if has_words else None)
+    assert ("unencodable" in body) is not has_words
