@@ -78,12 +78,12 @@ class EventLog(Actor):
         """What came before is history that the venues told: in the file event by event, on the terminal in a line."""
         self._started = True
         found = ", ".join(f"{count:,} {name}" for name, count in self._found.items() if count)
-        positions = self.cache.positions_open()
-        if found or positions:
+        positions, working = self.cache.positions_open(), self.cache.orders_open_count()
+        if found or positions or working:
             _LOGGER.info(
                 "orders from before, as the venues have them: %s; %s open; %s",
-                found or "none",
-                f"{self.cache.orders_open_count():,}",
+                found or "no news",
+                f"{working:,}",
                 _positions_line(positions),
             )
 

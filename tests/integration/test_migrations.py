@@ -30,7 +30,7 @@ from nautilus_ext.schema.upgrade import config_for, require_current, upgrade
 REVISIONS = ["0001", "0002", "0003", "0004"]
 NEWEST = REVISIONS[-1]
 OLD_TABLES = ["books", "runs", "instance_metadata"]
-NEW_COLUMNS = "archived_at archive"
+NEW_COLUMNS = "archived_at archive drained_at"
 UPGRADE = "import sys; from nautilus_ext.schema.upgrade import upgrade; print(upgrade(*sys.argv[1:], timeout_s=20))"
 CHECK = """
 import asyncio, sys
@@ -111,7 +111,7 @@ def copy_of_migrations(folder, *left_out):
 @pytest.fixture
 def former_version(tmp_path):
     """The migrations as the version before the journal had them."""
-    copy_of_migrations(tmp_path, "0002_*", "0003_*")
+    copy_of_migrations(tmp_path, *(f"{revision}_*" for revision in REVISIONS[1:]))
     return tmp_path
 
 
@@ -222,7 +222,7 @@ def test_the_version_before_the_journal_refuses_its_tables(database, former_vers
     """Old code on a new database names both revisions and asks for an upgrade of the software."""
     said = python(CHECK, database.app_url, path=former_version)
     assert said.startswith("DatabaseError")
-    assert "at revision '0003', which this version does not know (its newest is '0001'): upgrade the software" in said
+    assert f"at revision '{NEWEST}', which this version does not know (its newest is '0001'): upgrade the" in said
 
 
 def test_this_version_refuses_the_tables_before_the_journal(empty_database, former_version):
@@ -231,7 +231,7 @@ def test_this_version_refuses_the_tables_before_the_journal(empty_database, form
     fill(empty_database.owner_url)
     query(empty_database.owner_url, f"GRANT SELECT ON {VERSION_TABLE} TO suite_app")
     with pytest.raises(
-        SchemaBehind, match=r"at revision '0001'; this version needs '0003'\. Run: python -m .* migrate"
+        SchemaBehind, match=rf"at revision '0001'; this version needs '{NEWEST}'\. Run: python -m .* migrate"
     ):
         check(empty_database.app_url)
     assert upgrade(empty_database.owner_url, empty_database.app_url, timeout_s=10) == REVISIONS[1:]
