@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import logging
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,8 @@ RECENT_S = 86_400.0  # when the file does not say how far back venues are asked
 NEXT_SECOND_S_MAX = 1.0
 RUNS_NAMED_MAX = 5
 
+log = logging.getLogger(__name__)
+
 
 class Prepared(NamedTuple):
     """Where the file of the holdings is, and what is in it, in words."""
@@ -49,7 +52,7 @@ def prepare(config: Config, tables: Tables, hold: BookHold, *, accepts_loss: boo
     order = shipper_order(config, tables, hold)
     folder = run_folder(order.journal_folder, order.run)
     make_private(folder)
-    _in_thread(_drain(order, Status(folder, order.run)))
+    _in_thread(_drain(order, Status(folder, order.run, log.info)))
     holdings = _in_thread(_read(config, tables.app_url, hold, accepts_loss=accepts_loss))
     path = folder / HOLDINGS
     path.write_bytes(msgspec.json.encode(holdings))

@@ -13,6 +13,7 @@ from nautilus_ext.embedded import postmaster
 from nautilus_ext.persistence.shipper.state import LAST_PHASES, LOG_FILE, Phase, ShipperState, write_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from nautilus_ext.persistence.rows import RejectionRow
@@ -26,7 +27,8 @@ REPORTS_MAX = 1_000  # remembered, so that damage that is met again after an out
 class Status:
     """The one place that knows how far shipping has come; `folder` is that of the run in the order."""
 
-    def __init__(self, folder: Path, run: int) -> None:
+    def __init__(self, folder: Path, run: int, tell: Callable[[str], None] | None = None) -> None:
+        self._tell = tell  # None: stderr, which is the shipper's own log
         self._folder = folder
         self._run = run
         self._log = folder.parent / LOG_FILE
@@ -118,6 +120,9 @@ class Status:
     def say(self, text: str) -> None:
         """One line in the log whatever the text."""
         flat = " ".join(text[:LINE_CHARS_MAX].split())
+        if self._tell is not None:
+            self._tell(flat)
+            return
         with suppress(OSError):
             sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} run {self._run} pid {os.getpid()}: {flat}\n")
             sys.stderr.flush()
