@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.12 || command -v python3.13 || command -v p
 BIN := .venv/bin
 READY := .venv/.ready
 CONFIG ?= node_configs/paper.json
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup paper backtest test check format schema bench prove wheel compose-check lock clean
@@ -28,7 +29,7 @@ backtest: $(READY) ## the same file as a backtest
 	@$(BIN)/python -m nautilus_ext.run $(CONFIG) --backtest
 
 test: $(READY) ## everything that the project promises, on real servers and processes
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: $(READY) ## ruff, format, import contracts, types, generated files
 	@$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import tempfile
 import time
@@ -23,6 +24,8 @@ from nautilus_ext.schema.upgrade import upgrade
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+# A seed that nobody names is drawn when its module is collected: two workers must draw the same one.
+random.seed(int(os.environ.setdefault("SUITE_SEED", str(random.randrange(1, 10**9)))))
 MEMORY_FOLDER = Path("/dev/shm")
 QUICK_NOT_DURABLE = {
     "fsync": "off",

@@ -43,12 +43,16 @@ class Needs(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a ledger begins with: instruments, open positions, sums by asset, realized PnL by (asset key, currency)."""
+    """What a ledger begins with: instruments, open positions, sums by asset, realized PnL by (asset key, currency).
+
+    And run, seq, strategy id and position id of each record that told an open position last: its row may have others.
+    """
 
     instruments: Iterable[rows.InstrumentRow] = ()
     open_positions: Iterable[rows.PositionRow] = ()
     unified_positions: Iterable[rows.UnifiedPositionRow] = ()
     realized: Iterable[tuple[str, str, Decimal]] = ()
+    told_as: Iterable[tuple[int, int, str, str]] = ()
 
 
 class Rejection(NamedTuple):
@@ -114,7 +118,7 @@ class Ledger:
         if needs.start:
             begin = start or Start()
             self._instruments = {row.instrument_id: row for row in begin.instruments}
-            self._positions.begin(begin.open_positions, begin.unified_positions, begin.realized)
+            self._positions.begin(begin.open_positions, begin.unified_positions, begin.realized, begin.told_as)
             self._started = True
         self._orders.load(needs.orders, order_records)
         self._positions.load(position_rows)

@@ -6,12 +6,12 @@ A batch costs what it changes, however long the history is.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nautilus_ext.persistence import positions
 from nautilus_ext.persistence.order_ledger import trim
 from nautilus_ext.persistence.orders import ZERO
-from nautilus_ext.persistence.positions import AssetSums
+from nautilus_ext.persistence.positions import AssetSums, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,8 @@ class PositionLedger:
         self._open: dict[Life, PositionRow] = {}
         self._closed: dict[Life, PositionRow] = {}
         self._by_instrument: dict[str, dict[Life, None]] = {}
-        self._lives: dict[tuple[Any, ...], Life] = {}  # the open life that a run told last of each position id
+        self._lives: dict[Slot, Life] = {}  # the open life that a run told last of each position id
+        self._slots: dict[Life, Slot] = {}
         self._assets: dict[str, AssetSums] = {}
         self._touched: dict[str, None] = {}
         self._changed: dict[Life, PositionRow] = {}
@@ -40,6 +41,7 @@ class PositionLedger:
         open_positions: Iterable[PositionRow],
         unified_positions: Iterable[UnifiedPositionRow],
         realized: Iterable[tuple[str, str, Decimal]],
+        told_as: Iterable[tuple[int, int, str, str]],
     ) -> None:
         for row in unified_positions:
             sums = self._sums(row.asset_key)
@@ -48,8 +50,10 @@ class PositionLedger:
                 sums.realize(row.pnl_currency, ZERO)  # also of an asset whose parts all have another key by now
         for asset_key, currency, amount in realized:
             self._sums(asset_key).realize(currency, amount)
+        told = {(run, seq): (strategy_id, position_id) for run, seq, strategy_id, position_id in told_as}
         for row in open_positions:
-            self._keep(positions.life_of(row), row)
+            names = told.get((row.run, row.seq), (row.strategy_id, row.position_id))
+            self._keep(positions.life_of(row), row, Slot(row.account_id, row.instrument_id, *names, row.run))
             if row.asset_key is not None:
                 self._sums(row.asset_key).count(row)
 
@@ -80,21 +84,23 @@ class PositionLedger:
             key = key._replace(strategy_id=former.strategy_id, position_id=former.position_id)
         row = positions.snapshot_row(book_id, record, event, key, instrument)
         row = positions.at_mark_of(row, former or self._sibling(event.instrument_id))
-        other = self._lives.get(_slot(row))
+        slot = positions.told_slot(record, event)
+        other = self._lives.get(slot)
         if other is not None and other != life and row.side != "FLAT":
             row = self._alone(row, other)
-        self._replace(life, former, row)
+        self._replace(life, former, row, slot)
 
     def adjust(self, record: Record, event: PositionAdjusted) -> None:
         """Change the open position of that id; one that is flat or unknown has nothing to adjust."""
-        told = (event.account_id, event.instrument_id, event.strategy_id, event.position_id)
-        lives = [life for life in self._by_instrument.get(event.instrument_id, ()) if self._open[life][1:5] == told]
+        slot = positions.told_slot(record, event)
+        siblings = self._by_instrument.get(event.instrument_id, ())
+        lives = [life for life in siblings if self._slots[life]._replace(run=record.run) == slot]
         if not lives:
             return
         life = max(lives, key=lambda each: self._open[each][-2:])
         former = self._open[life]
         if record[:2] > (former.run, former.seq):
-            self._replace(life, former, positions.adjusted(former, record, event))
+            self._replace(life, former, positions.adjusted(former, record, event), slot)
 
     def hold(self, record: Record, event: Held) -> None:
         """End what was open at an account and instrument of which the node holds other positions only.
@@ -134,8 +140,7 @@ class PositionLedger:
         life = positions.told_life(record, event)
         former = self._known(life)
         if record.type != "PositionOpened":
-            owner = positions.told_key(event, life)[:4] if former is None else former[1:5]
-            held = self._lives.get((*owner, record.run))
+            held = self._lives.get(positions.told_slot(record, event))
             if held is None or held.opening_order_id != life.opening_order_id:
                 return life
             return held if 0 < held.opened_ns - life.opened_ns < LIVES_PER_NS_MAX else life
@@ -145,18 +150,14 @@ class PositionLedger:
         return life
 
     def _alone(self, row: PositionRow, other: Life) -> PositionRow:
-        """End the older of two lives of a position id when the fill that told it last is the one that opened the other.
-
-        Only then: a life of that id that a later run heard of may have gone under another id in its run.
-        """
+        """End the older of two open lives of a position id: a run has one at a time, and need not tell its end."""
         held = self._open[other]
-        if held.seq < row.seq and _opened_at_the_end_of(held, row):
-            self._replace(other, held, positions.superseded(held, row))
-        elif held.seq > row.seq and _opened_at_the_end_of(row, held):
+        if held.seq > row.seq:
             return positions.superseded(row, held)
+        self._replace(other, held, positions.superseded(held, row))
         return row
 
-    def _replace(self, life: Life, former: PositionRow | None, row: PositionRow) -> None:
+    def _replace(self, life: Life, former: PositionRow | None, row: PositionRow, slot: Slot | None = None) -> None:
         """Move the sums, too; a newer definition of the instrument may have another asset key."""
         if former is not None and former.asset_key is not None:
             self._sums(former.asset_key).take_out(former, row)
@@ -164,7 +165,7 @@ class PositionLedger:
         if row.asset_key is not None:
             self._sums(row.asset_key).put_in(row)
             self._touched[row.asset_key] = None
-        self._keep(life, row)
+        self._keep(life, row, slot)
         self._changed[life] = row
 
     def _sums(self, asset_key: str) -> AssetSums:
@@ -180,30 +181,25 @@ class PositionLedger:
         """Return another open position of the instrument: it knows the newest price."""
         return next((self._open[life] for life in self._by_instrument.get(instrument_id, ())), None)
 
-    def _keep(self, life: Life, row: PositionRow) -> None:
-        former = self._open.get(life)
-        if former is not None and self._lives.get(_slot(former)) == life:
-            del self._lives[_slot(former)]
+    def _keep(self, life: Life, row: PositionRow, slot: Slot | None = None) -> None:
+        """Put the row where it belongs; one that is told under no position id keeps the one that it had."""
         self._closed.pop(life, None)
         if row.side != "FLAT":
             self._open[life] = row
-            self._lives[_slot(row)] = life
             self._by_instrument.setdefault(life.instrument_id, {})[life] = None
+            if slot is not None:
+                self._leave_slot(life)
+                self._lives[slot], self._slots[life] = life, slot
             return
-        if former is not None:
-            del self._open[life]
+        self._leave_slot(life)
+        if self._open.pop(life, None) is not None:
             siblings = self._by_instrument[life.instrument_id]
             del siblings[life]
             if not siblings:
                 del self._by_instrument[life.instrument_id]
         self._closed[life] = row
 
-
-def _opened_at_the_end_of(former: PositionRow, later: PositionRow) -> bool:
-    """Whether one fill did both; a life that an order opened a second time has a later nanosecond, see `_life`."""
-    return 0 <= later.opened_ns - former.updated_ns < LIVES_PER_NS_MAX
-
-
-def _slot(row: PositionRow) -> tuple[Any, ...]:
-    """Return the position id as a run knows it: a later run begins other lives beside those of earlier ones."""
-    return *row[1:5], row.run
+    def _leave_slot(self, life: Life) -> None:
+        slot = self._slots.pop(life, None)
+        if slot is not None and self._lives.get(slot) == life:
+            del self._lives[slot]

@@ -68,6 +68,20 @@ def told_key(event: PositionSnapshot, life: Life) -> PositionKey:
     )
 
 
+class Slot(NamedTuple):
+    """A position id as a run tells it: a strategy may claim a life whose row stays with whom it was."""
+
+    account_id: str
+    instrument_id: str
+    strategy_id: str
+    position_id: str
+    run: int
+
+
+def told_slot(record: Record, event: PositionSnapshot | PositionAdjusted) -> Slot:
+    return Slot(event.account_id, event.instrument_id, event.strategy_id, event.position_id, record.run)
+
+
 def snapshot_row(
     book_id: str, record: Record, event: PositionSnapshot, key: PositionKey, instrument: InstrumentRow | None
 ) -> PositionRow:

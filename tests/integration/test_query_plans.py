@@ -75,6 +75,7 @@ SHIPPER = [
         "positions of a batch", loading.POSITIONS, (BOOK, *KEYS, IDS, [NS + i * SECOND_NS for i in range(1, 300)])
     ),
     Question("open positions at a start", loading.OPEN_POSITIONS, (BOOK,)),
+    Question("as what open positions were told", loading.TOLD_AS, (BOOK,)),
 ]
 LAST_MINUTE_NS = NS + (ROWS - 60) * SECOND_NS
 SPAN = reading.Span(reading.Version(1, ROWS - 1000), reading.Version(1, ROWS))

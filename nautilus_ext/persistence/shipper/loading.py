@@ -25,7 +25,7 @@ UNIFIED_POSITIONS = _select("unified_positions", UnifiedPositionRow)
 REALIZED = """
     SELECT asset_key, currency, sum(realized_pnl) FROM venue_positions
      WHERE book_id = $1 AND asset_key IS NOT NULL GROUP BY asset_key, currency"""
-# OFFSET keeps these two as they are written: an index probe for each id, however large the book is.
+# OFFSET keeps these as they are written: an index probe for each id, however large the book is.
 # What no projection could take is in the journal, and stays out of the fold.
 ORDER_RECORDS = """
     SELECT found.* FROM unnest($2::text[]) AS wanted (id), LATERAL (
@@ -33,6 +33,13 @@ ORDER_RECORDS = """
          WHERE e.book_id = $1 AND e.client_order_id = wanted.id
            AND NOT EXISTS (SELECT FROM rejected_events x WHERE (x.book_id, x.run, x.seq) = (e.book_id, e.run, e.seq))
         OFFSET 0) AS found"""
+# A run may tell a life under another strategy and position id than its row has: only the journal knows which.
+TOLD_AS = """
+    SELECT told.* FROM venue_positions p, LATERAL (
+        SELECT e.run, e.seq, e.strategy_id, e.position_id FROM order_events e
+         WHERE (e.book_id, e.run, e.seq) = (p.book_id, p.run, p.seq)
+        OFFSET 0) AS told
+     WHERE p.book_id = $1 AND p.side <> 'FLAT'"""
 _WANTED = (
     "unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[]) AS wanted (a, b, c, d, e, f)"
 )
@@ -56,6 +63,7 @@ async def _start(writer: Writer) -> ledger.Start:
         open_positions=_rows(PositionRow, await writer.fetch(OPEN_POSITIONS)),
         unified_positions=_rows(UnifiedPositionRow, await writer.fetch(UNIFIED_POSITIONS)),
         realized=[tuple(row) for row in await writer.fetch(REALIZED)],
+        told_as=[tuple(row) for row in await writer.fetch(TOLD_AS)],
     )
 
 

@@ -52,7 +52,12 @@ class JournalStore:
             open_positions=[row for row in self.tables["positions"].values() if row.side != "FLAT"],
             unified_positions=self.tables["unified_positions"].values(),
             realized=[(*key, amount) for key, amount in realized.items()],
+            told_as=[(row.run, row.seq, row.strategy_id, row.position_id) for row in self.told_last()],
         )
+
+    def told_last(self) -> Iterable[Any]:
+        """Return the journal's rows that made those of the open positions."""
+        return [self.journal[row.run, row.seq] for row in self.rows("positions") if row.side != "FLAT"]
 
     def write(self, changes: Changes) -> None:
         for row in changes.journal:
