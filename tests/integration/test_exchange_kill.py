@@ -6,14 +6,14 @@ SEED=n repeats the kills, KILLS=n sets how many there are.
 from __future__ import annotations
 
 import os
-import secrets
+import random
 
 import pytest
 from exchange_killer import kill_often
 
 pytest_plugins = ["exchange_fixtures"]
 
-SEED = int(os.environ.get("SEED") or secrets.randbits(32))
+SEED = int(os.environ.get("SEED") or random.randrange(2**32))
 KILLS = int(os.environ.get("KILLS") or 10)
 
 

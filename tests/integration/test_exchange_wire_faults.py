@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import time
 from collections import Counter
 
@@ -24,7 +23,7 @@ from nautilus_ext.simulation.server import launch
 
 pytest_plugins = ["exchange_fixtures"]
 
-SEED = int(os.environ.get("SEED") or secrets.randbits(32))
+SEED = int(os.environ.get("SEED") or random.randrange(2**32))
 RUNS = int(os.environ.get("RUNS") or 10)
 ACTIONS = 300
 QUIET_S = 10.0

@@ -22,7 +22,7 @@ from nautilus_ext.schema.portfolio import Portfolio, StaleVersion
 from nautilus_ext.schema.portfolio_rows import Changes, PositionRow, PyramidRow, Signal, SignalOutcome
 from nautilus_ext.schema.upgrade import upgrade
 
-SEED = int(os.environ.get("PORTFOLIO_SEED", "0")) or random.SystemRandom().randrange(1_000_000)
+SEED = int(os.environ.get("PORTFOLIO_SEED", "0")) or random.randrange(1_000_000)
 TASKS = 10
 ETH = "ETHUSDT-PERP.SIM2"
 
