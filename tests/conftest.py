@@ -39,6 +39,14 @@ POLL_S = 0.01
 SERVER_STOP_TIMEOUT_S = 20.0
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """What a test printed travels between the workers as UTF-8, and some print half of a surrogate pair."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
+
+
 @dataclass(frozen=True)
 class Database:
     """A fresh database that the owner role owns; the application role may connect, and no more."""
