@@ -76,7 +76,15 @@ def files_with_secrets(folder):
     forms = [form.encode() for piece in pieces() for form in (piece, json.dumps(piece)[1:-1])]
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 10
-    return [path.name for path in files if any(form in path.read_bytes() for form in forms)]
+    return [path.name for path in files if any(form in _content(path) for form in forms)]
+
+
+def _content(path: Path) -> bytes:
+    """Read a file; the exchange ends by itself meanwhile, and SQLite takes its helper files away."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 async def test_secrets_are_in_nothing_that_a_run_leaves_behind(shell, leaky, tmp_path):

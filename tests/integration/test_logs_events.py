@@ -213,7 +213,7 @@ def test_the_line_at_the_start_names_what_is_still_open(tmp_path):
         engine.kernel.cache.add_position(Position(INSTRUMENT, fill), OmsType.NETTING)
         actor.start()
     (record,) = [json.loads(line) for line in path.read_text().splitlines()]
-    assert record["message"].endswith(f"none; 1 open; positions LONG {fill.last_qty} {INSTRUMENT.id}")
+    assert record["message"].endswith(f"no news; 1 open; positions LONG {fill.last_qty} {INSTRUMENT.id}")
     engine.dispose()
 
 
