@@ -79,7 +79,7 @@ def files_with_secrets(folder):
     return [path.name for path in files if any(form in _content(path) for form in forms)]
 
 
-def _content(path: Path) -> bytes:
+def _content(path) -> bytes:
     """Read a file; the exchange ends by itself meanwhile, and SQLite takes its helper files away."""
     try:
         return path.read_bytes()

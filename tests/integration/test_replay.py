@@ -240,9 +240,7 @@ def test_what_is_not_in_the_catalog_is_a_warning(child):
     """Subscribed to, but not recorded in that range, or of another instrument."""
     _, log = child
     assert f"has no quotes of {BTC_ID} in that range" in log
-    assert "/nautilus_ext/" not in log, (
-        "a traceback through our code; Nautilus's executor logs one when it is cancelled"
-    )
+    assert "/nautilus_ext/" not in log, "a traceback through our code; a cancelled executor of Nautilus logs one"
 
 
 def test_a_large_catalog_takes_no_more_memory_than_a_part_of_it(tmp_path):
