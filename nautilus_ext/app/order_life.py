@@ -129,7 +129,9 @@ class _Teller:
         self._was: dict[str, Decimal] = {}
         self._filled = Decimal(0)
 
-    def words(self, kind: str, body: Body) -> str:
+    def words(self, kind: str, body: Any) -> str:
+        if not isinstance(body, dict):
+            return f"{kind}: its payload is no object, see audit"
         tell = _TELLERS.get(kind)
         try:
             text = tell(self, body) if tell else _simple(kind, body)

@@ -243,6 +243,7 @@ def test_the_life_of_an_order_is_told_in_plain_words():
         _step("OrderCanceled", 5_000_000, reconciliation=True),
         _step("OrderFilled", 6_000_000, unencodable="<event>"),
         _step("SomethingNew", 7_000_000),
+        _step("OrderFilled", 8_000_000) | {"payload": "x"},
     ]
     told = steps(events)
     assert [
@@ -255,5 +256,6 @@ def test_the_life_of_an_order_is_told_in_plain_words():
         "canceled (found by a comparison with the venue)",
         "OrderFilled: <event>",
         "SomethingNew",
+        "OrderFilled: its payload is no object, see audit",
     ] == [step.words for step in told]
     assert [None, Decimal("1.5"), Decimal("0.5")] == [step.after_ms for step in told[:3]]
