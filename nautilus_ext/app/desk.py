@@ -75,8 +75,9 @@ def order(command: Command, options: argparse.Namespace) -> int:
     asked.check(options, "order")
     config = command.load(options.config, backtest=options.backtest)
     paper = Paper(command.mask)
-    with open_tables(config) as tables:
+    with open_tables(config) as tables, until_left(followed=False):
         return asyncio.run(_life(config, tables, options, paper))
+    return EXIT_OK  # the reader left
 
 
 def _list(topic: Topic, command: Command, options: argparse.Namespace) -> int:
