@@ -224,7 +224,7 @@ class TableAudit:
         realized = await self._connection.fetch(_REALIZED, self._book_id, self._archived)
         return Start(
             instruments=await self._archived_rows(InstrumentRow),
-            open_positions=[],  # a run with an open position is not archived
+            open_positions=[row for row in await self._archived_rows(PositionRow) if row.side != "FLAT"],
             unified_positions=await self._archived_rows(UnifiedPositionRow),
             realized=[tuple(row) for row in realized],
         )
