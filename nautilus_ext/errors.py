@@ -2,7 +2,8 @@
 
 SuiteError                  exit 1   report it: a defect of ours, or something nobody foresaw
 ├── ConfigError             exit 2   change the file, the command line or the environment variables
-├── MachineError            exit 3   cure this machine: Python, packages, permissions, ports
+├── MachineError            exit 3   cure this machine: Python, packages, permissions, ports, a full disk
+│   └── ReaderGone          exit 3   read the answer to its end
 ├── DatabaseError           exit 4   cure the database or its address
 │   └── SchemaBehind        exit 4   run the migration
 ├── BookError               exit 5   look at the other node
@@ -54,6 +55,10 @@ class MachineError(SuiteError):
     """Cure this machine: the wrong Python or package, a missing permission, a port that is taken."""
 
     exit_code = 3
+
+
+class ReaderGone(MachineError):
+    """Whoever read the answer left before its end: read all of it, or send it to /dev/null for the exit code alone."""
 
 
 class DatabaseError(SuiteError):

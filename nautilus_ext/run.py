@@ -3,21 +3,19 @@
 Exit codes stand in errors.py and in --help.
 """
 
-import os
 import signal
 import sys
 
 from nautilus_ext.python_version import require_python
 
 require_python()
-for descriptor in (0, 1, 2):
-    try:
-        os.fstat(descriptor)
-    except OSError:  # started without one: nobody else's file may come to stand there
-        os.open(os.devnull, os.O_RDWR)
+
+from nautilus_ext import streams  # noqa: E402 - an old Python must hear of it before it fails to import
+
+streams.fill()
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the imports are done Ctrl-C ends the process without a traceback
 
-from nautilus_ext.app.main import run_command  # noqa: E402 - an old Python must hear of it before it fails to import
+from nautilus_ext.app.main import run_command  # noqa: E402 - see above
 
 if __name__ == "__main__":
     sys.exit(run_command(sys.argv[1:]))

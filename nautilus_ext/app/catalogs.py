@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nautilus_ext.app.paper import say
 from nautilus_ext.config.backtest import market_config
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.suite import MARKET_CONFIG, Synthetic
@@ -94,7 +94,7 @@ def _tell(made: Catalog, settings: Any, took_s: float) -> None:
         for kind in ("QuoteTick", "TradeTick")
     ]
     lines += ["to read it in a backtest, under backtest.data:", *(f"  {json.dumps(each)}" for each in data)]
-    sys.stdout.write("\n".join(lines) + "\n")
+    say(*lines)
 
 
 def _replay(path: Path) -> dict[str, Any]:

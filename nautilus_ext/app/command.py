@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
 from nautilus_ext import config as configs
+from nautilus_ext.app.paper import warn
 from nautilus_ext.app.stop import Interrupted
 from nautilus_ext.errors import SuiteError
 from nautilus_ext.logs import Masker
@@ -60,12 +60,10 @@ class Command:
             message, exit_code = "received SIGINT", Interrupted.exit_code
         except SystemExit as error:  # a strategy's own idea
             message, exit_code = f"something called sys.exit({error.code!r}) and ended the process", EXIT_DEFECT
-        except BrokenPipeError:
-            return EXIT_DEFECT  # whoever read our output has gone
         except Exception:  # noqa: BLE001 - a defect of ours: with its traceback, for the report
             message, exit_code = f"unexpected, please report it:\n{traceback.format_exc()}", EXIT_DEFECT
         return self._tell(message, exit_code)
 
     def _tell(self, message: str, exit_code: int) -> int:
-        sys.stderr.write(f"{self.mask(message.rstrip())}\n")
+        warn(self.mask(message.rstrip()))
         return exit_code

@@ -22,7 +22,7 @@ from nautilus_ext.app.desk_views import (
     today,
 )
 from nautilus_ext.app.follow import News, Totals, follow, until_left
-from nautilus_ext.app.order_life import Step, facts, steps
+from nautilus_ext.app.order_life import Life, facts
 from nautilus_ext.app.paper import Listing, Paper
 from nautilus_ext.app.text_tables import GAP, Column, head, layout, line, moment, plain, styled, wrapped
 from nautilus_ext.persistence import reading
@@ -75,8 +75,9 @@ def order(command: Command, options: argparse.Namespace) -> int:
     asked.check(options, "order")
     config = command.load(options.config, backtest=options.backtest)
     paper = Paper(command.mask)
-    with open_tables(config) as tables:
+    with open_tables(config) as tables, until_left(followed=False):
         return asyncio.run(_life(config, tables, options, paper))
+    return EXIT_OK  # the reader left
 
 
 def _list(topic: Topic, command: Command, options: argparse.Namespace) -> int:
@@ -151,20 +152,21 @@ async def _life(config: Config, tables: Tables, options: argparse.Namespace, pap
         children = await rows(session.connection, Question(reading.CHILDREN, [book_id, order_id]))
         others = [each for each in (row["parent_client_order_id"], *(row["linked_order_ids"] or [])) if each]
         legs = await rows(session.connection, Question(reading.LEGS, [book_id, others]))
-        life = steps(await rows(session.connection, Question(reading.LIFE, [book_id, order_id])))
+        life = await _lived(session, order_id)
         since_ns, newest = row["created_ns"], row["run"]
-        gone = [] if life else await archives(session.connection, book_id, since_ns=since_ns, run=newest)
+        gone = [] if life.events else await archives(session.connection, book_id, since_ns=since_ns, run=newest)
         standing = await session.standing()
     if options.json:
         told = {"order": as_json(row), "children": [*map(as_json, children)], "linked": [*map(as_json, legs)]}
-        told |= {"life": [step.as_json() for step in life], "archived": [each._asdict() for each in gone]}
+        told |= {"older_events": life.older, "life": [step.as_json() for step in life.steps]}
+        told |= {"archived": [each._asdict() for each in gone]}
         paper.say(json.dumps(told, indent=2))
     else:
         files = [("archived", f"run {each.run} is in {each.archive}") for each in gone]
         _tell_head(row, [*facts(row, children, legs), *files], paper)
-        if life:
+        if life.events:
             _tell_life(life, paper)
-        events = "its events are archived" if gone else counted(len(life), "event")
+        events = "its events are archived" if gone else counted(life.events, "event")
         paper.note(f"{book_id}, run {standing.run}: {events}; {standing.text}")
     return EXIT_OK
 
@@ -192,7 +194,15 @@ def _tell_head(row: Row, told: list[tuple[str, str]], paper: Paper) -> None:
         paper.say(*_wrapped(f"  {paper.dim(name.ljust(width))}  ", width + 4, plain(text), paper))
 
 
-def _tell_life(life: Sequence[Step], paper: Paper) -> None:
+async def _lived(session: Session, order_id: str) -> Life:
+    life = Life()
+    async with session.snapshot():
+        async for events in reading.pages(session.connection, Question(reading.LIFE, [session.book_id, order_id])):
+            life.add(events)
+    return life
+
+
+def _tell_life(life: Life, paper: Paper) -> None:
     """The words stand last and are wrapped: a venue's reason is what the operator came for."""
     day = today()
     columns = (
@@ -200,11 +210,13 @@ def _tell_life(life: Sequence[Step], paper: Paper) -> None:
         Column("+ ms", lambda row: row["after"], 2, right=True),
         Column("run:seq", lambda row: f"{row['run']}:{row['seq']}", 3, right=True),
     )
-    table = [step.row | {"after": "" if step.after_ms is None else f"{step.after_ms:,.3f}"} for step in life]
+    table = [step.row | {"after": "" if step.after_ms is None else f"{step.after_ms:,.3f}"} for step in life.steps]
     shown = layout(columns, table, None)
     indent = sum(shown.widths) + len(GAP) * len(shown.widths)
     paper.say("", head(shown, color=paper.color) + paper.dim(f"{GAP}what happened"))
-    for step, row in zip(life, table, strict=True):
+    if life.older:
+        paper.say(f"… {counted(life.older, 'older event')}, in order_events and not shown")
+    for step, row in zip(life.steps, table, strict=True):
         start = line(shown, row).ljust(indent)
         paper.say(*_wrapped(start, indent, plain(step.words), paper))
 

@@ -77,7 +77,7 @@ class Session:
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Translate what the driver raised: its own messages may quote the address."""
         self.connection.terminate()
-        if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, DatabaseError | BrokenPipeError):
+        if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, DatabaseError):
             raise database_error(error, self.url) from None
 
     async def choose(self, config: Config, name: str | None) -> None:

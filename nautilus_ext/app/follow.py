@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
 
-from nautilus_ext.errors import DatabaseError, SchemaBehind
+from nautilus_ext.errors import DatabaseError, ReaderGone, SchemaBehind
 from nautilus_ext.persistence import reading
 from nautilus_ext.persistence.reading import ROWS_MAX, Filters, Question, Span, Version, rows
 from nautilus_ext.schema.connect import CONNECTION_ERRORS, database_error
@@ -93,7 +93,7 @@ def until_left(*, followed: bool) -> Iterator[None]:
     """Who has seen enough ends it without an error: `| head` at any time, Ctrl-C while he follows."""
     try:
         yield
-    except BrokenPipeError:
+    except ReaderGone:
         pass
     except KeyboardInterrupt:
         if not followed:
@@ -127,7 +127,7 @@ async def follow[Item](
             except SchemaBehind:
                 raise
             except CONNECTION_ERRORS as error:
-                if not is_transient(error) or isinstance(error, BrokenPipeError):
+                if not is_transient(error):
                     raise
                 session.connection.terminate()
                 lost = _warned(lost, paper, _told(error, session)) + 1

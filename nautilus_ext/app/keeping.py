@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ import nautilus_ext
 from nautilus_ext.app import asked
 from nautilus_ext.app.database import open_tables
 from nautilus_ext.app.desk_session import chosen_book
+from nautilus_ext.app.paper import say
 from nautilus_ext.errors import ConfigError, Problem
 from nautilus_ext.persistence import archive as archives
 from nautilus_ext.persistence import audit as audits
@@ -68,7 +68,7 @@ def _print_report(report: Report) -> None:
     if report.differences > len(report.listed):
         lines.append(f"    … and {report.differences - len(report.listed):,} more")
     lines.append(f"  {_VERDICTS[report.verdict].format(count=f'{report.differences:,}')}")
-    _say("\n".join(lines))
+    say("\n".join(lines))
 
 
 def _line(check: Check) -> str:
@@ -130,15 +130,15 @@ async def _archive(
 
 
 def _print_archive(done: dict[str, Any]) -> None:
-    _say(f"archive of {done['book_id']}, runs that ended before {done['before']}")
+    say(f"archive of {done['book_id']}, runs that ended before {done['before']}")
     for each in done.get("would_archive", ()):
-        _say(f"    run {each['run']} would go: {each['events']:,} events")
+        say(f"    run {each['run']} would go: {each['events']:,} events")
     for each in done["archived"]:
-        _say(f"  ✓ run {each['run']}: {each['events']:,} events, now in {each['file']}")
+        say(f"  ✓ run {each['run']}: {each['events']:,} events, now in {each['file']}")
     for each in done["stay"]:
-        _say(f"    run {each['run']} stays: {each['reason']}")
+        say(f"    run {each['run']} stays: {each['reason']}")
     if not done["archived"] and "would_archive" not in done:
-        _say("  nothing to archive")
+        say("  nothing to archive")
 
 
 def backup(command: Command, options: argparse.Namespace) -> int:
@@ -148,7 +148,7 @@ def backup(command: Command, options: argparse.Namespace) -> int:
     with open_tables(config) as tables:
         manifest = asyncio.run(_backup(config, tables, path))
     rows = sum(content.rows for content in manifest.tables.values())
-    _say(f"{path}: {rows:,} rows of {len(manifest.tables)} tables in {time.monotonic() - began_s:.1f} s")
+    say(f"{path}: {rows:,} rows of {len(manifest.tables)} tables in {time.monotonic() - began_s:.1f} s")
     return audits.EQUAL
 
 
@@ -168,10 +168,10 @@ def restore_backup(command: Command, options: argparse.Namespace) -> int:
             tables.migrate()
         manifest, books = asyncio.run(_restore(config, tables, path))
         rows = sum(content.rows for content in manifest.tables.values())
-        _say(f"{tables.place}: {rows:,} rows of {len(books):,} books restored and proven")
+        say(f"{tables.place}: {rows:,} rows of {len(books):,} books restored and proven")
     for book_id in books:
         if log_runs(config.journal_folder(book_id)):
-            _say(
+            say(
                 f"  note: {config.journal_folder(book_id)} holds logs: move them away if they are newer than the backup"
             )
     return audits.EQUAL
@@ -184,9 +184,5 @@ async def _restore(config: Config, tables: Tables, path: Path) -> tuple[backups.
         return manifest, [row["book_id"] for row in await owner.fetch("SELECT book_id FROM books ORDER BY book_id")]
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
 def _print_json(value: Any) -> None:
-    _say(json.dumps(value, ensure_ascii=False))
+    say(json.dumps(value, ensure_ascii=False))

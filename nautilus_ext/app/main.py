@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -30,7 +28,7 @@ def _start(command: Command, options: argparse.Namespace) -> int:
     signals = StopSignals()
     signals.install()
     _check_options(options)
-    with Screen(sys.stdout or Path(os.devnull).open("w", encoding="utf-8")) as screen:
+    with Screen(sys.stdout) as screen:
         screen.say(f"exec-suite-nt  {options.config}{'  as a backtest' if options.backtest else ''}")
         screen.done("python and engine", time.time() - psutil.Process().create_time())
         with screen.step("configuration") as step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 AVERAGE_DECIMALS = 6
 OTHERS_SHOWN = 12
+STEPS_MAX = 10_000
 
 
 class Step(NamedTuple):
@@ -41,15 +43,25 @@ class Step(NamedTuple):
         }
 
 
-def steps(events: Sequence[Row]) -> list[Step]:
-    """What happened, in the order of the journal."""
-    told = _Teller()
-    found: list[Step] = []
-    for row in events:
-        before = found[-1].row["event_ns"] if found else None
-        after_ms = None if before is None else Decimal(row["event_ns"] - before) / NS_PER_MS
-        found.append(Step(row, after_ms, told.words(row["type"], row["payload"])))
-    return found
+class Life:
+    """What happened, in the order of the journal: the newest steps. The words of each know all that was before it."""
+
+    def __init__(self, steps_max: int = STEPS_MAX) -> None:
+        self.steps: deque[Step] = deque(maxlen=steps_max)
+        self.events = 0
+        self._told = _Teller()
+
+    @property
+    def older(self) -> int:
+        """How many steps came before those that are kept."""
+        return self.events - len(self.steps)
+
+    def add(self, events: Sequence[Row]) -> None:
+        for row in events:
+            before = self.steps[-1].row["event_ns"] if self.steps else None
+            after_ms = None if before is None else Decimal(row["event_ns"] - before) / NS_PER_MS
+            self.steps.append(Step(row, after_ms, self._told.words(row["type"], row["payload"])))
+            self.events += 1
 
 
 def what(order: Row) -> str:
@@ -129,7 +141,9 @@ class _Teller:
         self._was: dict[str, Decimal] = {}
         self._filled = Decimal(0)
 
-    def words(self, kind: str, body: Body) -> str:
+    def words(self, kind: str, body: Any) -> str:
+        if not isinstance(body, dict):
+            return f"{kind}: its payload is no object, see audit"
         tell = _TELLERS.get(kind)
         try:
             text = tell(self, body) if tell else _simple(kind, body)

@@ -6,17 +6,53 @@ import os
 import select
 import shutil
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nautilus_ext.app.text_tables import Column, Layout, head, layout, line, styled, wrapped
+from nautilus_ext.errors import MachineError, ReaderGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TextIO
 
     from nautilus_ext.app.text_tables import Row
 
 WIDTH_MIN = 20
 SAMPLE_ROWS_MAX = 1000  # by which the columns of a table that grows are laid out
+
+
+def say(*lines: str, to: TextIO | None = None) -> None:
+    """Write an answer to standard output, all at once, now. MachineError: it did not arrive."""
+    stream = to or sys.stdout
+    try:
+        _write(stream, lines)
+    except BrokenPipeError:
+        raise ReaderGone("standard output: whoever read it left before the end of the answer") from None
+    except OSError as error:
+        raise MachineError(f"standard output: {error.strerror}: free space there, or write it elsewhere") from None
+
+
+def warn(*lines: str) -> None:
+    """Write to standard error; where that is full or gone, the exit code says what there is to say."""
+    with suppress(OSError):
+        _write(sys.stderr, lines)
+
+
+def _write(stream: TextIO, lines: Sequence[str]) -> None:
+    try:
+        stream.write("".join(f"{each}\n" for each in lines))
+        stream.flush()
+    except OSError:
+        _let_go(stream)
+        raise
+
+
+def _let_go(stream: TextIO) -> None:
+    """What is left in the buffer goes nowhere: the interpreter would complain of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class Paper:
@@ -30,17 +66,11 @@ class Paper:
         self.color = self.tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
     def say(self, *lines: str) -> None:
-        """Write it all at once, now. BrokenPipeError: nobody reads any more."""
-        try:
-            self._stream.write("".join(f"{self._mask(each)}\n" for each in lines))
-            self._stream.flush()
-        except BrokenPipeError:
-            self._let_go()
-            raise
+        """Write it all at once, now. ReaderGone: nobody reads any more."""
+        say(*map(self._mask, lines), to=self._stream)
 
     def warn(self, text: str) -> None:
-        sys.stderr.write(f"{self._mask(text)}\n")
-        sys.stderr.flush()
+        warn(self._mask(text))
 
     def note(self, text: str) -> None:
         """A remark below a table, within the width."""
@@ -55,12 +85,6 @@ class Paper:
         poll = select.poll()
         poll.register(self._stream, 0)
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-    def _let_go(self) -> None:
-        """What is left in the buffer goes nowhere: the interpreter would complain of it at its end."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
 
 
 class Listing:

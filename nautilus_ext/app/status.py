@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nautilus_ext.app import asked
@@ -37,7 +38,8 @@ def status(command: Command, options: argparse.Namespace) -> int:
     config = command.load(options.config, backtest=options.backtest)
     paper = Paper(command.mask)
     is_well = options.follow  # whoever follows has seen it
-    with open_tables(config) as tables, until_left(followed=options.follow):
+    # Without --follow the exit code is the answer: a reader who left does not make the node dead.
+    with open_tables(config) as tables, until_left(followed=True) if options.follow else nullcontext():
         is_well = asyncio.run(_told(config, tables, options, paper)) or is_well
     return EXIT_OK if is_well else EXIT_NO_HEARTBEAT
 

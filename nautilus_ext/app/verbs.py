@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.app.database import open_tables
+from nautilus_ext.app.paper import say
 from nautilus_ext.app.preflight import check_machine
 from nautilus_ext.config.backtest import parity_report
 from nautilus_ext.config.schema import json_schema
@@ -36,11 +36,11 @@ def check(command: Command, options: argparse.Namespace) -> int:
     if options.json:
         _print_json(_report(config, parity, expand=options.expand))
         return EXIT_OK
-    _say(f"{config.source}: fine ({config.trader_id}, {config.world})")
+    say(f"{config.source}: fine ({config.trader_id}, {config.world})")
     for note in config.notes:
-        _say(f"  note: {note}")
+        say(f"  note: {note}")
     for line in parity:
-        _say(f"  parity: {line}")
+        say(f"  parity: {line}")
     if options.expand:
         _print_json(_expanded(config))
     return EXIT_OK
@@ -68,7 +68,7 @@ def migrate(command: Command, options: argparse.Namespace) -> int:
     check_machine(config.data_dir)
     with open_tables(config) as tables:
         applied = tables.migrate()
-        _say(f"{tables.place}: {'migrated to ' + applied[-1] if applied else 'up to date'}")
+        say(f"{tables.place}: {'migrated to ' + applied[-1] if applied else 'up to date'}")
     return EXIT_OK
 
 
@@ -83,8 +83,4 @@ def _as_dict(problem: Any) -> dict[str, str]:
 
 
 def _print_json(value: Any) -> None:
-    _say(json.dumps(value, indent=2))
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    say(json.dumps(value, indent=2))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nautilus_ext.persistence.reading import WORKING
+from nautilus_ext.persistence.reading import BOOK, WORKING
 from nautilus_ext.persistence.segments import runs as log_runs
 
 if TYPE_CHECKING:
@@ -67,13 +67,15 @@ async def candidates(
 ) -> list[Candidate]:
     """Judge the oldest runs of a book that are not archived yet."""
     logged = {run for run, _ in log_runs(journal_folder)}
+    # Nobody trades on what a backtest left open: its data has come to an end, and so have its orders.
+    is_final = await connection.fetchval(BOOK, book_id) == "backtest"
     found: dict[int, Candidate] = {}
     shared: dict[int, set[int]] = {}
     for place, row in enumerate(await connection.fetch(_RUNS, book_id, before, RUNS_MAX + 1)):
         run = row["run"]
         found[run] = Candidate(run, 0, _reason(row, place, logged))
         if not found[run].reason:
-            found[run] = await _judged(connection, book_id, row)
+            found[run] = await _judged(connection, book_id, row, is_final=is_final)
         if not found[run].reason:
             others = await connection.fetch(_SHARED, book_id, run, RUNS_MAX + 1)
             shared[run] = {each["run"] for each in others}
@@ -94,13 +96,15 @@ def _reason(row: Any, place: int, logged: set[int]) -> str:
     return next((text for applies, text in reasons if applies), "")
 
 
-async def _judged(connection: asyncpg.Connection, book_id: str, row: Any) -> Candidate:
+async def _judged(connection: asyncpg.Connection, book_id: str, row: Any, *, is_final: bool) -> Candidate:
     """Say why a run stays by its events; nothing when it may go."""
     run = row["run"]
     events, unwritten = await connection.fetchrow(_COUNTS, book_id, run) or (0, 0)
     reason = ""
     if events + unwritten != row["durable_seq"]:
         reason = "events are missing in it: see audit"
+    elif is_final:
+        reason = ""
     elif await connection.fetchval(_IS_WORKING, book_id, run, list(WORKING)):
         reason = "an order of it still works"
     elif await connection.fetchval(_IS_OPEN, book_id, run):

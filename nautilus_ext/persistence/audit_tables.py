@@ -185,7 +185,11 @@ class TableAudit:
 
     def _judge_frame(self, row: JournalRow) -> None:
         """A Nautilus event says in its payload what it is and when it was."""
-        said = _frame.decode(row.payload)
+        try:
+            said = _frame.decode(row.payload)
+        except msgspec.DecodeError:
+            self._findings.add("order_events", (row.run, row.seq), "payload", "an object", row.payload)
+            return
         for field, told, stored in (
             ("type", said.type, row.type),
             ("ts_event", said.ts_event, row.ts_event),
@@ -220,7 +224,7 @@ class TableAudit:
         realized = await self._connection.fetch(_REALIZED, self._book_id, self._archived)
         return Start(
             instruments=await self._archived_rows(InstrumentRow),
-            open_positions=[],  # a run with an open position is not archived
+            open_positions=[row for row in await self._archived_rows(PositionRow) if row.side != "FLAT"],
             unified_positions=await self._archived_rows(UnifiedPositionRow),
             realized=[tuple(row) for row in realized],
         )

@@ -11,13 +11,16 @@ import msgspec
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import asyncpg
     from asyncpg.pool import PoolConnectionProxy
 
     Connection = asyncpg.Connection | PoolConnectionProxy
 
 ROWS_MAX = 10_000
-EVENTS_MAX = 10_000  # of one order's life, and of one look at what is new
+EVENTS_MAX = 10_000  # of one look at what is new
+PAGE_ROWS = 1_000
 WORKING = (
     "INITIALIZED",
     "EMULATED",
@@ -176,9 +179,9 @@ NEWEST = """SELECT run, seq, ts_init FROM order_events WHERE book_id = $1 ORDER 
 REACH = f"""SELECT run, seq FROM (
     SELECT run, seq FROM order_events WHERE book_id = $1 AND (run, seq) > ($2, $3) ORDER BY run, seq LIMIT {EVENTS_MAX}
   ) AS next ORDER BY run DESC, seq DESC LIMIT 1"""  # noqa: S608 - a constant
-# The life of an order, event by event.
-LIFE = f"""SELECT run, seq, type, ts_event AS event_ns, ts_init AS init_ns, payload FROM order_events
- WHERE book_id = $1 AND client_order_id = $2 ORDER BY run, seq LIMIT {EVENTS_MAX}"""  # noqa: S608 - a constant
+# The life of an order, event by event: to be read in pages.
+LIFE = """SELECT run, seq, type, ts_event AS event_ns, ts_init AS init_ns, payload FROM order_events
+ WHERE book_id = $1 AND client_order_id = $2 ORDER BY run, seq"""
 # The orders that an operator means, in this order: our id, an operation, the venue's id.
 MEANT = (
     f"{_ORDERS} WHERE o.book_id = $1 AND o.client_order_id = $2",
@@ -209,6 +212,13 @@ _POSITION_STATES = {"open": ("p.side <> 'FLAT'", "p.updated_ns"), "closed": ("p.
 async def rows(connection: Connection, question: Question) -> list[dict[str, Any]]:
     """The answer as plain dicts; JSON columns are decoded, money stays exact."""
     return [_plain(record) for record in await connection.fetch(question.sql, *question.arguments)]
+
+
+async def pages(connection: Connection, question: Question) -> AsyncIterator[list[dict[str, Any]]]:
+    """The same, some rows at a time; inside a transaction."""
+    cursor = await connection.cursor(question.sql, *question.arguments)
+    while found := await cursor.fetch(PAGE_ROWS):
+        yield [_plain(record) for record in found]
 
 
 def _plain(record: Any) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from nautilus_ext.embedded import EmbeddedPostgres
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -158,3 +160,14 @@ def config(tmp_path: Path) -> Callable[..., str]:
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def traded(shell: Shell, config: Callable[..., str]) -> Iterator[Shell]:
+    """A book with a minute of backtest in it, on a server that stays up."""
+    backtest = json.loads((CONFIGS / "paper.json").read_text())["backtest"]
+    path = config(backtest={**backtest, "synthetic": {**backtest.get("synthetic", {}), "minutes": 1}})
+    with EmbeddedPostgres.join(shell.data / "postgres"):
+        code, output = shell.run(path, "--backtest")
+        assert 0 == code, output
+        yield shell

@@ -16,10 +16,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
-from nautilus_ext.embedded import EmbeddedPostgres
-
 ROOT = Path(__file__).parents[2]
 PAPER = "node_configs/paper.json"
 BOOK = "PAPER-001.paper"
@@ -112,17 +108,6 @@ def _on_terminal(shell, columns, *arguments, **environment):
             seen += some
     os.close(master)
     return process.wait(20), seen.decode().replace("\r\n", "\n")
-
-
-@pytest.fixture
-def traded(shell, config):
-    """A book with a minute of backtest in it, on a server that stays up."""
-    backtest = json.loads((ROOT / PAPER).read_text())["backtest"]
-    path = config(backtest={**backtest, "synthetic": {**backtest.get("synthetic", {}), "minutes": 1}})
-    with EmbeddedPostgres.join(shell.data / "postgres"):
-        code, output = shell.run(path, "--backtest")
-        assert 0 == code, output
-        yield shell
 
 
 def test_the_tables_fit_a_terminal_and_stand_whole_in_a_pipe(traded):

@@ -67,7 +67,8 @@ def test_a_backtest_is_proven_and_a_mistake_is_told_with_its_cure(
     for arguments, exit_code, said in (
         (("audit", path, "--book", "OTHER-001.paper"), 2, "is called 'OTHER-001.paper'; these tables have PAPER-001"),
         (("archive", path, "--backtest", "--before", "soon"), 2, "--before: 'soon' is no time"),
-        (("archive", path, "--backtest", "--before", "0s"), 0, "run 1"),
+        (("archive", path, "--backtest", "--before", "0s"), 0, "✓ run 1: "),  # whatever is still open in it
+        (("audit", path, "--backtest"), 0, "proven equal"),
         (("backup", path, str(tmp_path / "no" / "file")), 3, "No such file or directory"),
         (("restore-backup", path, str(tmp_path / "no.zip")), 3, "give the path of a backup"),
         (("audit", config(database={"url": "postgresql://a:secret@127.0.0.1:1/x"})), 4, "nothing accepts connections"),

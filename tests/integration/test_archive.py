@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from audit_stage import AuditStage
 from pyarrow import parquet
+from shipper_log import EVENTS_PER_ORDER, Trader
 from shipper_stage import BOOK
 
 from nautilus_ext.errors import DatabaseError
@@ -112,6 +113,29 @@ def test_a_run_that_is_not_over_stays_and_says_why(book: AuditStage, sql: str, r
     assert ["", "", ""] == [each.reason for each in _candidates(book)]
     book.execute(sql)
     assert [reason, "", ""] == [each.reason for each in _candidates(book)]
+
+
+def _left_open(book: AuditStage, prefix: str) -> None:
+    """Run once more and leave a position and a working order open at the end."""
+    working = list(Trader(f"{prefix}-W", seq=1 + 3 * EVENTS_PER_ORDER + 2).order())[:3]
+    run = book.run(3, prefix=prefix, extra=working, clean=False)
+    book.execute(f"UPDATE runs SET ended_at = now(), clean_end = true WHERE run = {run}")
+
+
+def test_what_a_backtest_left_open_does_not_keep_it(book: AuditStage, tmp_path: Path) -> None:
+    """Its data has ended, so nothing of it goes on: it is archived, and its rows stay as they are, proven."""
+    _left_open(book, "R4")
+    assert "an order of it still works" == _candidates(book)[-1].reason
+    book.execute("UPDATE books SET environment = 'backtest'")
+    assert ["", "", "", ""] == [each.reason for each in _candidates(book)]
+    _archive(book, 4, tmp_path)
+    assert (EQUAL, []) == (book.audit().verdict, book.audit().listed)
+    book.execute("UPDATE books SET environment = 'paper'")
+    _left_open(book, "R5")
+    assert (EQUAL, []) == (book.audit().verdict, book.audit().listed)
+    book.execute("UPDATE runs SET ended_at = NULL, clean_end = false WHERE run = 5")
+    book.execute("UPDATE books SET environment = 'backtest'")
+    assert "it has not ended" == _candidates(book)[-1].reason
 
 
 def test_runs_with_an_order_in_common_go_together_or_stay_together(book: AuditStage) -> None:

@@ -123,6 +123,17 @@ def test_a_missing_event_is_named_by_its_number(filled: AuditStage) -> None:
     assert ("runs", "run 9") in {(finding.table, finding.key) for finding in filled.audit().listed}
 
 
+@pytest.mark.parametrize("payload", ['"x"', "null", "[1]", "7"])
+def test_a_payload_that_is_no_object_is_named(filled: AuditStage, payload: str) -> None:
+    """An order's event, an instrument, a decision, and an event of a type that no table knows."""
+    filled.execute("UPDATE order_events SET type = 'Other' WHERE run = 2 AND seq = 7")
+    where = "(run, seq) IN ((1, 1), (1, 3), (1, 422), (2, 7))"
+    filled.execute(f"UPDATE order_events SET payload = '{payload}' WHERE {where}")
+    report = filled.audit()
+    said = {(each.key, each.found) for each in report.listed if (each.field, each.expected) == ("payload", "an object")}
+    assert (DIFFERENT, {(key, payload) for key in ("1/1", "1/3", "1/422", "2/7")}) == (report.verdict, said)
+
+
 def test_rejected_events_are_listed_and_no_gap(book: AuditStage) -> None:
     """What the tables refused is a finding each, with its number; the rest is whole."""
     trader = Trader("X", seq=10_000)

@@ -218,6 +218,31 @@ def test_the_life_of_an_order_is_its_journal(desk, capsys):
         assert words in by_venue
 
 
+def test_a_long_life_says_how_much_of_it_is_not_shown(desk, capsys):
+    """The newest 10,000 events of an order, and the number of older ones: for the eye and for programs."""
+    ((order_id, held),) = (
+        row.values()
+        for row in desk.table(
+            "SELECT client_order_id, count(*) FROM order_events WHERE client_order_id IS NOT NULL GROUP BY 1 LIMIT 1"
+        )
+    )
+    desk.change(
+        "INSERT INTO order_events (book_id, run, seq, type, client_order_id, ts_event, ts_init, payload) "
+        "SELECT book_id, 1, 1000000 + n, 'Many', $1, n, n, '{}' FROM books, generate_series(1, 10003) AS n",
+        order_id,
+    )
+    try:
+        code, output, _ = desk.ask(capsys, "order", order_id)
+        told = json.loads(desk.ask(capsys, "order", order_id, "--json")[1])
+    finally:
+        desk.change("DELETE FROM order_events WHERE type = 'Many'")
+    assert 0 == code
+    assert f"… {held + 3} older events, in order_events and not shown" in output
+    assert f": {held + 10_003:,} events; " in output
+    assert (held + 3, 10_000) == (told["older_events"], len(told["life"]))
+    assert (1_000_004, 1_010_003) == (told["life"][0]["seq"], told["life"][-1]["seq"])
+
+
 def test_an_order_that_does_not_exist_is_answered_with_a_hint(desk, capsys):
     """Exit 1, the book that was searched, and the verb that lists what there is."""
     code, output, errors = desk.ask(capsys, "order", "O-nobody")

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from nautilus_ext.app.desk_views import as_json, exposure_view, orders_view, sums
-from nautilus_ext.app.order_life import steps
+from nautilus_ext.app.order_life import Life
 from nautilus_ext.app.text_tables import (
     Column,
     amount,
@@ -243,8 +243,11 @@ def test_the_life_of_an_order_is_told_in_plain_words():
         _step("OrderCanceled", 5_000_000, reconciliation=True),
         _step("OrderFilled", 6_000_000, unencodable="<event>"),
         _step("SomethingNew", 7_000_000),
+        _step("OrderFilled", 8_000_000) | {"payload": "x"},
     ]
-    told = steps(events)
+    life = Life()
+    life.add(events)
+    told = list(life.steps)
     assert [
         "made: BUY 2 limit @ 10",
         "sent to the venue",
@@ -255,5 +258,18 @@ def test_the_life_of_an_order_is_told_in_plain_words():
         "canceled (found by a comparison with the venue)",
         "OrderFilled: <event>",
         "SomethingNew",
+        "OrderFilled: its payload is no object, see audit",
     ] == [step.words for step in told]
     assert [None, Decimal("1.5"), Decimal("0.5")] == [step.after_ms for step in told[:3]]
+
+
+def test_of_a_long_life_the_newest_steps_are_kept_and_know_what_was_before():
+    """The older ones are counted, and what they changed is remembered, also over pages."""
+    made = _step("OrderInitialized", 0, order_side="BUY", quantity="2", order_type="LIMIT", options={"price": "10"})
+    life = Life(steps_max=2)
+    life.add([made, _step("OrderSubmitted", 1_000_000)])
+    life.add([_step("OrderAccepted", 3_000_000, venue_order_id="V-1")])
+    life.add([_step("OrderUpdated", 6_000_000, quantity="2", price="11.5", trigger_price=None)])
+    assert (4, 2) == (life.events, life.older)
+    assert ["accepted as V-1", "changed: price 10 → 11.5"] == [step.words for step in life.steps]
+    assert [Decimal(2), Decimal(3)] == [step.after_ms for step in life.steps]
