@@ -6,31 +6,26 @@ they are. Killed before that, nothing has changed, and the next call writes the 
 
 from __future__ import annotations
 
-import hashlib
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pyarrow as pa
 from asyncpg import exceptions as pg
 from pyarrow import parquet
 
 from nautilus_ext.errors import DatabaseError, MachineError
+from nautilus_ext.persistence.archive_file import CHUNK_ROWS, SCHEMA, Content, Digest, path_of, read_back
 from nautilus_ext.persistence.rows import JournalRow
 from nautilus_ext.persistence.segments import take_lock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     import asyncpg
 
-CHUNK_ROWS = 2_000  # of one row group: no more are held at once, however many a run has
 LOCK = "archive.lock"
 
-_NUMBERS = {"run": pa.int32(), "seq": pa.int64(), "ts_event": pa.int64(), "ts_init": pa.int64()}
-# Text, the payload too: what the database wrote is what stands in the file, character by character.
-SCHEMA = pa.schema([pa.field(name, _NUMBERS.get(name, pa.string())) for name in JournalRow._fields])
 _COLUMNS = ", ".join(f"{name}::text" if name == "payload" else name for name in JournalRow._fields)
 
 _EVENTS = f"""
@@ -43,37 +38,13 @@ _DELETE = "DELETE FROM order_events WHERE book_id = $1 AND run = $2"
 _SAY = "UPDATE runs SET archived_at = now(), archive = $3 WHERE book_id = $1 AND run = $2"
 
 
-class Content(NamedTuple):
-    """What a file holds: number of rows, and sha256 over them."""
-
-    rows: int
-    sha256: str
-
-
-class _Hash:
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._rows = 0
-
-    def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        for row in rows:
-            self._hash.update(msgspec.json.encode(row))
-            self._hash.update(b"\n")
-            self._rows += 1
-
-    @property
-    def content(self) -> Content:
-        return Content(self._rows, self._hash.hexdigest())
-
-
 async def archive_run(
     reader: asyncpg.Connection, owner: asyncpg.Connection, book_id: str, run: int, folder: Path
 ) -> Path:
     """Write the file, prove it, delete the events; return where the file is."""
-    path = folder / f"{run:06d}.parquet"
     lock = _lock(folder)
     try:
-        content = await _write(reader, book_id, run, path)
+        path, content = await _write(reader, book_id, run, folder)
         await _delete(owner, book_id, run, path, content)
     except pg.InsufficientPrivilegeError:
         raise DatabaseError(
@@ -99,10 +70,10 @@ def _lock(folder: Path) -> int:
     return lock
 
 
-async def _write(reader: asyncpg.Connection, book_id: str, run: int, path: Path) -> Content:
+async def _write(reader: asyncpg.Connection, book_id: str, run: int, folder: Path) -> tuple[Path, Content]:
     """Write beside the name and rename: under its name there is a whole and proven file, or none."""
-    unfinished = path.with_suffix(".unfinished")
-    written = _Hash()
+    unfinished = folder / f"{run:06d}.unfinished"
+    written = Digest()
     with parquet.ParquetWriter(unfinished, SCHEMA, compression="zstd") as file:
         async for rows in _events(reader, book_id, run):
             written.take(rows)
@@ -115,9 +86,10 @@ async def _write(reader: asyncpg.Connection, book_id: str, run: int, path: Path)
         os.fsync(data.fileno())
     if read_back(unfinished) != written.content:
         raise MachineError(f"{unfinished} does not read as it was written: look at this disk; nothing was deleted")
+    path = path_of(folder, run, written.content)
     unfinished.rename(path)
-    _sync(path.parent)
-    return written.content
+    _sync(folder)
+    return path, written.content
 
 
 async def _events(reader: asyncpg.Connection, book_id: str, run: int) -> AsyncIterator[list[tuple[Any, ...]]]:
@@ -125,15 +97,6 @@ async def _events(reader: asyncpg.Connection, book_id: str, run: int) -> AsyncIt
     while rows := await reader.fetch(_EVENTS, book_id, run, seq, CHUNK_ROWS):
         seq = rows[-1]["seq"]
         yield [tuple(row) for row in rows]
-
-
-def read_back(path: Path) -> Content:
-    """Count and hash the rows of a file."""
-    found = _Hash()
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(CHUNK_ROWS):
-            found.take(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-    return found.content
 
 
 def _as_text(content: Content) -> dict[str, str]:

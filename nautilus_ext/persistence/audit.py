@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from nautilus_ext.errors import DatabaseError
-from nautilus_ext.persistence import audit_node, audit_runs
+from nautilus_ext.persistence import audit_archive, audit_node, audit_runs
+from nautilus_ext.persistence.audit_journal import Journal
 from nautilus_ext.persistence.audit_node import Sight
 from nautilus_ext.persistence.audit_tables import TableAudit
 from nautilus_ext.persistence.matching import Finding, Findings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from nautilus_ext.persistence.audit_archive import Archives
     from nautilus_ext.persistence.audit_runs import RunState
 
 STATEMENT_S_MAX = 600.0
@@ -121,8 +123,9 @@ class _Audit:
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             states = await audit_runs.read_runs(self._connection, self._place.book_id)
             await self._check_runs(states)
+            archives = self._check_archives(states)
             await self._check_rejected()
-            await self._check_tables(states, sight)
+            await self._check_tables(states, archives, sight)
         self._report.differences, self._report.listed = self._findings.total, self._findings.listed
         return self._report
 
@@ -169,19 +172,28 @@ class _Audit:
         ]
         archived = sum(state.archived_at is not None for state in states)
         text = f"{_count(len(states) - archived, 'run')}, {_count(sum(state.events for state in states), 'event')}"
-        text += f"; left out: {_count(archived, 'archived run')}" if archived else ""
         self._tell("journal whole", began_s, "; ".join([text, *late]), "runs", "order_events", unproven=bool(late))
+
+    def _check_archives(self, states: list[RunState]) -> Archives:
+        began_s, archived = time.monotonic(), sum(state.archived_at is not None for state in states)
+        archives = audit_archive.verify(states, self._findings)
+        if archived:
+            text = f"{len(archives.files):,} of {_count(archived, 'run')}, {_count(archives.events, 'event')}"
+            words, table = "; ".join([text, *archives.unproven]), audit_archive.TABLE
+            self._tell("archived runs", began_s, words, table, unproven=bool(archives.unproven))
+        return archives
 
     async def _check_rejected(self) -> None:
         began_s = time.monotonic()
         count = await audit_runs.list_rejected(self._connection, self._place.book_id, self._findings)
         self._tell("nothing rejected", began_s, f"{_count(count, 'event')} that the tables refused", "rejected_events")
 
-    async def _check_tables(self, states: list[RunState], sight: Sight | None) -> None:
+    async def _check_tables(self, states: list[RunState], archives: Archives, sight: Sight | None) -> None:
         began_s, of_journal = time.monotonic(), self._findings.of("order_events")
-        archived = [state.run for state in states if state.archived_at is not None]
-        tables = TableAudit(self._connection, self._place.book_id, archived, self._findings, sight)
-        checked = await tables.run([state for state in states if state.archived_at is None])
+        unread = [state.run for state in states if state.archived_at is not None and state.run not in archives.files]
+        journal = Journal(self._connection, self._place.book_id, archives.files)
+        tables = TableAudit(self._connection, journal, unread, self._findings, sight)
+        checked = await tables.run([state for state in states if state.run not in unread])
         text = f"{checked.events:,} events in {time.monotonic() - began_s:.1f} s"
         wrong = self._findings.of("order_events") - of_journal
         self._report.checks.append(

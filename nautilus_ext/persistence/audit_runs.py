@@ -38,7 +38,7 @@ DURABLE_POLL_S = 0.1
 _RUNS = """
     SELECT run, coalesce(r.host, '') AS host, coalesce(r.last_seq, 0) AS last_seq,
            coalesce(r.durable_seq, 0) AS durable_seq, r.started_at, r.ended_at,
-           coalesce(r.clean_end, false) AS clean_end, r.archived_at,
+           coalesce(r.clean_end, false) AS clean_end, r.archived_at, r.archive,
            coalesce(e.events, 0) AS events, coalesce(e.newest, 0) AS newest,
            coalesce(x.unwritten, 0) AS unwritten
       FROM (SELECT * FROM runs WHERE book_id = $1) r
@@ -74,6 +74,7 @@ class RunState(NamedTuple):
     ended_at: datetime | None
     clean_end: bool
     archived_at: datetime | None
+    archive: str | None
     events: int
     newest: int
     unwritten: int

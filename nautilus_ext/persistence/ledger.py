@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from nautilus_ext.persistence import projections, records, rows
+from nautilus_ext.persistence import orders, projections, records, rows
 from nautilus_ext.persistence.order_ledger import OrderLedger
 from nautilus_ext.persistence.position_ledger import PositionLedger
 from nautilus_ext.persistence.records import Marks, OrderEvent, PositionSnapshot
@@ -137,6 +137,16 @@ class Ledger:
         self._end(changes)
         self._read(())
         return changes
+
+    def alone(self, order_records: Iterable[Record]) -> tuple[rows.OrderRow | None, list[rows.FillRow]]:
+        """Fold one order by itself, with the instruments as they are known now."""
+        folded = orders.fold(order_records)
+        known = self._instruments.get(folded.state.instrument_id) if folded.state else None
+        try:
+            row = projections.order_row(self._book_id, folded.state, known) if folded.state else None
+        except (ArithmeticError, ValueError):
+            row = None
+        return row, [projections.fill_row(self._book_id, *fill, known) for fill in folded.fills]
 
     def _read(self, batch: Sequence[Record]) -> None:
         if batch is not self._batch:

@@ -62,8 +62,10 @@ class Findings:
 class Matching:
     """One table: call `fold`, then `store`, for each chunk; then `end`."""
 
-    def __init__(self, table: str, findings: Findings) -> None:
+    def __init__(self, table: str, findings: Findings, *, keeps_first: bool = False) -> None:
+        """With `keeps_first` a row that is told again is no other row, as in the table itself."""
         self.table = table
+        self._keeps_first = keeps_first
         self.rows = 0
         self.folded: dict[Any, Any] = {}
         self._stored: dict[Any, Any] = {}
@@ -71,7 +73,9 @@ class Matching:
 
     def fold(self, folded: Iterable[Any]) -> None:
         for row in folded:
-            self.folded[key_of(row)] = row
+            key = key_of(row)
+            if not (self._keeps_first and key in self.folded):
+                self.folded[key] = row
 
     def store(self, stored: Iterable[Any]) -> None:
         """A pair that differs waits: a life of a position may be ended by a later one, under its own version."""
@@ -84,6 +88,21 @@ class Matching:
             else:
                 del self.folded[key]
         self._bound()
+
+    @property
+    def waiting(self) -> set[Any]:
+        return self.folded.keys() | self._stored.keys()
+
+    def again(self, key: Any, rows: list[Any]) -> None:
+        """Judge what waits by the rows that the journal may have left there, the fold of all of it first."""
+        folded, stored = self.folded.get(key), self._stored.get(key)
+        if stored is not None and any(not compare([row], [stored]) for row in rows):
+            del self._stored[key]
+            self.folded.pop(key, None)
+        elif stored is not None:
+            self.folded[key] = rows[0]
+        elif self._keeps_first and folded is not None and folded[-2:] != rows[0][-2:]:
+            del self.folded[key]  # the first report met its partner long ago
 
     def end(self) -> None:
         """Judge what found no partner of its version."""

@@ -59,7 +59,7 @@ runs = Table(
     CheckConstraint("(archived_at IS NULL) = (archive IS NULL)", name="archive"),
     index("book_id", "epoch", unique=True),
     comment="One row per start of a node on a book",
-    # Only the owner says that a run is archived: an audit believes it.
+    # Only the owner says that a run is archived, and in the name of its file what that must hold: see archive_file.py.
     info={
         "grant": "SELECT, INSERT (book_id, run, epoch, host, pid, suite_version, nautilus_version), "
         "UPDATE (last_seq, durable_seq, drained_at, ended_at, clean_end, exit_code)"

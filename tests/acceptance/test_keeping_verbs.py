@@ -77,3 +77,8 @@ def test_a_backtest_is_proven_and_a_mistake_is_told_with_its_cure(
         assert (arguments, exit_code, True) == (arguments, code, said in output), output
         assert "secret" not in output
         assert "Traceback" not in output
+    (file,) = shell.data.rglob("000001-*.parquet")
+    file.rename(file.with_suffix(".away"))
+    code, output = shell.verb("audit", path, "--backtest")
+    assert (2, "  not proven: see the lines with a question mark") == (code, output.splitlines()[-1])
+    assert f"run 1: {file}: No such file or directory: put it back there" in output

@@ -10,6 +10,7 @@ import asyncpg
 from shipper_log import INSTRUMENT, START_NS, STRATEGY, Trader
 from shipper_stage import BOOK, Stage
 
+from nautilus_ext.persistence.archive import archive_run
 from nautilus_ext.persistence.audit import Place, Report, audit, opened
 
 if TYPE_CHECKING:
@@ -86,6 +87,16 @@ class AuditStage:
         async def work() -> Report:
             async with opened(self.stage.url, 5.0, "test") as connection:
                 return await audit(connection, Place(BOOK, self.stage.folder, host or socket.gethostname()))
+
+        return asyncio.run(work())
+
+    def archive(self, run: int, folder: Path, owner_url: str = "") -> Path:
+        async def work() -> Path:
+            async with (
+                opened(self.stage.url, 5.0, "test") as reader,
+                opened(owner_url or self.owner_url, 5.0, "test") as owner,
+            ):
+                return await archive_run(reader, owner, BOOK, run, folder)
 
         return asyncio.run(work())
 

@@ -43,17 +43,6 @@ def _candidates(book: AuditStage, before: datetime = LATER) -> list[archive_runs
     return asyncio.run(work())
 
 
-def _archive(book: AuditStage, run: int, folder: Path, owner_url: str = "") -> Path:
-    async def work() -> Path:
-        async with (
-            opened(book.stage.url, 5.0, "test") as reader,
-            opened(owner_url or book.owner_url, 5.0, "test") as owner,
-        ):
-            return await archive.archive_run(reader, owner, BOOK, run, folder)
-
-    return asyncio.run(work())
-
-
 def _journal(book: AuditStage, run: int) -> list[dict[str, Any]]:
     columns = ", ".join(f"{name}::text" if name == "payload" else name for name in archive.SCHEMA.names)
     return [dict(row) for row in book.fetch(f"SELECT {columns} FROM order_events WHERE run = $1 ORDER BY seq", run)]
@@ -63,10 +52,10 @@ def _tables(book: AuditStage) -> list[Any]:
     return [book.fetch(f"SELECT * FROM {name} ORDER BY run, seq") for name in ("unified_orders", "unified_fills")]
 
 
-def test_a_run_goes_to_its_file_exactly_and_the_audit_leaves_it_out(book: AuditStage, tmp_path: Path) -> None:
+def test_a_run_goes_to_its_file_exactly_and_the_audit_reads_it_there(book: AuditStage, tmp_path: Path) -> None:
     """Every row, character by character; the tables keep theirs, and the rest is still proven."""
     journal, tables = _journal(book, 1), _tables(book)
-    path = _archive(book, 1, tmp_path / "archive")
+    path = book.archive(1, tmp_path / "archive")
     assert journal == parquet.read_table(path).to_pylist()
     assert parquet.read_metadata(path).metadata[b"rows"] == str(EVENTS).encode()
     assert (0, EVENTS) == (len(_journal(book, 1)), len(_journal(book, 2)))
@@ -75,16 +64,18 @@ def test_a_run_goes_to_its_file_exactly_and_the_audit_leaves_it_out(book: AuditS
     assert (True, str(path)) == (archived_at is not None, said)
     report = book.audit()
     assert (EQUAL, []) == (report.verdict, report.listed)
-    assert "left out: 1 archived run" in report.checks[0].text
+    assert {"journal whole": f"2 runs, {2 * EVENTS} events", "archived runs": f"1 of 1 run, {EVENTS} events"} == {
+        check.name: check.text for check in report.checks[:2]
+    }
     assert [2, 3] == [each.run for each in _candidates(book)]
 
 
 def test_any_run_may_go_before_an_older_one_and_the_sums_still_agree(book: AuditStage, tmp_path: Path) -> None:
     """The newest account, instrument and sums stand in the archive: what is left does not overwrite them."""
-    _archive(book, 3, tmp_path)
+    book.archive(3, tmp_path)
     assert (EQUAL, []) == (book.audit().verdict, book.audit().listed)
-    _archive(book, 1, tmp_path)
-    _archive(book, 2, tmp_path)
+    book.archive(1, tmp_path)
+    book.archive(2, tmp_path)
     assert (EQUAL, []) == (book.audit().verdict, book.audit().listed)
     book.run(4, prefix="R4")
     assert (EQUAL, []) == (book.audit().verdict, book.audit().listed)
@@ -94,7 +85,7 @@ def test_any_run_may_go_before_an_older_one_and_the_sums_still_agree(book: Audit
 
 def test_what_was_told_again_after_its_run_was_archived_is_no_difference(book: AuditStage, tmp_path: Path) -> None:
     """A venue reports old orders at the next start: the fill keeps the row of the archived run."""
-    _archive(book, 1, tmp_path)
+    book.archive(1, tmp_path)
     book.run(4, prefix="R1")
     assert (EQUAL, []) == (book.audit().verdict, book.audit().listed)
 
@@ -128,7 +119,7 @@ def test_what_a_backtest_left_open_does_not_keep_it(book: AuditStage, tmp_path: 
     assert "an order of it still works" == _candidates(book)[-1].reason
     book.execute("UPDATE books SET environment = 'backtest'")
     assert ["", "", "", ""] == [each.reason for each in _candidates(book)]
-    _archive(book, 4, tmp_path)
+    book.archive(4, tmp_path)
     assert (EQUAL, []) == (book.audit().verdict, book.audit().listed)
     book.execute("UPDATE books SET environment = 'paper'")
     _left_open(book, "R5")
@@ -163,7 +154,7 @@ def test_a_younger_run_stays(book: AuditStage) -> None:
 def test_the_application_role_cannot_archive(book: AuditStage, tmp_path: Path) -> None:
     """It may not delete from the journal; the message names the key of the owner's address, and nothing is lost."""
     with pytest.raises(DatabaseError, match=r"database\.migrate_url"):
-        _archive(book, 1, tmp_path, owner_url=book.stage.url)
+        book.archive(1, tmp_path, owner_url=book.stage.url)
     assert len(_journal(book, 1)) == EVENTS
     for sql in ("DELETE FROM order_events", "UPDATE runs SET archived_at = now(), archive = 'x'"):
         with pytest.raises(Exception, match="permission denied"):
@@ -176,7 +167,7 @@ def test_a_file_that_reads_back_otherwise_deletes_nothing(
     """The disk lies: what is read back is not what was written."""
     monkeypatch.setattr(archive, "read_back", lambda _path: archive.Content(EVENTS, "other"))
     with pytest.raises(Exception, match="does not read as it was written"):
-        _archive(book, 1, tmp_path)
+        book.archive(1, tmp_path)
     assert len(_journal(book, 1)) == EVENTS
 
 
@@ -197,7 +188,7 @@ def test_events_that_appear_meanwhile_are_not_deleted(
 
     monkeypatch.setattr(archive, "_write", then_insert)
     with pytest.raises(DatabaseError, match="nothing was deleted"):
-        _archive(book, 1, tmp_path)
+        book.archive(1, tmp_path)
     assert len(_journal(book, 1)) == EVENTS + 1
 
 
@@ -209,10 +200,10 @@ def _dies_at(urls: tuple[str, str], folder: Path, place: str) -> None:
 
     book = AuditStage(*urls, folder)
     if place == "after the commit":
-        _archive(book, 1, folder)
+        book.archive(1, folder)
         die()
     setattr(archive, place, die)
-    _archive(book, 1, folder)
+    book.archive(1, folder)
 
 
 @pytest.mark.parametrize("place", ["_as_text", "read_back", "_delete", "after the commit"])
@@ -229,15 +220,16 @@ def test_killed_anywhere_nothing_is_lost_and_a_second_call_finishes(
     if place != "after the commit":
         assert journal == _journal(book, 1)
         assert book.audit().verdict == EQUAL
-        _archive(book, 1, tmp_path)
-    assert journal == parquet.read_table(tmp_path / "000001.parquet").to_pylist()
+        book.archive(1, tmp_path)
+    (path,) = tmp_path.glob("000001-*.parquet")
+    assert journal == parquet.read_table(path).to_pylist()
     assert [] == _journal(book, 1)
     assert book.audit().verdict == EQUAL
 
 
 def test_events_of_an_archived_run_that_come_back_are_a_difference(book: AuditStage, tmp_path: Path) -> None:
     """An archived run has no events in the journal; the audit says so when it has."""
-    _archive(book, 1, tmp_path)
+    book.archive(1, tmp_path)
     book.execute("UPDATE order_events SET run = 1 WHERE run = 2")
     report = book.audit()
     assert report.verdict == DIFFERENT
