@@ -41,6 +41,7 @@ class Stopwatch(Actor):
         self.spent = {"wall": time.perf_counter() - wall_s, "cpu": time.process_time() - cpu_s}
 
 
+PERSISTENCE = "nautilus_ext.persistence"
 STOPWATCH = ImportableActorConfig(
     actor_path="bench_backtest:Stopwatch", config_path="nautilus_trader.common.config:ActorConfig", config={}
 )
@@ -85,7 +86,8 @@ def _one(kind: str, folder: Path) -> None:
     catalog = ensure_catalog(folder, market_config(synthetic).to_market(), synthetic.start, synthetic.minutes)
     whole = run_config(config, str(catalog.path), catalog.instrument_ids)
     terminal, log = sys.stdout, None
-    actors, logging = [*whole.engine.actors, STOPWATCH], whole.engine.logging
+    own = [each for each in whole.engine.actors if PERSISTENCE not in each.actor_path]  # measured in bench_persistence
+    actors, logging = [*own, STOPWATCH], whole.engine.logging
     if kind == "suite":
         log = LogSession.start(level=config.suite.logging_ext.backtest_level, masker=Masker(config.secrets.masked))
         log.attach_file(folder / "suite.jsonl", max_bytes=LOG_BYTES_MAX, retain_files=1)

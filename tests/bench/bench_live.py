@@ -98,6 +98,7 @@ def _one(kind: str, folder: Path) -> None:
         }
     ]
     document["timeout_post_stop"] = 0.1
+    document["persistence"] = {"enabled": False}  # measured in bench_persistence
     path = folder / "config.json"
     path.write_text(json.dumps(document))
     config = load(path)
