@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
+import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from nautilus_ext.app.journal import shipper_order
-from nautilus_ext.errors import BookIncomplete
+from nautilus_ext.errors import BookIncomplete, MachineError, SuiteError
 from nautilus_ext.persistence.audit import opened
 from nautilus_ext.persistence.holdings import Holdings, read_holdings
 from nautilus_ext.persistence.segments import run_folder, runs
@@ -21,6 +22,7 @@ from nautilus_ext.persistence.shipper.process import Shipper
 from nautilus_ext.persistence.shipper.state import make_private
 from nautilus_ext.persistence.shipper.status import Status
 from nautilus_ext.schema import books
+from nautilus_ext.schema.connect import CONNECTION_ERRORS, database_error
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -55,7 +57,10 @@ def prepare(config: Config, tables: Tables, hold: BookHold, *, accepts_loss: boo
     _in_thread(_drain(order, Status(folder, order.run, log.info)))
     holdings = _in_thread(_read(config, tables.app_url, hold, accepts_loss=accepts_loss))
     path = folder / HOLDINGS
-    path.write_bytes(msgspec.json.encode(holdings))
+    try:
+        path.write_bytes(msgspec.json.encode(holdings))
+    except OSError as error:
+        raise MachineError(f"{path}: cannot be written ({error.strerror}): free space") from None
     _await_next_second(holdings.newest_order_s)
     counts = (("order", len(holdings.orders)), ("open position", len(holdings.positions)))
     return Prepared(path, ", ".join(f"{count:,} {noun}{'' if count == 1 else 's'}" for noun, count in counts))
@@ -67,6 +72,10 @@ async def _drain(order: ShipperOrder, status: Status) -> None:
     shipper = Shipper(order, status)
     try:
         await shipper.drain(PATIENCE_S)
+    except SuiteError:
+        raise
+    except CONNECTION_ERRORS as error:
+        raise database_error(error, order.url or "") from None
     finally:
         shipper.close()
 
@@ -88,9 +97,7 @@ async def _refuse_incomplete(connection: Any, config: Config, hold: BookHold, *,
     if not lost:
         return
     if accepts_loss:
-        await books.accept_loss(
-            connection, hold.book_id, hold.run, [each.run for each in lost], by=f"{getpass.getuser()}@{here}"
-        )
+        await books.accept_loss(connection, hold.book_id, hold.run, [each.run for each in lost], by=f"{_user()}@{here}")
         return
     named = ", ".join(f"{each.run} on {each.host}" for each in lost[:RUNS_NAMED_MAX])
     folder = config.journal_folder(hold.book_id)
@@ -98,6 +105,14 @@ async def _refuse_incomplete(connection: Any, config: Config, hold: BookHold, *,
         f"book {hold.book_id}: the log of run {named} may hold events that the tables lack: start the node there, "
         f"or bring its folder to {folder}; --accept-loss starts without them, and records it"
     )
+
+
+def _user() -> str:
+    """Name who runs the node; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def _lookback_s(config: Config) -> float:

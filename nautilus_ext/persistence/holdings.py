@@ -12,6 +12,7 @@ import msgspec
 from nautilus_ext.errors import DatabaseError
 from nautilus_ext.persistence.position_ledger import LIVES_PER_NS_MAX
 from nautilus_ext.persistence.reading import WORKING
+from nautilus_ext.persistence.records import ORDER_TYPES
 from nautilus_ext.persistence.shipper.loading import ORDER_RECORDS
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ async def read_holdings(connection: asyncpg.Connection, book_id: str, *, recent_
         book_id=book_id,
         instruments=[msgspec.Raw(row[0]) for row in await connection.fetch(_INSTRUMENTS, book_id, list(named))],
         accounts=[_account(row) for row in await connection.fetch(_ACCOUNTS, book_id)],
-        orders=[_order(rows[each], told[each]) for each in sorted(told, key=lambda each: told[each][0][:2])],
+        orders=[_order(rows[each], told[each]) for each in _by_age(told) if each in rows],
         positions=held,
         newest_order_s=newest.timestamp() if newest else 0.0,
     )
@@ -179,11 +180,17 @@ async def _fills(connection: asyncpg.Connection, book_id: str, row: Any) -> list
 async def _events(connection: asyncpg.Connection, book_id: str, ids: list[str]) -> dict[str, list[_Told]]:
     told: dict[str, list[_Told]] = {}
     for run, seq, kind, _, _, payload in await connection.fetch(ORDER_RECORDS, book_id, ids):
+        if kind not in ORDER_TYPES:  # a decision about the order
+            continue
         one = _Told(run, seq, Event(kind, msgspec.Raw(payload)))
         told.setdefault(_named(one.event).client_order_id, []).append(one)
     for each in told.values():
         each.sort(key=lambda one: one[:2])
     return told
+
+
+def _by_age(told: dict[str, list[_Told]]) -> list[str]:
+    return sorted(told, key=lambda order_id: told[order_id][0][:2])
 
 
 def _named(event: Event) -> _Named:
@@ -198,7 +205,7 @@ def _order(row: Any, told: list[_Told]) -> HeldOrder:
 def _position(row: Any, fills: list[_Fill], told: dict[str, list[_Told]]) -> HeldPosition:
     """Take each trade once, in the order in which the node heard of them."""
     versions = {fill[1:] for fill in fills}
-    mine = (one for order_id in {fill.client_order_id for fill in fills} for one in told[order_id])
+    mine = (one for order_id in {fill.client_order_id for fill in fills} for one in told.get(order_id, ()))
     opened = msgspec.json.decode(row["said"], type=_Opened) if fills else _Opened("0")
     return HeldPosition(
         instrument_id=row["instrument_id"],

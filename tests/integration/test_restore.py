@@ -6,6 +6,7 @@ import os
 import random
 import time
 
+import asyncpg
 import msgspec
 import pytest
 from gambling_engine import RUNS, gambling_engine
@@ -101,3 +102,20 @@ async def test_the_next_cache_says_what_the_last_one_said(shipped, restored, ins
     }
     for account in engine.cache.accounts():
         assert account.balances_total() == cache.account(account.id).balances_total()
+
+
+async def test_what_does_not_belong_to_an_order_keeps_no_node_from_starting(shipped, restored, database):
+    """Decisions about an order in its journal, and an order whose row is missing: the others come back."""
+    engine = shipped(*RUNS[0], 1)
+    first, second, *_ = [order.client_order_id.value for order in engine.cache.orders_open()]
+    decision = """INSERT INTO order_events (book_id, run, seq, type, client_order_id, ts_event, ts_init, payload)
+                  VALUES ('B', 1, $1, $2, $3, 1, 1, '{}')"""
+    connection = await asyncpg.connect(database.owner_url)
+    for seq, kind in ((900_001, "RiskDecision"), (900_002, "RoutingDecision")):
+        await connection.execute(decision, seq, kind, first)
+    await connection.execute("DELETE FROM unified_orders WHERE client_order_id = $1", second)
+    await connection.close()
+    cache = await restored()
+    told = {order.client_order_id.value for order in cache.orders()}
+    assert first in told
+    assert second not in told
