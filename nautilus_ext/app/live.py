@@ -184,6 +184,14 @@ class _LiveRun:
         self._abandon(f"lost the book: {reason}", BookLost.exit_code)
 
     def _abandon(self, message: str, exit_code: int) -> None:
+        """Called by threads of our own: the loop must not trade on while the last lines are written.
+
+        It may be frozen with a lock in its hand that these lines need: then the process ends without them.
+        """
+        last = threading.Timer(ABANDON_S, os._exit, (exit_code,))
+        last.daemon = True
+        last.start()
+        self._signals.freeze()
         _logger.critical(message)
         self._log.close(LOG_CLOSE_S)
         self._screen.unwatch()

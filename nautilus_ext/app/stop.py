@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FREEZE_SIGNAL = signal.SIGUSR2
+FREEZE_S = 0.2  # a loop that runs Python hears it at once; one that hangs in compiled code sends nothing either
 
 
 class Interrupted(BaseException):
@@ -30,11 +33,13 @@ class StopSignals:
     def __init__(self) -> None:
         self.reason: str | None = None
         self._taker: Callable[[str], None] | None = None
+        self._frozen = threading.Event()
 
     def install(self) -> None:
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has decided about SIGHUP already
                 signal.signal(number, self._hear)
+        signal.signal(FREEZE_SIGNAL, self._stand_still)
 
     def hand_to(self, taker: Callable[[str], None]) -> None:
         """From now on `taker` is told, on the main thread, between two of its instructions."""
@@ -50,6 +55,15 @@ class StopSignals:
         """Compiled code may swallow what a handler raises: ask again where it matters."""
         if self.reason is not None:
             raise Interrupted(self.reason)
+
+    def freeze(self) -> None:
+        """From another thread: the main thread does nothing more, so nothing is sent while the process ends."""
+        signal.pthread_kill(threading.main_thread().ident or 0, FREEZE_SIGNAL)
+        self._frozen.wait(FREEZE_S)
+
+    def _stand_still(self, _number: int, _frame: FrameType | None) -> None:
+        self._frozen.set()
+        threading.Event().wait()
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         first = self.reason is None
