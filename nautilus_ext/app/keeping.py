@@ -54,9 +54,7 @@ def audit(command: Command, options: argparse.Namespace) -> int:
 
 async def _audit(config: Config, tables: Tables, book: str | None) -> Report:
     timeout_s = config.suite.database.connect_timeout_s
-    # The files of archived runs are read while the connection waits in its snapshot.
-    patience = {"idle_in_transaction_session_timeout": "0"}
-    async with opened(tables.app_url, timeout_s, "exec-suite audit", **patience) as connection:
+    async with opened(tables.app_url, timeout_s, "exec-suite audit", **audits.SETTINGS) as connection:
         book_id = await chosen_book(connection, config, book)
         place = audits.Place(book_id, config.journal_folder(book_id), socket.gethostname())
         return await audits.audit(connection, place)

@@ -16,7 +16,7 @@ from nautilus_ext.persistence.audit_journal import Journal
 from nautilus_ext.persistence.audit_node import Sight
 from nautilus_ext.persistence.audit_tables import TableAudit
 from nautilus_ext.persistence.matching import Finding, Findings
-from nautilus_ext.schema.connect import CLOSE_S_MAX, CONNECTION_ERRORS, connect, database_error
+from nautilus_ext.schema.connect import ANY_BOOK, CLOSE_S_MAX, CONNECTION_ERRORS, connect, database_error
 from nautilus_ext.schema.upgrade import require_current
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 STATEMENT_S_MAX = 600.0
 HEARTBEAT_S_MAX = 15.0  # an older one is a node that died
+# Each chunk of the journal and each order by its index, and patience while the files of archived runs are read.
+SETTINGS = {**ANY_BOOK, "enable_seqscan": "off", "idle_in_transaction_session_timeout": "0"}
 
 EQUAL, DIFFERENT, UNPROVEN = 0, 1, 2
 

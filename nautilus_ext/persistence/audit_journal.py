@@ -25,7 +25,7 @@ _JOURNAL = f"""
      WHERE book_id = $1 AND run = $2 AND seq > $3 AND seq <= $4 ORDER BY seq LIMIT {CHUNK_RECORDS}"""  # noqa: S608 - our own names
 _REJECTED = "SELECT seq FROM rejected_events WHERE book_id = $1 AND run = $2 AND seq BETWEEN $3 AND $4"
 # OFFSET keeps it an index probe for each order.
-_ORDER_RECORDS = f"""
+ORDER_RECORDS = f"""
     SELECT found.* FROM unnest($2::text[]) AS wanted (id), LATERAL (
         SELECT run, seq, type, ts_event, ts_init, payload FROM order_events e
          WHERE book_id = $1 AND client_order_id = wanted.id AND (run, seq) <= ($3, $4) AND NOT {_IS_REJECTED}
@@ -72,7 +72,7 @@ class Journal:
 
     async def order_records(self, ids: Iterable[str], upto: tuple[int, int]) -> list[Record]:
         """All that `order_events` has of these orders, up to an event."""
-        return [Record(*row) for row in await self._connection.fetch(_ORDER_RECORDS, self.book_id, list(ids), *upto)]
+        return [Record(*row) for row in await self._connection.fetch(ORDER_RECORDS, self.book_id, list(ids), *upto)]
 
     async def of_orders(self, ids: Iterable[str]) -> dict[str, list[Record]]:
         """All that is known of these orders, the archive included: each file is read for it."""

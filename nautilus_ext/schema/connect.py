@@ -22,6 +22,10 @@ CLOSE_S_MAX = 2.0
 # The server notices a dead client's machine after idle + interval x count seconds instead of two hours.
 _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 
+# A book that the statistics have not seen yet counts as empty: any index that begins with the book is then as good as
+# the right one, and each of a thousand probes reads all of it. A plan for any book does not make that mistake.
+ANY_BOOK = {"plan_cache_mode": "force_generic_plan"}
+
 # Everything that a connection which was good a moment ago can raise when the database goes away; InternalClientError
 # is what asyncpg makes of a server that says goodbye while a statement is on its way.
 CONNECTION_ERRORS = (OSError, pg.PostgresError, pg.InterfaceError, pg.InternalClientError, DatabaseError)

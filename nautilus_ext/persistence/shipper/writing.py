@@ -10,7 +10,7 @@ from asyncpg import exceptions as pg
 
 from nautilus_ext.errors import BookLost, DatabaseError, SchemaBehind
 from nautilus_ext.persistence.shipper.statements import ADVANCE, DRAINED, EPOCH, MISSING, PROGRESS, TARGETS, Target
-from nautilus_ext.schema.connect import CLOSE_S_MAX, connect
+from nautilus_ext.schema.connect import ANY_BOOK, CLOSE_S_MAX, connect
 from nautilus_ext.schema.revision import REVISION
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _DATA_CLASSES = ("22", "23", "21", "54")
 _JSONB_VERSION = b"\x01"
 # A plan that was made while the tables were small or unknown must not read the whole book for each batch later.
-_BY_INDEX = {f"enable_{way}": "off" for way in ("seqscan", "hashjoin", "mergejoin", "material")}
+BY_INDEX = {**ANY_BOOK, **{f"enable_{way}": "off" for way in ("seqscan", "hashjoin", "mergejoin", "material")}}
 
 
 type Rows = dict[type, Sequence[Any]]
@@ -68,7 +68,7 @@ class Writer:
     async def open(cls, url: str, order: ShipperOrder) -> Self:
         connection = await _connect(url, order)
         try:
-            reader = await _connect(url, order, **_BY_INDEX)
+            reader = await _connect(url, order, **BY_INDEX)
             try:
                 writer = cls(connection, reader, order)
                 await writer._prepare()
