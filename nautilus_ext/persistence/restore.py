@@ -24,6 +24,7 @@ from nautilus_trader.model.position import Position
 
 from nautilus_ext.errors import MachineError
 from nautilus_ext.persistence.holdings import Holdings
+from nautilus_ext.persistence.unsent import ends_of_unsent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +59,7 @@ class Restored(NamedTuple):
 
 
 class Restore(Actor):
-    """First of all actors: it fills the cache while it is registered, and publishes nothing."""
+    """First of all actors: it fills the cache while it is registered; once started it ends what was never sent."""
 
     def __init__(self, config: RestoreConfig | None = None) -> None:
         config = config or RestoreConfig()
@@ -78,7 +79,17 @@ class Restore(Actor):
             log.warning("not restored: %s more", f"{unnamed:,}")
 
     def on_start(self) -> None:
-        """Do nothing: all of it was done at the registration."""
+        """Reconciliation is over: what was never sent ends before a strategy looks for its orders."""
+        if not self.restored.orders:
+            return
+        ends = ends_of_unsent(self.cache, self.clock.timestamp_ns())
+        for event in ends:
+            self.msgbus.send(endpoint="ExecEngine.process", msg=event)
+        if ends:
+            log.warning("orders that the last node made and did not send are ended: %s", f"{len(ends):,}")
+
+    def on_stop(self) -> None:
+        """Nothing to do; without this Nautilus warns of it at each stop."""
 
 
 def _read(path: Path) -> Holdings:

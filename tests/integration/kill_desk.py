@@ -46,7 +46,7 @@ class Desk:
         self.folder = folder
         self.data = folder / "data"
         self.starts = 0
-        self.refused = 0
+        self.ended_ns = 0
         self.node: subprocess.Popen[bytes] | None = None
         self._config = folder / "config.json"
         folder.mkdir(parents=True)
@@ -100,6 +100,7 @@ class Desk:
         assert self.node is not None
         self.node.send_signal(signal.SIGTERM)
         code = self.node.wait(STOP_S_MAX)
+        self.ended_ns = time.time_ns()
         if code:
             raise DeskError(f"a node that was asked to stop ended with {code}:\n{self.output[-3000:]}")
         self._until(lambda: not self.shippers(), STOP_S_MAX, "the shipper does not end")

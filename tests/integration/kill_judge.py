@@ -82,6 +82,12 @@ async def judge(url: str, data: Path, acknowledged: set[str], *, is_trading: boo
     return Seen(found, len(events), len(orders), len(fills))
 
 
+def works_on(data: Path, since_ns: int) -> bool:
+    """Whether a node that ended at that moment left orders at the exchange: what became of them, the next one hears."""
+    orders = Ledger(data / "exchange" / "paper", BOOK).orders
+    return any(each["status"] not in CLOSED or each["ts_last_ns"] > since_ns for each in orders)
+
+
 async def audited(connection: asyncpg.Connection, data: Path) -> list[str]:
     """What the product's own audit finds; a running node's cache is a part of it."""
     report = await audit(connection, Place(BOOK, data / "journal" / BOOK, socket.gethostname()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kill_desk import KINDS, REFUSALS, Desk, DeskError
-from kill_judge import Seen, counted, judge, witnessed
+from kill_judge import Seen, counted, judge, witnessed, works_on
 
 from nautilus_ext.embedded import EmbeddedPostgres
 
@@ -25,6 +25,7 @@ TRADE_S = (0.1, 1.6)
 START_S = (0.0, 5.0)  # when in a start it is hit once more
 SECOND_HIT = 0.4
 STARTS_MAX = 5  # a start that is hit may refuse, the next one must not
+ENDS_MAX = 3  # on a busy machine an order may still be on its way to the exchange when its node ends
 # What dies together: mostly one, now and then several within a millisecond.
 CHOICES = (
     *[("node",)] * 6, *[("shipper",)] * 3, *[("postmaster",)] * 3, ("backend",), *[("exchange",)] * 3,
@@ -105,7 +106,12 @@ class Killer:
             self._hit_and_go_on(until)
         time.sleep(self._rnd.uniform(*TRADE_S))
         self._judge("while it trades", live=True)
-        self._desk.stop()
+        for _ in range(ENDS_MAX):
+            self._desk.stop()
+            if not works_on(self._desk.data, self._desk.ended_ns):
+                break
+            self._tell(f"start {self._desk.starts} left orders at the exchange: the next one must hear what they became")
+            self._start(0)
         return self._judge("after the end", live=False)
 
     def _hit_and_go_on(self, until: int) -> None:
