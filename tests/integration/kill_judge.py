@@ -1,4 +1,4 @@
-"""The judge of a desk that was killed: do journal, tables and the exchange's ledger say the same, order by order?
+"""The judge of a desk that was killed: journal, tables and the exchange's ledger must say the same, order by order.
 
 Three witnesses that know nothing of each other: the exchange's own file, what a subscriber in the node wrote down
 before the kill (`kill_trader.Witness`), and the names of the orders, which hold their strategy's tag.

@@ -44,7 +44,9 @@ class Found:
     in_start: int = 0  # kills that hit a node while it started, or its shipper while it drained
     refused_starts: int = 0
     judgements: int = 0
+    desks: int = 0
     runs: int = 0
+    took_s: float = 0.0
     events: int = 0
     orders: int = 0
     fills: int = 0
@@ -55,24 +57,28 @@ class Found:
         self.orders += seen.orders
         self.fills += seen.fills
 
+    def verdict(self, seed: int) -> str:
+        return f"kills={self.kills} seeds={seed}..{seed + self.desks - 1} differences=0"
+
     @property
     def line(self) -> str:
         kinds = ", ".join(f"{kind} {self.killed[kind]}" for kind in KINDS)
         return (
             f"kills={self.kills} ({kinds}; {self.together} of several at once, {self.in_start} during a start) "
             f"runs={self.runs} events={self.events:,} orders={self.orders:,} fills={self.fills:,} "
-            f"judgements={self.judgements}"
+            f"judgements={self.judgements} took={self.took_s:.0f}s"
         )
 
 
 def kill_often(parent: Path, seed: int, kills: int) -> Found:
     """Kill so often, on one desk after the other; raise with the seed of the desk on which something differs."""
-    found = Found()
-    number = 0
+    found, began_s = Found(), time.monotonic()
     while found.kills < kills:
-        desk_seed = seed + number
-        Killer(parent / f"desk-{number}", desk_seed, found).run(min(KILLS_PER_DESK, kills - found.kills))
-        number += 1
+        desk_seed = seed + found.desks
+        Killer(parent / f"desk-{found.desks}", desk_seed, found).run(min(KILLS_PER_DESK, kills - found.kills))
+        found.desks += 1
+        found.took_s = time.monotonic() - began_s
+        print(f"seed {desk_seed}: {found.line}", flush=True)
     return found
 
 
@@ -110,7 +116,9 @@ class Killer:
             self._desk.stop()
             if not works_on(self._desk.data, self._desk.ended_ns):
                 break
-            self._tell(f"start {self._desk.starts} left orders at the exchange: the next one must hear what they became")
+            self._tell(
+                f"start {self._desk.starts} left orders at the exchange: the next one hears of them"
+            )
             self._start(0)
         return self._judge("after the end", live=False)
 
