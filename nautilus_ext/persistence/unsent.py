@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nautilus_trader.core import UUID4
+from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
 from nautilus_trader.model.enums import OrderStatus
 from nautilus_trader.model.events import OrderCanceled, OrderDenied
 

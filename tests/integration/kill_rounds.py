@@ -116,9 +116,7 @@ class Killer:
             self._desk.stop()
             if not works_on(self._desk.data, self._desk.ended_ns):
                 break
-            self._tell(
-                f"start {self._desk.starts} left orders at the exchange: the next one hears of them"
-            )
+            self._tell(f"start {self._desk.starts} left orders at the exchange: the next one hears of them")
             self._start(0)
         return self._judge("after the end", live=False)
 
