@@ -76,18 +76,23 @@ class Desk:
             "PYTHONPATH": str(Path(__file__).parent),
         }
 
-    def command(self) -> list[str]:
-        return [sys.executable, "-m", "nautilus_ext.run", str(self._config)]
-
-    def begin(self) -> None:
-        """Start a node and return at once."""
+    def begin(self, crash_at: str = "") -> None:
+        """Start a node and return at once; with a place (see `crash_at`) it dies there."""
         assert not self.is_up, "one node at a time"
         self.starts += 1
+        how = [str(Path(__file__).with_name("crash_at.py")), crash_at] if crash_at else ["-m"]
         with self._output_file.open("wb") as output:
             self.node = subprocess.Popen(
-                self.command(), cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT,
+                [sys.executable, *how, "nautilus_ext.run", str(self._config)], cwd=ROOT, env=self.environment(),
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
+
+    def await_crash(self) -> None:
+        """Wait until the node died at its place."""
+        assert self.node is not None
+        code = self.node.wait(START_S_MAX)
+        if code != -signal.SIGKILL:
+            raise DeskError(f"the node did not come to its place, it ended with {code}:\n{self.output[-3000:]}")
 
     def await_trading(self) -> bool:
         """Wait until the node trades; False when it ended before, as it may when it was hit."""
@@ -124,7 +129,18 @@ class Desk:
     def shippers(self) -> list[int]:
         """Return the shippers of all runs: that of a killed node goes on alone."""
         states = [read_state(folder) for _, folder in runs(self.data / "journal" / BOOK)]
-        return [state.pid for state in states if state.pid and _is_shipper(state.pid)]
+        return [state.pid for state in states if state.pid and _is_shipper(state.pid, self.data)]
+
+    def halt_shipper(self, former: set[int]) -> int:
+        """Stop the next shipper as soon as it is there: what the node writes waits in its log."""
+        self._until(lambda: bool(self.living_shippers() - former), START_S_MAX, "no shipper starts")
+        (pid,) = self.living_shippers() - former
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def living_shippers(self) -> set[int]:
+        """Look through all processes: one that was just started has said nothing of itself yet."""
+        return {process.pid for process in psutil.process_iter() if _is_shipper(process.pid, self.data)}
 
     def shipper_state(self) -> ShipperState:
         """What the newest shipper says."""
@@ -180,9 +196,13 @@ def _children(process: psutil.Process) -> list[int]:
         return []
 
 
-def _is_shipper(pid: int) -> bool:
+def _is_shipper(pid: int, data: Path) -> bool:
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and "nautilus_ext.persistence.shipper" in process.cmdline()
+        return (
+            "nautilus_ext.persistence.shipper" in process.cmdline()
+            and process.status() != psutil.STATUS_ZOMBIE
+            and process.environ().get("NAUTILUS_EXT_DATA") == str(data)
+        )
     except psutil.Error:
         return False
