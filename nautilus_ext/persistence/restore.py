@@ -159,11 +159,18 @@ class _Filling:
         if instrument is None:
             raise ValueError(f"its instrument {held.instrument_id} is not known")
         fills = [OrderFilled.from_dict(msgspec.json.decode(body)) for body in held.fills]
+        self._require_orders(fills)
         position = _position_of(instrument, held, fills)
         is_netting = held.position_id == f"{held.instrument_id}-{held.strategy_id}"
         self._cache.add_position(position, OmsType.NETTING if is_netting else OmsType.HEDGING)
         for fill in fills:
             self._cache.add_position_id(position.id, instrument.id.venue, fill.client_order_id, position.strategy_id)
+
+    def _require_orders(self, fills: list[OrderFilled]) -> None:
+        """A venue would tell the fills of an order that is not back once more: they would count twice."""
+        for fill in fills:
+            if not self._cache.order_exists(fill.client_order_id):
+                raise ValueError(f"its order {fill.client_order_id} is not back")
 
     def _bind_legs(self) -> None:
         """What an entry opened is what its stop and target close: Nautilus says so to the legs and not in an event."""

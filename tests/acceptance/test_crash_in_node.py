@@ -12,6 +12,7 @@ from kill_judge import counted, judge, witnessed, works_on
 
 from nautilus_ext.embedded import EmbeddedPostgres
 
+ENGINE = "nautilus_trader.live.execution_engine:LiveExecutionEngine"
 UNSHIPPED = "between the append and its acknowledgement"  # its shipper lies still: later starts have a log to drain
 # In this order on one desk: each start finds what the one before it left in the middle of something.
 PLACES = {
@@ -24,7 +25,7 @@ PLACES = {
     "in a start, after what the book holds is read": "nautilus_ext.app.restoring:read_holdings:after:1",
     "in the restore, after the first order": "nautilus_ext.persistence.restore:_Filling._order:after:1",
     "in the restore, before its last step": "nautilus_ext.persistence.restore:_Filling._bind_legs:before:1",
-    "in the reconciliation": "nautilus_trader.live.execution_engine:LiveExecutionEngine._reconcile_order_report:after:1",
+    "in the reconciliation": f"{ENGINE}._reconcile_order_report:after:1",
     "before what was never sent is ended": "nautilus_ext.persistence.restore:ends_of_unsent:before:1",
 }
 
