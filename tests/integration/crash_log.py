@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shipper_log import Trader, begin_log
 
-ORDERS = 200
+ORDERS = 100
 SEGMENT_BYTES_MAX = 20_000  # a new file every five orders
 
 

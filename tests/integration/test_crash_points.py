@@ -93,8 +93,8 @@ def test_a_node_that_is_killed_in_its_log_loses_and_doubles_nothing(stage, where
 @pytest.mark.parametrize("where", IN_THE_SHIPPER)
 def test_a_shipper_that_is_killed_in_a_batch_loses_and_doubles_nothing(stage, where):
     """Two shippers end at the place, of a run with an older one before it; the third brings the rest."""
-    before, seqs_before = stage.log_run(orders=60, prefix="older", segment_bytes_max=20_000)
-    start, seqs = stage.log_run(orders=400, prefix="newer", segment_bytes_max=20_000)
+    before, seqs_before = stage.log_run(orders=40, prefix="older", segment_bytes_max=20_000)
+    start, seqs = stage.log_run(orders=150, prefix="newer", segment_bytes_max=20_000)
     for _ in range(2):
         process = crashing(IN_THE_SHIPPER[where], SHIPPER, stdin=subprocess.PIPE)
         _, errors = process.communicate(msgspec.json.encode(stage.order(start)) + b"\n", TIMEOUT_S)
@@ -102,7 +102,7 @@ def test_a_shipper_that_is_killed_in_a_batch_loses_and_doubles_nothing(stage, wh
     assert 0 == stage.run_to_end(start)
     assert list(range(1, seqs_before + 1)) == stage.seqs(before.run)
     assert list(range(1, seqs + 1)) == stage.seqs(start.run)
-    assert 460 == stage.value("SELECT count(*) FROM unified_fills")
+    assert 190 == stage.value("SELECT count(*) FROM unified_fills")
     assert [] == stage.rejected()
     assert [] == stage.differences()
 
