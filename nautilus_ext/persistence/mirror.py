@@ -256,6 +256,8 @@ class Mirror(Actor):
         if getattr(init, "exec_spawn_id", None) is not None:
             self._algorithm_orders[client_order_id] = _Told(init.exec_spawn_id)
             if len(self._algorithm_orders) > ALGORITHM_ORDERS_MAX:
+                self._forget_ended()
+            if len(self._algorithm_orders) > ALGORITHM_ORDERS_MAX:
                 del self._algorithm_orders[next(iter(self._algorithm_orders))]
         elif order is not None:
             self._run_log.event(order.init_event)
@@ -291,7 +293,7 @@ class Mirror(Actor):
         for event in events[told.count :]:
             self._run_log.event(event)
         told.count = len(events)
-        if order.is_closed:
+        if order.is_closed and told.primary_id != client_order_id:
             del self._algorithm_orders[client_order_id]
         return events
 
@@ -299,6 +301,16 @@ class Mirror(Actor):
         with self._lock:
             for client_order_id in list(self._algorithm_orders):
                 self._catch_up(client_order_id)
+            self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        """A closed primary goes after the last of its children: one that is refused late gives its part back to it."""
+        told = self._algorithm_orders
+        awaited = {one.primary_id for client_order_id, one in told.items() if one.primary_id != client_order_id}
+        for client_order_id in told.keys() - awaited:
+            if told[client_order_id].primary_id == client_order_id and self.cache.is_order_closed(client_order_id):
+                self._catch_up(client_order_id)
+                del told[client_order_id]
 
     def _name_instrument(self, instrument_id: InstrumentId) -> None:
         if instrument_id in self._described:

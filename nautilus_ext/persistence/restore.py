@@ -24,6 +24,7 @@ from nautilus_trader.model.position import Position
 
 from nautilus_ext.errors import MachineError
 from nautilus_ext.persistence.holdings import Holdings
+from nautilus_ext.persistence.unsent import ends_of_unsent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +59,7 @@ class Restored(NamedTuple):
 
 
 class Restore(Actor):
-    """First of all actors: it fills the cache while it is registered, and publishes nothing."""
+    """First of all actors: it fills the cache while it is registered; once started it ends what was never sent."""
 
     def __init__(self, config: RestoreConfig | None = None) -> None:
         config = config or RestoreConfig()
@@ -78,7 +79,17 @@ class Restore(Actor):
             log.warning("not restored: %s more", f"{unnamed:,}")
 
     def on_start(self) -> None:
-        """Do nothing: all of it was done at the registration."""
+        """Reconciliation is over: what was never sent ends before a strategy looks for its orders."""
+        if not self.restored.orders:
+            return
+        ends = ends_of_unsent(self.cache, self.clock.timestamp_ns())
+        for event in ends:
+            self.msgbus.send(endpoint="ExecEngine.process", msg=event)
+        if ends:
+            log.warning("orders that the last node made and did not send are ended: %s", f"{len(ends):,}")
+
+    def on_stop(self) -> None:
+        """Nothing to do; without this Nautilus warns of it at each stop."""
 
 
 def _read(path: Path) -> Holdings:
@@ -148,11 +159,18 @@ class _Filling:
         if instrument is None:
             raise ValueError(f"its instrument {held.instrument_id} is not known")
         fills = [OrderFilled.from_dict(msgspec.json.decode(body)) for body in held.fills]
+        self._require_orders(fills)
         position = _position_of(instrument, held, fills)
         is_netting = held.position_id == f"{held.instrument_id}-{held.strategy_id}"
         self._cache.add_position(position, OmsType.NETTING if is_netting else OmsType.HEDGING)
         for fill in fills:
             self._cache.add_position_id(position.id, instrument.id.venue, fill.client_order_id, position.strategy_id)
+
+    def _require_orders(self, fills: list[OrderFilled]) -> None:
+        """A venue would tell the fills of an order that is not back once more: they would count twice."""
+        for fill in fills:
+            if not self._cache.order_exists(fill.client_order_id):
+                raise ValueError(f"its order {fill.client_order_id} is not back")
 
     def _bind_legs(self) -> None:
         """What an entry opened is what its stop and target close: Nautilus says so to the legs and not in an event."""

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from mirror_engine import INSTRUMENT, Witness, log_of, make_engine, make_mirror
 from nautilus_trader.config import StrategyConfig
+from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.examples.algorithms.twap import TWAPExecAlgorithm
 from nautilus_trader.execution.algorithm import ExecAlgorithm
 from nautilus_trader.execution.config import ExecAlgorithmConfig
 from nautilus_trader.model.data import QuoteTick
 from nautilus_trader.model.enums import OrderSide, TimeInForce
+from nautilus_trader.model.events import OrderDenied
 from nautilus_trader.model.identifiers import ExecAlgorithmId
+from nautilus_trader.model.objects import Price
 from nautilus_trader.trading.strategy import Strategy
 
 from nautilus_ext.persistence import mirror, segments
@@ -64,6 +67,21 @@ class Refused(ExecAlgorithm):
         )
         self.modify_order_in_place(order, INSTRUMENT.make_qty("0.002"))
         self.submit_order(order)
+
+
+class LateRefusal(ExecAlgorithm):
+    """Spawns a child, sees its primary end, and only then sends the child, which the engine refuses."""
+
+    def __init__(self) -> None:
+        super().__init__(ExecAlgorithmConfig(exec_algorithm_id=ExecAlgorithmId("LATE")))
+
+    def on_order(self, order: Any) -> None:
+        part = INSTRUMENT.make_qty("0.001")
+        child = self.spawn_limit(order, part, Price.from_str("0.123456789"), TimeInForce.GTC)  # finer than any tick
+        ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+        end = OrderDenied(*ids, "the rest was refused", UUID4(), self.clock.timestamp_ns())
+        self.msgbus.send(endpoint="ExecEngine.process", msg=end)
+        self.submit_order(child)
 
 
 def run(folder: Any, flush: str, algorithm: ExecAlgorithm, quotes: int = 60) -> tuple[Any, Any, Witness]:
@@ -120,6 +138,7 @@ def test_the_rows_of_parents_and_children_say_what_the_cache_says(tmp_path, flus
     ]
     assert "OrderUpdated" in unpublished
     assert set(unpublished) <= {"OrderUpdated", "OrderPendingCancel"}, "cancel_all_orders is silent, too"
+    mirror_._catch_up_all()  # what the end of the strategy closed, after the mirror's own
     assert [] == [order for order in orders if order.client_order_id in mirror_._algorithm_orders and order.is_closed]
     engine.dispose()
 
@@ -132,4 +151,20 @@ def test_live_orders_of_algorithms_are_bounded(tmp_path, monkeypatch):
     written = {record.body.get("event_id") for record in log_of(tmp_path)}
     assert [] == [body["event_id"] for *_, body in witness.seen if body["event_id"] not in written]
     assert 0 == mirror_._run_log.failures
+    engine.dispose()
+
+
+def test_a_child_that_is_refused_after_its_primary_has_ended_still_gives_back(tmp_path):
+    """Nautilus gives a refused child's part back to its primary even then, in place and without a word."""
+    engine, mirror_, _ = run(tmp_path, "event", LateRefusal(), quotes=20)
+    told = records_of(tmp_path)
+    primaries = [order for order in engine.kernel.cache.orders() if order.is_primary]
+    assert len(primaries) > 2
+    for order in primaries[1:]:  # an algorithm listens when it has its first order
+        row = fold_order("b", told[order.client_order_id.value], {})
+        assert row is not None
+        assert ("DENIED", order.quantity.as_decimal()) == (row.status, row.quantity)
+        assert "OrderUpdated" == type(order.events[-1]).__name__, "nothing was given back late: no proof"
+    mirror_._catch_up_all()
+    assert {} == mirror_._algorithm_orders, "what is over is forgotten"
     engine.dispose()

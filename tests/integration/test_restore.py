@@ -119,3 +119,19 @@ async def test_what_does_not_belong_to_an_order_keeps_no_node_from_starting(ship
     told = {order.client_order_id.value for order in cache.orders()}
     assert first in told
     assert second not in told
+
+
+async def test_a_position_whose_order_cannot_come_back_is_left_to_the_venue(shipped, restored, database):
+    """The venue tells of that order and its fills again, and Nautilus refuses an order that has a position already."""
+    engine = shipped(*RUNS[0], 1)
+    left, *others = engine.cache.positions_open()
+    lost = left.opening_order_id
+    connection = await asyncpg.connect(database.owner_url)
+    await connection.execute("DELETE FROM unified_orders WHERE client_order_id = $1", lost.value)
+    await connection.close()
+    cache = await restored()
+    assert {each.id for each in others} >= {each.id for each in cache.positions_open()}
+    assert left.id not in {each.id for each in cache.positions_open()}
+    order = engine.cache.order(lost)
+    cache.add_order(order, left.id)
+    assert cache.order_exists(lost)
