@@ -102,7 +102,7 @@ class Persistence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unshipped_bytes_max: Annotated[
         int,
         Meta(
-            ge=1_000_000,
+            ge=100_000,
             le=1_000_000_000_000,
             description="More than this waiting for the tables is an alert, in bytes.",
         ),

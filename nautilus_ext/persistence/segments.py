@@ -202,6 +202,32 @@ def next_frame(data: bytes, at: int) -> int:
     return len(data)
 
 
+def last_seq(folder: Path) -> int:
+    """Return the number of the last record in a local log, 0 when it holds none."""
+    for path in reversed(segments(folder)):
+        try:
+            last, offset, state = 0, 0, State.MORE
+            while state is State.MORE:
+                frames, state = read_frames(path, offset)
+                if not frames:
+                    break
+                offset = frames[-1][0]
+                last = max((_seq_of(payload) for _, payload in reversed(frames)), default=0) or last
+        except (FileNotFoundError, SegmentDamaged):
+            continue  # shipped meanwhile, or damaged: the shipper puts that aside
+        if last:
+            return last
+    return 0
+
+
+def _seq_of(payload: bytes) -> int:
+    try:
+        number = msgspec.json.decode(payload)[0]
+    except (msgspec.MsgspecError, IndexError, TypeError, KeyError):
+        return 0
+    return number if isinstance(number, int) else 0
+
+
 def take_lock(path: Path, wait_s: float = LOCK_WAIT_S_MAX) -> int | None:
     """Lock a file for the life of the returned descriptor; None when another process has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
