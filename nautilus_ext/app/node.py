@@ -206,7 +206,7 @@ class Node:
             await asyncio.wait(rest, timeout=CANCEL_TIMEOUT_S)
 
     async def _drain_commands(self) -> None:
-        """An order still on its way to its client is not open in the cache: a strategy that cancels all would miss it."""
+        """An order on its way to its client is not open in the cache: a strategy that cancels all would miss it."""
         engines = (self._node.kernel.risk_engine, self._node.kernel.exec_engine)
         mirrors = [actor for actor in self.actors if isinstance(actor, Mirror)]
         deadline_s = time.monotonic() + DRAIN_TIMEOUT_S

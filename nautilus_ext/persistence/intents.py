@@ -15,7 +15,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
 from nautilus_trader.execution.messages import (
     BatchCancelOrders,
     CancelOrder,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from book_node import query
 from exchange_ledger import Ledger
-from outage_proxy import Proxy
 from pulse import worst_ms
 
 from nautilus_ext.persistence.segments import last_seq, run_folder
@@ -24,6 +23,8 @@ from nautilus_ext.persistence.shipper.state import ShipperState, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from outage_proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = "PAPER-001.paper"
@@ -198,4 +199,3 @@ def _kill_ours(pid: int, data: Path) -> None:
             process.kill()
     except psutil.Error:
         pass
-

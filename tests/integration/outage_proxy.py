@@ -65,8 +65,8 @@ class Proxy:
                 continue
             with self._lock:
                 self._pairs.append((client, server))
-            for come, go, is_request in ((client, server, True), (server, client, False)):
-                threading.Thread(target=self._pump, args=(come, go, is_request), daemon=True).start()
+            for pump in (self._ask, self._answer):
+                threading.Thread(target=pump, args=(client, server), daemon=True).start()
         self._listener.close()
 
     def _to_server(self) -> socket.socket | None:
@@ -77,20 +77,30 @@ class Proxy:
         server.settimeout(None)  # before any thread waits in it
         return server
 
-    def _pump(self, come: socket.socket, go: socket.socket, is_request: bool) -> None:
+    def _ask(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := come.recv(CHUNK_BYTES):
-                if self.delay_s or self.bytes_per_s:
-                    time.sleep(self.delay_s + (len(data) / self.bytes_per_s if self.bytes_per_s else 0))
-                if is_request and self._swallow and COMMIT in data:
+            while data := client.recv(CHUNK_BYTES):
+                self._take_time(data)
+                if self._swallow and COMMIT in data:
                     self._swallow -= 1
                     self.commits_swallowed += 1
-                    _end(come)  # the node sees the cut first, whatever the server answers
-                    go.sendall(data)
-                    go.shutdown(socket.SHUT_WR)  # the server reads COMMIT, and then that nobody is there
+                    _end(client)  # the node sees the cut first, whatever the server answers
+                    server.sendall(data)
+                    server.shutdown(socket.SHUT_WR)  # the server reads COMMIT, and then that nobody is there
                     return
-                go.sendall(data)
-        _end(come, go)
+                server.sendall(data)
+        _end(client, server)
+
+    def _answer(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(CHUNK_BYTES):
+                self._take_time(data)
+                client.sendall(data)
+        _end(client, server)
+
+    def _take_time(self, data: bytes) -> None:
+        if self.delay_s or self.bytes_per_s:
+            time.sleep(self.delay_s + (len(data) / self.bytes_per_s if self.bytes_per_s else 0))
 
 
 def _end(*ends: socket.socket) -> None:

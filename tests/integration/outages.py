@@ -16,6 +16,7 @@ import pytest
 from embedded_user import postmasters_in
 
 from nautilus_ext.embedded import postmaster
+from nautilus_ext.errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,6 +91,8 @@ def locked(stage: Stage) -> None:
 def cut(stage: Stage) -> None:
     """The network is gone."""
     stage.proxy.cut()
+    code, said = stage.desk.verb("status")
+    assert (DatabaseError.exit_code, True, True) == (code, "its node runs" in said, "not in the tables" in said), said
     time.sleep(stage.lasts_s)
     stage.proxy.mend()
 
@@ -125,6 +128,8 @@ def shipper_stuck(stage: Stage) -> None:
     process = stage.desk.shipper_process
     process.suspend()
     time.sleep(stage.lasts_s)
+    code, said = stage.desk.verb("status")
+    assert (0, True) == (code, "behind" in said), said
     process.resume()
 
 
@@ -161,9 +166,7 @@ def suffer(outage: Callable[[Stage], None], stage: Stage, quiet_ms: float) -> Se
     outage(stage)
     end_s, orders = time.monotonic(), stage.desk.orders() - orders
     desk.until_caught_up()
-    return Seen(
-        outage.__name__, orders, quiet_ms, desk.worst_ms(begin_s, time.monotonic()), time.monotonic() - end_s
-    )
+    return Seen(outage.__name__, orders, quiet_ms, desk.worst_ms(begin_s, time.monotonic()), time.monotonic() - end_s)
 
 
 @contextmanager

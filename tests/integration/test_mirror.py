@@ -250,7 +250,9 @@ def test_what_waits_for_the_database_is_watched(tmp_path, engine):
         mirror_._look_around()
     assert [0, 2, 2, 2] == [each.shipped_seq for each in heard]
     assert [size, 5, 5, 5] == [each.unshipped_bytes for each in heard]
-    excess = f"{size:,} bytes wait for the database, more than persistence.unshipped_bytes_max (100): the node trades on"
+    excess = (
+        f"{size:,} bytes wait for the database, more than persistence.unshipped_bytes_max (100): the node trades on"
+    )
     assert heard[0].last_error.startswith(excess)
     assert "slow" == heard[1].last_error
     assert (2, 0) == (heard[-1].seq, heard[-1].lag)

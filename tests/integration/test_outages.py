@@ -1,4 +1,4 @@
-"""The database, its network, its disk and the shipper go and come back: the desk trades on, and afterwards all is there.
+"""Database, network, disk and shipper go and come back: the desk trades on, and afterwards everything is there.
 
 Each outage prints the longest pause of the node's loop beside that of the same run without one.
 """
@@ -75,12 +75,13 @@ def assert_trades_on(seen: outages.Seen) -> None:
 
 def test_whatever_becomes_of_the_database_and_the_shipper_the_desk_trades_on(server, proxy, open_desk):
     """One outage after the other in one run; then each record is in the journal once, and the exchange agrees."""
-    desk = open_desk()
+    desk = open_desk(unshipped_bytes_max=BOUND)
     quiet = quiet_ms(desk)
     stage = outages.Stage(desk, proxy, server, LASTS_S)
     for outage in (*outages.DATABASE, *outages.SHIPPER):
         assert_trades_on(outages.suffer(outage, stage, quiet))
     assert desk.stop() == 0, desk.output
+    assert "more than persistence.unshipped_bytes_max (100,000): the node trades on; get the database" in desk.output
     print(desk.judge())
 
 
