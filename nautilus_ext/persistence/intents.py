@@ -286,13 +286,15 @@ class PowerGate(Gate):
 
     def _give_up(self, now_s: float) -> None:
         """Deny what has waited too long. A cancel goes on: it makes nothing larger, and keeping it back might."""
-        said = self._trouble or "the disk has not confirmed its intent"
+        said, unsynced = self._trouble or "the disk has not confirmed its intent", 0
         while (late := self._next(lambda first: first.until_s <= now_s)) is not None:
             if _submitted(late.command) or isinstance(late.command, ModifyOrder):
                 self._refuse(late.command, f"{TIMED_OUT}: {said} within {self._timeout_s:g} s: it was not sent")
             else:
-                log.warning("%s is sent although its intent is not on the disk: %s", type(late.command).__name__, said)
+                unsynced += 1
                 self.pass_on(late.command)
+        if unsynced:
+            log.warning("%s cancels were sent whose intents are not on the disk: %s", f"{unsynced:,}", said)
         self._watch()
 
     def _refuse(self, command: Any, reason: str) -> None:
