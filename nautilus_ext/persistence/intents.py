@@ -165,6 +165,7 @@ class PowerGate(Gate):
         self._wanted = threading.Event()
         self._is_closed = False
         self._trouble = ""
+        self._synced_seq = 0
         self._doubtful_seq = 0  # up to here a sync has failed: a later one that succeeds proves nothing of it
         self._thread = threading.Thread(target=self._sync_always, name="intents", daemon=True)
         super().__init__(msgbus, cache, clock, halt=halt)
@@ -269,7 +270,8 @@ class PowerGate(Gate):
 
     def _let_go(self, seq: int) -> None:
         """Send what is on the disk; halts may have come meanwhile."""
-        while (ready := self._next(lambda first: self._doubtful_seq < first.seq <= seq)) is not None:
+        self._synced_seq = seq
+        while (ready := self._next(lambda first: self._doubtful_seq < first.seq <= self._synced_seq)) is not None:
             self._send(ready.command)
         self._watch()
 
@@ -295,7 +297,7 @@ class PowerGate(Gate):
                 self.pass_on(late.command)
         if unsynced:
             log.warning("%s cancels were sent whose intents are not on the disk: %s", f"{unsynced:,}", said)
-        self._watch()
+        self._let_go(self._synced_seq)  # what stood behind them may be on the disk
 
     def _refuse(self, command: Any, reason: str) -> None:
         """Deny; what is parked behind for the same orders has lost its object."""

@@ -1,4 +1,4 @@
-"""The gate in front of the engine: what it parks, what a halt refuses at once and at the release, what comes too late."""
+"""The gate in front of the engine: what it parks, what a halt refuses at once and at the release, what is too late."""
 
 from __future__ import annotations
 
