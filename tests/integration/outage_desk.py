@@ -180,6 +180,13 @@ class Desk:
         return query(self.url, sql, BOOK)
 
 
+def quiet_ms(desk: Desk, lasts_s: float) -> float:
+    """The longest pause of a desk's loop without any outage."""
+    begin_s = time.monotonic()
+    time.sleep(lasts_s)  # a measurement takes its time
+    return desk.worst_ms(begin_s, time.monotonic())
+
+
 def behind(url: str, proxy: Proxy) -> str:
     """The address of a database as it is seen through a proxy."""
     head, _, rest = url.rpartition("@")

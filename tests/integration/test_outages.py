@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import outages
 import pytest
 from exchange_ledger import Ledger
-from outage_desk import BOOK, MORE_MS_MAX, Desk, behind
+from outage_desk import BOOK, MORE_MS_MAX, Desk, behind, quiet_ms
 from outage_proxy import Proxy
 
 from nautilus_ext.embedded import EmbeddedPostgres
@@ -64,13 +64,6 @@ def open_desk(server: EmbeddedPostgres, proxy: Proxy, tmp_path: Path) -> Iterato
         each.close()
 
 
-def quiet_ms(desk: Desk) -> float:
-    """The longest pause without any outage."""
-    begin_s = time.monotonic()
-    time.sleep(QUIET_S)  # a measurement takes its time
-    return desk.worst_ms(begin_s, time.monotonic())
-
-
 def assert_trades_on(seen: outages.Seen) -> None:
     print(seen)
     assert seen.orders > 0, seen
@@ -80,7 +73,7 @@ def assert_trades_on(seen: outages.Seen) -> None:
 def test_whatever_becomes_of_the_database_and_the_shipper_the_desk_trades_on(server, proxy, open_desk):
     """One outage after the other in one run; then each record is in the journal once, and the exchange agrees."""
     desk = open_desk(unshipped_bytes_max=BOUND)
-    quiet = quiet_ms(desk)
+    quiet = quiet_ms(desk, QUIET_S)
     stage = outages.Stage(desk, proxy, server, LASTS_S)
     for outage in (*outages.DATABASE, *outages.SHIPPER):
         assert_trades_on(outages.suffer(outage, stage, quiet))
@@ -95,7 +88,7 @@ def test_a_full_disk_of_the_log_costs_no_event(proxy, server, tmp_path):
         desk = Desk(tmp_path, behind(server.app_url, proxy), segment_bytes_max=100_000)
         try:
             desk.start()
-            quiet, begin_s, orders = quiet_ms(desk), time.monotonic(), desk.orders()
+            quiet, begin_s, orders = quiet_ms(desk, QUIET_S), time.monotonic(), desk.orders()
             with outages.full_disk(tmp_path / "data" / "journal"):
                 desk.until(lambda: "records wait in memory" in desk.output, "the alert", BOUND_S_MAX)
                 time.sleep(LASTS_S)  # how long it stays full
@@ -123,7 +116,7 @@ def test_a_full_disk_of_the_database_costs_no_event(server_folder, tmp_path):
             desk = Desk(tmp_path, behind(server.app_url, proxy), flush="power")
             try:
                 desk.start()
-                quiet = quiet_ms(desk)
+                quiet = quiet_ms(desk, QUIET_S)
                 stage = outages.Stage(desk, proxy, server, LASTS_S)
                 assert_trades_on(outages.suffer(outages.disk_full, stage, quiet))
                 assert desk.stop() == 0, desk.output
