@@ -216,6 +216,8 @@ class Node:
             busy = busy or any(mirror.parked for mirror in mirrors)
             idle_turns = 0 if busy else idle_turns + 1
             await asyncio.sleep(0)
+        for mirror in mirrors:
+            mirror.give_up_parked()
 
     async def _stop_the_rest(self) -> None:
         """Nautilus's trader gives up at the first component that raises: the others still have orders to cancel."""

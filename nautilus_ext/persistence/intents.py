@@ -230,7 +230,7 @@ class PowerGate(Gate):
             self._let_go(self._sync_once())
         except OSError as error:
             self._trouble = _text(error)
-            self._give_up(float("inf"))
+            self._give_up(float("inf"), "at once")
 
     def _sync_always(self) -> None:
         loop = self._loop
@@ -286,18 +286,25 @@ class PowerGate(Gate):
         else:
             self.pass_on(command)
 
-    def _give_up(self, now_s: float) -> None:
+    def give_up(self) -> None:
+        """Deny all that waits, on the node's loop: strategies stop, and nobody would look after a late order."""
+        self._give_up(float("inf"), "before the stop")
+
+    def _give_up(self, now_s: float, when: str) -> None:
         """Deny what has waited too long. A cancel goes on: it makes nothing larger, and keeping it back might."""
         said, unsynced = self._trouble or "the disk has not confirmed its intent", 0
         while (late := self._next(lambda first: first.until_s <= now_s)) is not None:
             if _submitted(late.command) or isinstance(late.command, ModifyOrder):
-                self._refuse(late.command, f"{TIMED_OUT}: {said} within {self._timeout_s:g} s: it was not sent")
+                self._refuse(late.command, f"{TIMED_OUT}: {said} {when}: it was not sent")
             else:
                 unsynced += 1
                 self.pass_on(late.command)
         if unsynced:
             log.warning("%s cancels were sent whose intents are not on the disk: %s", f"{unsynced:,}", said)
         self._let_go(self._synced_seq)  # what stood behind them may be on the disk
+
+    def _time_out(self) -> None:
+        self._give_up(time.monotonic(), f"within {self._timeout_s:g} s")
 
     def _refuse(self, command: Any, reason: str) -> None:
         """Deny; what is parked behind for the same orders has lost its object."""
@@ -322,7 +329,7 @@ class PowerGate(Gate):
             first = self._parked[0] if self._parked else None
         if first is not None and self._loop is not None:
             delay_s = first.until_s - time.monotonic()
-            self._timer = self._loop.call_later(delay_s, lambda: self._give_up(time.monotonic()))
+            self._timer = self._loop.call_later(delay_s, self._time_out)
 
 
 def _submitted(command: Any) -> list[Any]:

@@ -171,6 +171,11 @@ class Mirror(Actor):
         """How many commands wait for the disk: they count as working."""
         return self._gate.parked if isinstance(self._gate, PowerGate) else 0
 
+    def give_up_parked(self) -> None:
+        """Deny the orders among them, on the node's loop: see `PowerGate.give_up`."""
+        if isinstance(self._gate, PowerGate):
+            self._gate.give_up()
+
     @property
     def seq(self) -> int:
         """The number of the last record."""

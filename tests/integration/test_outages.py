@@ -6,7 +6,6 @@ Each outage prints the longest pause of the node's loop beside that of the same 
 from __future__ import annotations
 
 import shutil
-import time
 from typing import TYPE_CHECKING, Any
 
 import outages
@@ -88,16 +87,8 @@ def test_a_full_disk_of_the_log_costs_no_event(proxy, server, tmp_path):
         desk = Desk(tmp_path, behind(server.app_url, proxy), segment_bytes_max=100_000)
         try:
             desk.start()
-            quiet, begin_s, orders = quiet_ms(desk, QUIET_S), time.monotonic(), desk.orders()
-            with outages.full_disk(tmp_path / "data" / "journal"):
-                desk.until(lambda: "records wait in memory" in desk.output, "the alert", BOUND_S_MAX)
-                time.sleep(LASTS_S)  # how long it stays full
-            seen = outages.Seen("log's disk full", desk.orders() - orders, quiet, 0.0, 0.0)
-            end_s = time.monotonic()
-            desk.until(lambda: "nothing waits in memory, 0 records were lost" in desk.output, "the log", BOUND_S_MAX)
-            desk.until_caught_up()
-            now_s = time.monotonic()
-            assert_trades_on(seen._replace(worst_ms=desk.worst_ms(begin_s, now_s), caught_up_s=now_s - end_s))
+            stage = outages.Stage(desk, proxy, server, LASTS_S)
+            assert_trades_on(outages.suffer(outages.log_disk_full, stage, quiet_ms(desk, QUIET_S)))
             assert desk.stop() == 0, desk.output
             print(desk.judge())
         finally:
@@ -116,9 +107,8 @@ def test_a_full_disk_of_the_database_costs_no_event(server_folder, tmp_path):
             desk = Desk(tmp_path, behind(server.app_url, proxy), flush="power")
             try:
                 desk.start()
-                quiet = quiet_ms(desk, QUIET_S)
                 stage = outages.Stage(desk, proxy, server, LASTS_S)
-                assert_trades_on(outages.suffer(outages.disk_full, stage, quiet))
+                assert_trades_on(outages.suffer(outages.disk_full, stage, quiet_ms(desk, QUIET_S)))
                 assert desk.stop() == 0, desk.output
                 print(desk.judge())
                 assert [tuple(row) for row in desk.rows(INTENDED)] == [tuple(row) for row in desk.rows(SENT)]

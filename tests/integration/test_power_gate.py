@@ -179,6 +179,21 @@ async def test_what_has_waited_too_long_is_denied_and_never_sent(power, disk):
     assert [cancel, later] == bench.passed
 
 
+async def test_a_node_that_stops_gives_up_what_still_waits(power, disk):
+    """The strategies stop next: an order that came after that would be nobody's."""
+    bench = power()
+    order, open_ = bench.order(), bench.order()
+    bench.send(SubmitOrder, order)
+    cancel = bench.send(CancelOrder, open_)
+    bench.mirror.give_up_parked()
+    assert ([cancel], OrderStatus.DENIED, 0) == (bench.passed, order.status, bench.mirror.parked)
+    assert "before the stop" in bench.reasons[order.client_order_id]
+    disk.is_free.set()
+    await until(lambda: disk.syncs)
+    await asyncio.sleep(0)  # whatever the sync lets go of
+    assert [cancel] == bench.passed
+
+
 async def test_a_sync_that_fails_proves_nothing_of_what_it_was_for(power, disk):
     """The next one succeeds: what was written before the failure may be gone all the same, and is not sent."""
     bench = power()
