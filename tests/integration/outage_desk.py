@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from book_node import query
 from exchange_ledger import Ledger
-from pulse import worst_ms
+from pulse import Pauses, worst
 
 from nautilus_ext.persistence.segments import last_seq, run_folder
 from nautilus_ext.persistence.shipper.state import ShipperState, read_state
@@ -147,8 +147,8 @@ class Desk:
         lines = (self.data / "logs" / f"{BOOK}.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.endswith("}")]
 
-    def worst_ms(self, begin_s: float, end_s: float) -> float:
-        return worst_ms(self.pulse, begin_s, end_s)
+    def worst(self, begin_s: float, end_s: float) -> Pauses:
+        return worst(self.pulse, begin_s, end_s)
 
     # -- the end
 
@@ -180,11 +180,11 @@ class Desk:
         return query(self.url, sql, BOOK)
 
 
-def quiet_ms(desk: Desk, lasts_s: float) -> float:
+def quiet(desk: Desk, lasts_s: float) -> Pauses:
     """The longest pause of a desk's loop without any outage."""
     begin_s = time.monotonic()
     time.sleep(lasts_s)  # a measurement takes its time
-    return desk.worst_ms(begin_s, time.monotonic())
+    return desk.worst(begin_s, time.monotonic())
 
 
 def behind(url: str, proxy: Proxy) -> str:

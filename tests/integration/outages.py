@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import os
 import subprocess
-import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 import psutil
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from outage_desk import Desk
     from outage_proxy import Proxy
+    from pulse import Pauses
 
     from nautilus_ext.embedded import EmbeddedPostgres
 
@@ -36,7 +36,6 @@ TERMINATIONS = 4
 SWALLOWED = 3
 SWALLOW_S_MAX = 20.0
 FULL_S_MAX = 40.0
-BEAT_S = 0.005
 BALLAST_BYTES = 1_000_000
 
 
@@ -157,52 +156,35 @@ DATABASE: tuple[Callable[[Stage], None], ...] = (stopped, killed, terminated, lo
 SHIPPER: tuple[Callable[[Stage], None], ...] = (shipper_killed, shipper_stuck)
 
 
-class Machine:
-    """How long the machine keeps a process waiting that does nothing: measured in this one, meanwhile."""
-
-    def __init__(self) -> None:
-        self.worst_ms = 0.0
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._beat)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        before_s = time.monotonic()
-        while not self._is_over.wait(BEAT_S):
-            now_s = time.monotonic()
-            self.worst_ms, before_s = max(self.worst_ms, (now_s - before_s - BEAT_S) * 1e3), now_s
-
-
 class Seen(NamedTuple):
-    """What an outage did to a desk that traded on; `quiet_ms` without it, or of an idle process at the time."""
+    """What an outage did to a desk that traded on."""
 
     name: str
     orders: int
-    quiet_ms: float
-    worst_ms: float
+    quiet: Pauses
+    worst: Pauses
     caught_up_s: float
 
+    @property
+    def more_ms(self) -> float:
+        """What the outage added to the longest pause of the loop."""
+        return self.worst.own - self.quiet.own
+
     def __str__(self) -> str:
-        pauses = f"longest pause {self.worst_ms:.0f} ms, quiet {self.quiet_ms:.0f} ms"
-        return f"{self.name}: {pauses}; {self.orders} orders sent; all in the tables {self.caught_up_s:.1f} s later"
+        pauses = f"longest pause {self.worst.own:.0f} ms, without outage {self.quiet.own:.0f} ms"
+        wall = f"with waits for a core {self.worst.wall:.0f} and {self.quiet.wall:.0f} ms"
+        told = f"{self.orders} orders sent; all in the tables {self.caught_up_s:.1f} s later"
+        return f"{self.name}: {pauses} ({wall}); {told}"
 
 
-def suffer(outage: Callable[[Stage], None], stage: Stage, quiet_ms: float) -> Seen:
+def suffer(outage: Callable[[Stage], None], stage: Stage, quiet: Pauses) -> Seen:
     """Hurt a desk, and look at it until its tables have caught up."""
     desk, orders, begin_s = stage.desk, stage.desk.orders(), time.monotonic()
-    with Machine() as machine:
-        outage(stage)
-        end_s, orders = time.monotonic(), stage.desk.orders() - orders
-        desk.until_caught_up()
-    now_s, quiet_ms = time.monotonic(), max(quiet_ms, machine.worst_ms)
-    return Seen(outage.__name__, orders, quiet_ms, desk.worst_ms(begin_s, now_s), now_s - end_s)
+    outage(stage)
+    end_s, orders = time.monotonic(), stage.desk.orders() - orders
+    desk.until_caught_up()
+    now_s = time.monotonic()
+    return Seen(outage.__name__, orders, quiet, desk.worst(begin_s, now_s), now_s - end_s)
 
 
 @contextmanager

@@ -1,22 +1,34 @@
-"""An actor that shows how long the node's loop stands still: the worst pause of each tenth of a second."""
+"""An actor that shows how long the node's loop stands still: the worst pause of each tenth of a second.
+
+A pause is counted without the time in which the loop's thread could run and the machine had no core for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from nautilus_trader.common.actor import Actor
 from nautilus_trader.common.config import ActorConfig
 
 BEAT_S = 0.005
 LINE_S = 0.1
+SCHEDULED = Path("/proc/thread-self/schedstat")  # ns on a core, ns in wait of one, turns
 
 
 class PulseConfig(ActorConfig, frozen=True):
-    """Where the lines go: `<monotonic clock> <worst pause since the line before, in ms>`."""
+    """Where the lines go: `<monotonic clock> <worst pause since the line before, in ms> <with waits for a core>`."""
 
     path: str = ""
+
+
+class Pauses(NamedTuple):
+    """The worst of a while, in ms: the loop's own, and what the clock on the wall says."""
+
+    own: float
+    wall: float
 
 
 class Pulse(Actor):
@@ -30,20 +42,30 @@ class Pulse(Actor):
         self._task = loop.create_task(self._beat())
 
     async def _beat(self) -> None:
-        with Path(self.config.path).open("a", buffering=1, encoding="utf-8") as told:  # noqa: ASYNC230 - once, in the beginning
-            worst_s, line_s, before_s = 0.0, time.monotonic(), time.monotonic()
+        with Path(self.config.path).open("a", buffering=1, encoding="utf-8") as told:  # noqa: ASYNC230 - a local file
+            own_s = wall_s = 0.0
+            line_s = before_s = time.monotonic()
+            waited_before_s = _waited_s()
             while True:
                 await asyncio.sleep(BEAT_S)
-                now_s = time.monotonic()
-                worst_s, before_s = max(worst_s, now_s - before_s - BEAT_S), now_s
+                now_s, waited_s = time.monotonic(), _waited_s()
+                pause_s = now_s - before_s - BEAT_S
+                own_s, wall_s = max(own_s, pause_s - (waited_s - waited_before_s)), max(wall_s, pause_s)
+                before_s, waited_before_s = now_s, waited_s
                 if now_s - line_s > LINE_S:
-                    told.write(f"{now_s:.3f} {worst_s * 1e3:.1f}\n")
-                    worst_s, line_s = 0.0, now_s
+                    told.write(f"{now_s:.3f} {own_s * 1e3:.1f} {wall_s * 1e3:.1f}\n")
+                    own_s, wall_s, line_s = 0.0, 0.0, now_s
 
 
-def worst_ms(path: Path, begin_s: float, end_s: float) -> float:
-    """The worst pause that was told between two moments; no line at all is a loop that stood still throughout."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.count(" ") == 1]
-    told = [float(ms) for at_s, ms in lines if begin_s <= float(at_s) <= end_s + LINE_S]
+def _waited_s() -> float:
+    """How long this thread has waited for a core so far."""
+    return int(SCHEDULED.read_bytes().split()[1]) / 1e9
+
+
+def worst(path: Path, begin_s: float, end_s: float) -> Pauses:
+    """The worst that was told between two moments; no line at all is a loop that stood still throughout."""
+    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.count(" ") == 2]
+    told = [(float(own), float(wall)) for at_s, own, wall in lines if begin_s <= float(at_s) <= end_s + LINE_S]
     assert told, f"not one beat of the loop within {end_s - begin_s:.1f} s"
-    return max(told)
+    own, wall = zip(*told, strict=True)
+    return Pauses(max(own), max(wall))
