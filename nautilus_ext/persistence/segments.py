@@ -410,7 +410,8 @@ class SegmentWriter:
             raise
         self._has_records = False
         if self._is_synced:
-            self._unsynced.append(os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY))
+            names = [self.folder, *(self.folder.parents[:2] if header.segment == 1 else ())]  # run, book, journal
+            self._unsynced += [os.open(name, os.O_RDONLY | os.O_DIRECTORY) for name in names]
         return _Open(descriptor, len(data))
 
     def take_unsynced(self) -> list[int]:

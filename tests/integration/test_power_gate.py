@@ -7,6 +7,7 @@ import threading
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import outages
 import pytest
 from mirror_engine import INSTRUMENT, log_of, make_engine, make_mirror
 from nautilus_trader.common.factories import OrderFactory
@@ -220,6 +221,25 @@ async def test_a_halt_that_comes_while_a_command_waits_holds_at_its_release(powe
     await until(lambda: not bench.mirror.parked)
     assert [cancel] == bench.passed
     assert "UNSHIPPED_HALT: too much waits" == bench.reasons[order.client_order_id]
+
+
+async def test_a_full_disk_keeps_orders_from_leaving_until_there_is_space(tmp_path):
+    """Their intents wait in memory, which no power cut survives: they are denied; with space the next one leaves."""
+    with outages.small_disk(tmp_path / "disk", megabytes=1) as folder:
+        bench = Bench(folder, flush="power")
+        bench.gate.start(asyncio.get_running_loop())
+        with outages.full_disk(folder):
+            orders = [bench.order()]
+            bench.send(SubmitOrder, orders[-1])
+            while not bench.mirror._run_log.waiting_bytes:  # to the end of the page
+                orders.append(bench.order())
+                bench.send(SubmitOrder, orders[-1])
+            await until(lambda: orders[-1].status == OrderStatus.DENIED)
+            assert not any(command.order is orders[-1] for command in bench.passed)
+        bench.mirror._look_around()
+        later = bench.send(SubmitOrder, bench.order())
+        await until(lambda: bench.passed and bench.passed[-1] is later)
+        bench.mirror.finish(clean=True)
 
 
 def test_without_a_loop_the_caller_waits_for_the_disk(tmp_path, disk):
