@@ -38,6 +38,7 @@ EXECUTE = "ExecEngine.execute"
 PROCESS = "ExecEngine.process"
 INTENT = "Intent"
 TIMED_OUT = "INTENT_TIMEOUT"
+PARKED_MAX = 10_000
 SYNC_AGAIN_S = 0.1  # after a disk that would not sync
 JOIN_S_MAX = 1.0
 
@@ -200,19 +201,23 @@ class PowerGate(Gate):
         except Exception as error:
             log.exception("a command could not be parked and is refused: %s", command)
             reason = f"{TIMED_OUT}: its intent could not be written ({type(error).__name__})"
+            if not _is_denied(command):
+                self.pass_on(command)
         if reason:
             self.deny(command, reason)
 
     def _park(self, command: Any) -> str:
-        """Write the intent and queue the command; say why it cannot be."""
+        """Write the intent and queue the command; say why it cannot be. A cancel is queued whatever became of it."""
         body = intent(command)
         if body is None and not self._parked:
             self.pass_on(command)
             return ""
+        if len(self._parked) >= PARKED_MAX and _is_denied(command):
+            return f"{TIMED_OUT}: {PARKED_MAX:,} commands wait for the disk already"
         dropped = self._run_log.dropped
         if body is not None:
             self._run_log.record(INTENT, self._clock.timestamp_ns(), body)
-        if self._run_log.dropped != dropped:
+        if self._run_log.dropped != dropped and _is_denied(command):
             return f"{TIMED_OUT}: its intent is lost, the disk refuses the log and memory is full: free space"
         self._parked.append(Parked(command, self._run_log.seq, time.monotonic() + self._timeout_s))
         if self._loop is None:
@@ -291,10 +296,10 @@ class PowerGate(Gate):
         self._give_up(float("inf"), "before the stop")
 
     def _give_up(self, now_s: float, when: str) -> None:
-        """Deny what has waited too long. A cancel goes on: it makes nothing larger, and keeping it back might."""
+        """Deny what has waited too long, and send the cancels among it."""
         said, unsynced = self._trouble or "the disk has not confirmed its intent", 0
         while (late := self._next(lambda first: first.until_s <= now_s)) is not None:
-            if _submitted(late.command) or isinstance(late.command, ModifyOrder):
+            if _is_denied(late.command):
                 self._refuse(late.command, f"{TIMED_OUT}: {said} {when}: it was not sent")
             else:
                 unsynced += 1
@@ -336,6 +341,11 @@ def _submitted(command: Any) -> list[Any]:
     if isinstance(command, SubmitOrder):
         return [command.order]
     return list(command.order_list.orders) if isinstance(command, SubmitOrderList) else []
+
+
+def _is_denied(command: Any) -> bool:
+    """Tell what is refused when its intent is not on the disk; a cancel goes on: it makes nothing larger."""
+    return isinstance(command, (SubmitOrder, SubmitOrderList, ModifyOrder))
 
 
 def intent(command: Any) -> dict[str, Any] | None:

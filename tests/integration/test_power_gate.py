@@ -180,6 +180,30 @@ async def test_what_has_waited_too_long_is_denied_and_never_sent(power, disk):
     assert [cancel, later] == bench.passed
 
 
+async def test_no_more_wait_than_the_bound(power, disk, monkeypatch):
+    """Past it an order is denied at once; a cancel is queued all the same."""
+    monkeypatch.setattr(intents, "PARKED_MAX", 2)
+    bench = power()
+    orders = [bench.order() for _ in range(3)]
+    asked = [bench.send(SubmitOrder, order) for order in orders]
+    cancel = bench.send(CancelOrder, orders[0])
+    assert "INTENT_TIMEOUT: 2 commands wait for the disk already" == bench.reasons[orders[2].client_order_id]
+    disk.is_free.set()
+    await until(lambda: not bench.mirror.parked)
+    assert [*asked[:2], cancel] == bench.passed
+
+
+async def test_a_cancel_that_cannot_be_written_down_is_sent(power, monkeypatch):
+    """An order is not."""
+    bench = power()
+    order = bench.order()
+    monkeypatch.setattr(intents, "intent", lambda _: 1 / 0)
+    bench.send(SubmitOrder, order)
+    cancel = bench.send(CancelOrder, bench.order())
+    assert ([cancel], OrderStatus.DENIED) == (bench.passed, order.status)
+    assert bench.reasons[order.client_order_id].startswith("INTENT_TIMEOUT: its intent could not be written")
+
+
 async def test_a_node_that_stops_gives_up_what_still_waits(power, disk):
     """The strategies stop next: an order that came after that would be nobody's."""
     bench = power()
