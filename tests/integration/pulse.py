@@ -1,12 +1,14 @@
 """An actor that shows how long the node's loop stands still: the worst pause of each tenth of a second.
 
-A pause is counted without the time in which the loop's thread could run and the machine had no core for it.
+A pause is counted without the longest time for which a thread of the process could run and the machine had no core for
+it: whichever it was, it may have held the interpreter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ from nautilus_trader.common.config import ActorConfig
 
 BEAT_S = 0.005
 LINE_S = 0.1
-SCHEDULED = Path("/proc/thread-self/schedstat")  # ns on a core, ns in wait of one, turns
+THREADS = Path("/proc/self/task")  # schedstat of each: ns on a core, ns in wait of one, turns
 
 
 class PulseConfig(ActorConfig, frozen=True):
@@ -43,23 +45,25 @@ class Pulse(Actor):
 
     async def _beat(self) -> None:
         with Path(self.config.path).open("a", buffering=1, encoding="utf-8") as told:  # noqa: ASYNC230 - a local file
-            own_s = wall_s = 0.0
-            line_s = before_s = time.monotonic()
-            waited_before_s = _waited_s()
+            wall_s, line_s, before_s, waited = 0.0, time.monotonic(), time.monotonic(), _waited_s()
             while True:
                 await asyncio.sleep(BEAT_S)
-                now_s, waited_s = time.monotonic(), _waited_s()
-                pause_s = now_s - before_s - BEAT_S
-                own_s, wall_s = max(own_s, pause_s - (waited_s - waited_before_s)), max(wall_s, pause_s)
-                before_s, waited_before_s = now_s, waited_s
+                now_s = time.monotonic()
+                wall_s, before_s = max(wall_s, now_s - before_s - BEAT_S), now_s
                 if now_s - line_s > LINE_S:
-                    told.write(f"{now_s:.3f} {own_s * 1e3:.1f} {wall_s * 1e3:.1f}\n")
-                    own_s, wall_s, line_s = 0.0, 0.0, now_s
+                    before, waited = waited, _waited_s()
+                    own_s = wall_s - max(waited[thread] - before.get(thread, 0.0) for thread in waited)
+                    told.write(f"{now_s:.3f} {max(own_s, 0.0) * 1e3:.1f} {wall_s * 1e3:.1f}\n")
+                    wall_s, line_s = 0.0, now_s
 
 
-def _waited_s() -> float:
-    """How long this thread has waited for a core so far."""
-    return int(SCHEDULED.read_bytes().split()[1]) / 1e9
+def _waited_s() -> dict[str, float]:
+    """How long each thread of this process has waited for a core so far."""
+    found = {}
+    for path in THREADS.iterdir():
+        with suppress(OSError):  # it has ended
+            found[path.name] = int((path / "schedstat").read_bytes().split()[1]) / 1e9
+    return found
 
 
 def worst(path: Path, begin_s: float, end_s: float) -> Pauses:
