@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -107,6 +108,9 @@ class _LiveRun:
             placed = config.for_run(hold.book_id, hold.run, hold.epoch, holdings)
             node = Node(placed, frame, on_asked=self._asked, on_stopping=self._stopping)
             step.detail = f"{len(config.tree.get('strategies', []))} strategies, {len(config.exec_clients)} venues"
+        # What was imported and built is no garbage: to walk it again and again stops the loop for tenths of a second.
+        gc.collect()
+        gc.freeze()
         journal: Journal | None = None
         clean, account = False, Account("", whole=True)
         try:

@@ -19,6 +19,7 @@ from nautilus_ext.app.snapshot import take_view
 from nautilus_ext.app.view import Part, View
 from nautilus_ext.config.shape import decode
 from nautilus_ext.errors import ConfigError, Problem, SuiteError, VenueError
+from nautilus_ext.persistence import Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,14 +206,18 @@ class Node:
             await asyncio.wait(rest, timeout=CANCEL_TIMEOUT_S)
 
     async def _drain_commands(self) -> None:
-        """An order still on its way to the engine is not in the cache: a strategy that cancels all would miss it."""
+        """An order on its way to its client is not open in the cache: a strategy that cancels all would miss it."""
         engines = (self._node.kernel.risk_engine, self._node.kernel.exec_engine)
+        mirrors = [actor for actor in self.actors if isinstance(actor, Mirror)]
         deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
         idle_turns = 0
         while idle_turns < IDLE_TURNS and time.monotonic() < deadline_s:
             busy = any(engine.cmd_qsize() or engine.evt_qsize() for engine in engines)
+            busy = busy or any(mirror.parked for mirror in mirrors)
             idle_turns = 0 if busy else idle_turns + 1
             await asyncio.sleep(0)
+        for mirror in mirrors:
+            mirror.give_up_parked()
 
     async def _stop_the_rest(self) -> None:
         """Nautilus's trader gives up at the first component that raises: the others still have orders to cancel."""

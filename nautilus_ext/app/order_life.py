@@ -197,6 +197,7 @@ _WORDS = {
     "OrderPendingCancel": "asked the venue to cancel it",
     "OrderModifyRejected": "the venue refuses the change: {reason}",
     "OrderCancelRejected": "the venue refuses to cancel: {reason}",
+    "Intent": "about to ask the venue: {command}",
     "RiskDecision": "risk: {verdict} {code}",
     "RoutingDecision": "placed by the router, slice {slice}: {reason}",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,13 +15,16 @@ from nautilus_ext.app.database import open_tables
 from nautilus_ext.app.desk_session import Session
 from nautilus_ext.app.desk_views import Standing, as_json, counted, today
 from nautilus_ext.app.follow import follow, until_left
+from nautilus_ext.app.local_log import local_log
 from nautilus_ext.app.paper import Paper
 from nautilus_ext.app.text_tables import moment
+from nautilus_ext.errors import DatabaseError
 from nautilus_ext.persistence import reading
 from nautilus_ext.schema.books import last_holder
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from nautilus_ext.app.command import Command
     from nautilus_ext.app.database import Tables
@@ -39,9 +43,20 @@ def status(command: Command, options: argparse.Namespace) -> int:
     paper = Paper(command.mask)
     is_well = options.follow  # whoever follows has seen it
     # Without --follow the exit code is the answer: a reader who left does not make the node dead.
-    with open_tables(config) as tables, until_left(followed=True) if options.follow else nullcontext():
-        is_well = asyncio.run(_told(config, tables, options, paper)) or is_well
+    try:
+        with open_tables(config) as tables, until_left(followed=True) if options.follow else nullcontext():
+            is_well = asyncio.run(_told(config, tables, options, paper)) or is_well
+    except DatabaseError as error:
+        raise type(error)(_with_local(error, config, options)) from None
     return EXIT_OK if is_well else EXIT_NO_HEARTBEAT
+
+
+def _with_local(error: DatabaseError, config: Config, options: argparse.Namespace) -> str:
+    """The tables say nothing: whoever asks on the node's own machine hears what its files say."""
+    book_id = options.book or (config.book_id if config.world != "backtest" else None)
+    local = local_log(config.journal_folder(book_id)) if book_id else None
+    lines = [] if local is None else [local.text, local.trouble]
+    return "\n  ".join([str(error), *filter(None, lines)])
 
 
 class Health(NamedTuple):
@@ -51,6 +66,7 @@ class Health(NamedTuple):
     standing: Standing
     holder: Holder | None
     counts: dict[str, int]
+    trouble: str = ""
 
     @property
     def is_alive(self) -> bool:
@@ -61,17 +77,24 @@ class Health(NamedTuple):
     def news(self) -> tuple[Any, ...]:
         """What is told again when it changes: no age, and not how many events there are."""
         holder = self.holder
-        return self.is_alive, holder and (holder.run, holder.status), self.counts, self.standing.behind > 0
+        return (
+            self.is_alive,
+            holder and (holder.run, holder.status),
+            self.counts,
+            self.standing.behind > 0,
+            bool(self.trouble),
+        )
 
 
 class _Changes:
     """What has changed since it was shown."""
 
-    def __init__(self, shown: Health) -> None:
+    def __init__(self, shown: Health, folder: Path) -> None:
         self._shown = shown
+        self._folder = folder
 
     async def next(self, session: Session) -> list[Health]:
-        found = await _look(session)
+        found = await _look(session, self._folder)
         if found.news == self._shown.news:
             return []
         self._shown = found
@@ -80,14 +103,15 @@ class _Changes:
 
 async def _told(config: Config, tables: Tables, options: argparse.Namespace, paper: Paper) -> bool:
     async with await _opened(config, tables, options.book) as session:
-        book_id, health = session.book_id, await _look(session)
+        book_id, folder = session.book_id, config.journal_folder(session.book_id)
+        health = await _look(session, folder)
         _show([health], options, paper)
         if options.follow:
 
             async def reopen() -> Session:
                 return await _opened(config, tables, options.book, known=book_id)
 
-            changes = _Changes(health)
+            changes = _Changes(health, folder)
             await follow(session, changes, lambda found: _show(found, options, paper), paper=paper, reopen=reopen)
     return health.is_alive
 
@@ -104,11 +128,17 @@ async def _opened(config: Config, tables: Tables, name: str | None, *, known: st
     return session
 
 
-async def _look(session: Session) -> Health:
+async def _look(session: Session, folder: Path) -> Health:
     async with session.snapshot():
         holder = await last_holder(session.connection, session.book_id)
         counts = await session.connection.fetchrow(reading.COUNTS, session.book_id, list(reading.WORKING))
-        return Health(time.time_ns(), await session.standing(), holder, dict(counts or {}))
+        standing = await session.standing()
+    local = None if holder is None or holder.host != socket.gethostname() else local_log(folder)
+    if local is None or local.run != standing.run or not local.is_alive:
+        return Health(time.time_ns(), standing, holder, dict(counts or {}))
+    # What the tables say of the newest event is as old as the last batch that reached them.
+    standing = standing._replace(last_seq=max(standing.last_seq, local.last_seq))
+    return Health(time.time_ns(), standing, holder, dict(counts or {}), local.trouble)
 
 
 def _show(found: list[Health], options: argparse.Namespace, paper: Paper) -> None:
@@ -131,6 +161,7 @@ def _lines(health: Health, when: str) -> list[str]:
     return [
         f"{when}{standing.book_id}: {holder.status}, run {holder.run} on {holder.host} (pid {holder.pid}), {heartbeat}",
         f"  {counts}; {standing.text}",
+        *([f"  {health.trouble}"] if health.trouble else []),
     ]
 
 
@@ -143,6 +174,7 @@ def _as_dict(health: Health) -> dict[str, Any]:
         "node": _node(health.holder),
         "run": standing.run or None,
         "tables": {"last_seq": standing.last_seq, "durable_seq": standing.durable_seq, "behind": standing.behind},
+        "trouble": health.trouble or None,
         **{key: health.counts[key] for key in _COUNTS},
     }
 

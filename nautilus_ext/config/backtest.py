@@ -16,7 +16,7 @@ from nautilus_trader.risk.config import RiskEngineConfig
 
 from nautilus_ext.config.differences import differences, together
 from nautilus_ext.config.env import join
-from nautilus_ext.config.expand import ENGINE_DEFAULTS, suite_actors
+from nautilus_ext.config.expand import BACKTEST_FLUSH, BACKTEST_POLICY, ENGINE_DEFAULTS, suite_actors
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.shape import decode
 from nautilus_ext.config.suite import MARKET_CONFIG
@@ -24,7 +24,7 @@ from nautilus_ext.errors import Problem
 
 if TYPE_CHECKING:
     from nautilus_ext.config.load import Config
-    from nautilus_ext.config.suite import Synthetic
+    from nautilus_ext.config.suite import Persistence, Synthetic
 
 _ENGINES = {"data_engine": DataEngineConfig, "risk_engine": RiskEngineConfig, "exec_engine": ExecEngineConfig}
 _CLIENTS = {"data_clients": "the data is replayed from a catalog", "exec_clients": "orders go to backtest.venues"}
@@ -66,6 +66,7 @@ def engine_tree(tree: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
 def parity_report(config: Config) -> list[Problem]:
     """What is not the same in the two worlds, key by key."""
     _, parity = engine_tree({**config.tree, **_client_names(config)})
+    parity += _persistence(config.suite.persistence)
     backtest = config.suite.backtest
     venues = {venue.get("name") for venue in backtest.venues} if backtest else set()
     traded = {venue for spec in config.exec_clients if isinstance(venue := spec.config.get("venue"), str)}
@@ -77,6 +78,16 @@ def parity_report(config: Config) -> list[Problem]:
         own = {**config.tree, "actors": config.tree["actors"][len(suite_actors(config.suite, config.world)) :]}
         parity += differences(own, backtest, config.exec_clients, config.data_clients)
     return parity
+
+
+def _persistence(settings: Persistence) -> list[Problem]:
+    """What a file asks of the journal that a backtest does not do; `event` there is only slower than `batch`."""
+    asked = (("flush", "power", BACKTEST_FLUSH), ("on_unshipped", "halt", BACKTEST_POLICY))
+    return [
+        Problem(f"persistence.{key}", f'"{value}" becomes "{instead}": a backtest sends nothing to a venue')
+        for key, value, instead in asked
+        if settings.enabled and getattr(settings, key) == value
+    ]
 
 
 def _client_names(config: Config) -> dict[str, Any]:

@@ -13,6 +13,7 @@ _STOP = {"timeout_post_stop": 2.0, "timeout_disconnection": 3.0, "timeout_shutdo
 ENGINE_DEFAULTS = {"graceful_shutdown_on_exception": True}
 MIRROR = "nautilus_ext.persistence:Mirror"
 RESTORE = "nautilus_ext.persistence:Restore"
+BACKTEST_FLUSH, BACKTEST_POLICY = "batch", "continue"  # no venue waits there, and nothing is lost by another run
 _ENGINES = ("data_engine", "risk_engine", "exec_engine")
 
 
@@ -47,17 +48,20 @@ def _persistence_actors(suite: Suite, world: str) -> list[dict[str, Any]]:
     settings = suite.persistence
     if not settings.enabled:
         return []
+    is_backtest = world == "backtest"
     restore = {"actor_path": RESTORE, "config_path": "nautilus_ext.persistence:RestoreConfig", "config": {}}
     return [
-        *([] if world == "backtest" else [restore]),  # a backtest is a book of its own: nothing was before it
+        *([] if is_backtest else [restore]),  # a backtest is a book of its own: nothing was before it
         {
             "actor_path": MIRROR,
             "config_path": "nautilus_ext.persistence:MirrorConfig",
             "config": {
-                "flush": "batch" if world == "backtest" else settings.flush,
+                "flush": BACKTEST_FLUSH if is_backtest else settings.flush,
+                "intent_timeout_ms": settings.intent_timeout_ms,
                 "mark_interval_ms": settings.mark_interval_ms,
                 "segment_bytes_max": settings.segment_bytes_max,
                 "unshipped_bytes_max": settings.unshipped_bytes_max,
+                "on_unshipped": BACKTEST_POLICY if is_backtest else settings.on_unshipped,
             },
         },
         {

@@ -78,11 +78,21 @@ class Persistence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flush: Annotated[
         str,
         Meta(
-            pattern="^(event|batch)$",
+            pattern="^(event|batch|power)$",
             description="When an event is in the local log: `event`, before its handler returns; "
-            "`batch`, with up to 511 others. A backtest always takes `batch`.",
+            "`batch`, with up to 511 others; `power`, as `event`, and a command to a venue waits until its intent "
+            "survives a power cut. A backtest always takes `batch`.",
         ),
     ] = "event"
+    intent_timeout_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=60_000,
+            description="With `power`: an order that has waited this long for the disk, in ms, is denied "
+            "(`INTENT_TIMEOUT`) and never sent.",
+        ),
+    ] = 2000
     mark_interval_ms: Annotated[
         int, Meta(ge=100, le=3_600_000, description="Time between two prices of open positions in the tables, in ms.")
     ] = 1000
@@ -92,11 +102,19 @@ class Persistence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unshipped_bytes_max: Annotated[
         int,
         Meta(
-            ge=1_000_000,
+            ge=100_000,
             le=1_000_000_000_000,
             description="More than this waiting for the tables is an alert, in bytes.",
         ),
     ] = 1_000_000_000
+    on_unshipped: Annotated[
+        str,
+        Meta(
+            pattern="^(continue|halt)$",
+            description="Past that bound: `continue` trades on; `halt` denies new orders until less waits "
+            "(cancels and orders that only reduce a position go on). A backtest always takes `continue`.",
+        ),
+    ] = "continue"
     drain_timeout_s: Annotated[
         float, Meta(gt=0, le=3600, description="Longest that a backtest waits at its end for the tables, in seconds.")
     ] = 300.0

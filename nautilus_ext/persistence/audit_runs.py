@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, NamedTuple
 
 from nautilus_ext.persistence.segments import (
     NODE_LOCK,
     SHIPPER_LOCK,
-    SegmentDamaged,
-    State,
     is_locked,
-    read_frames,
+    last_seq,
     runs,
-    segments,
 )
 
 if TYPE_CHECKING:
@@ -132,7 +127,7 @@ def waiting(
     journal_folder: Path, states: list[RunState], host: str, running: int | None, findings: Findings
 ) -> list[str]:
     """What is known to exist and not in the tables yet: in the local log (unproven), or nowhere (a finding)."""
-    logged = {run: _last_seq(folder) for run, folder in runs(journal_folder)}
+    logged = {run: last_seq(folder) for run, folder in runs(journal_folder)}
     alive = {run for run, folder in runs(journal_folder) if is_locked(folder / NODE_LOCK)}  # began a moment ago
     words = []
     for state in states:
@@ -179,30 +174,4 @@ async def wait_durable(
 
 
 async def _lacks(connection: asyncpg.Connection, book_id: str, run: int, folder: Path) -> bool:
-    return _last_seq(folder) > (await connection.fetchval(_DURABLE, book_id, run) or 0)
-
-
-def _last_seq(folder: Path) -> int:
-    """Return the number of the last record in a local log, 0 when it holds none."""
-    for path in reversed(segments(folder)):
-        try:
-            last, offset, state = 0, 0, State.MORE
-            while state is State.MORE:
-                frames, state = read_frames(path, offset)
-                if not frames:
-                    break
-                offset = frames[-1][0]
-                last = max((_seq(payload) for _, payload in reversed(frames)), default=0) or last
-        except (FileNotFoundError, SegmentDamaged):
-            continue  # shipped meanwhile, or damaged: the shipper puts that aside
-        if last:
-            return last
-    return 0
-
-
-def _seq(payload: bytes) -> int:
-    try:
-        number: Any = msgspec.json.decode(payload)[0]
-    except (msgspec.MsgspecError, IndexError, TypeError, KeyError):
-        return 0
-    return number if isinstance(number, int) else 0
+    return last_seq(folder) > (await connection.fetchval(_DURABLE, book_id, run) or 0)

@@ -20,20 +20,22 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_ext.errors import ConfigError, Problem, SuiteError
 from nautilus_ext.instruments.nautilus import describe
 from nautilus_ext.messages import MIRROR_STATE, RISK_DECISIONS, ROUTING_DECISIONS, MirrorState
-from nautilus_ext.persistence.run_log import RunLog
+from nautilus_ext.persistence.bounds import Bounds, Policy, Waiting
+from nautilus_ext.persistence.intents import Gate, PowerGate
+from nautilus_ext.persistence.run_log import PENDING_BYTES_MAX, RunLog
 from nautilus_ext.persistence.segments import (
     AUDIT_REQUEST,
     RECORD_BYTES_MAX,
     SEGMENT_BYTES_MAX,
     SegmentWriter,
     run_folder,
-    segments,
+    unread_bytes,
 )
-from nautilus_ext.persistence.shipper.state import ShipperState, read_state
+from nautilus_ext.persistence.shipper.state import LAST_PHASES, ShipperState, read_state
 from nautilus_ext.persistence.sights import audit_answer, held, marks
 
 STATE_INTERVAL_S = 1.0
-SHIPPER_AGE_S_MAX = 10.0  # an older word of the shipper says nothing of the disk
+SHIPPER_AGE_S_MAX = 10.0  # a shipper that lives says something each second
 FIRST = 100  # the engine's own subscribers have 10: an event is in the log before what it causes
 KNOWN_ORDERS_MAX = 20_000  # closed orders past it are forgotten, the oldest first
 ALGORITHM_ORDERS_MAX = 10_000  # live orders of execution algorithms whose silent changes are looked for
@@ -62,14 +64,19 @@ class MirrorConfig(ActorConfig, frozen=True):
         Number of this start of the book.
     epoch : int
         Token of this start: the database refuses the rows of an older one.
-    flush : {"batch", "event"}, default "event"
+    flush : {"batch", "event", "power"}, default "event"
         `event`: in the file before the event's handler returns. `batch`: after 512 events, and at the end.
+        `power`: as `event`, and no command goes on before its intent is on the disk.
+    intent_timeout_ms : int, default 2000
+        With `power`: how long a command waits for the disk before it is denied, `INTENT_TIMEOUT`.
     mark_interval_ms : int, default 1000
         How often the prices of open positions are written when they have changed; live only.
     segment_bytes_max : int, default 16000000
         Size from which the log goes on in another file.
     unshipped_bytes_max : int, default 1000000000
-        What may wait for the database on disk before it is reported as an error.
+        What may wait for the database before it is reported as an error.
+    on_unshipped : {"continue", "halt"}, default "continue"
+        What follows then: nothing else, or no new orders until it is less; cancels and reducing orders go on.
     external_venues : tuple[str, ...], default ()
         Venues whose adapters use the venue's own kit: `EXTERNAL_SDK` in the tables.
 
@@ -79,10 +86,12 @@ class MirrorConfig(ActorConfig, frozen=True):
     book_id: str = ""
     run: int = 0
     epoch: int = 0
-    flush: Literal["batch", "event"] = "event"
+    flush: Literal["batch", "event", "power"] = "event"
+    intent_timeout_ms: PositiveInt = 2_000
     mark_interval_ms: PositiveInt = 1_000
     segment_bytes_max: PositiveInt = SEGMENT_BYTES_MAX
     unshipped_bytes_max: PositiveInt = UNSHIPPED_BYTES_MAX
+    on_unshipped: Policy = "continue"
     external_venues: tuple[str, ...] = ()
 
 
@@ -111,7 +120,9 @@ class Mirror(Actor):
         self._marked: dict[str, str] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._shipped = ShipperState()
-        self._unshipped_bytes = 0
+        self._bounds = Bounds(config.unshipped_bytes_max, PENDING_BYTES_MAX, config.on_unshipped)
+        self._waiting = Waiting(0, 0)
+        self._gate: Gate | None = None
         self._troubles: dict[str, str] = {}
         self._warned = ("", 0)
         self._quiet_s, self._quiet_until_s = QUIET_S_MIN, 0.0
@@ -130,6 +141,7 @@ class Mirror(Actor):
             run=config.run,
             epoch=config.epoch,
             segment_bytes_max=config.segment_bytes_max,
+            is_synced=config.flush == "power",
         )
         self._run_log = RunLog(writer, is_batch=config.flush == "batch")
         for topic, handler in (
@@ -140,6 +152,29 @@ class Mirror(Actor):
             (ROUTING_DECISIONS, self._on_decision),
         ):
             msgbus.subscribe(topic=topic, handler=handler, priority=FIRST)
+        self._gate = self._make_gate(msgbus, cache, clock)
+
+    def _make_gate(self, msgbus: Any, cache: Any, clock: Any) -> Gate | None:
+        """Only who asked for it pays for a gate in front of the engine."""
+        if self._config.flush == "power":
+            timeout_s = self._config.intent_timeout_ms / 1_000
+            log_and_lock = {"run_log": self._run_log, "lock": self._lock}
+            return PowerGate(msgbus, cache, clock, halt=self._halted, timeout_s=timeout_s, **log_and_lock)
+        return Gate(msgbus, cache, clock, halt=self._halted) if self._bounds.policy == "halt" else None
+
+    def _halted(self) -> str:
+        """Why no new order is taken, as of the last look around."""
+        return self._bounds.excess(self._waiting) if self._bounds.policy == "halt" else ""
+
+    @property
+    def parked(self) -> int:
+        """How many commands wait for the disk: they count as working."""
+        return self._gate.parked if isinstance(self._gate, PowerGate) else 0
+
+    def give_up_parked(self) -> None:
+        """Deny the orders among them, on the node's loop: see `PowerGate.give_up`."""
+        if isinstance(self._gate, PowerGate):
+            self._gate.give_up()
 
     @property
     def seq(self) -> int:
@@ -154,7 +189,7 @@ class Mirror(Actor):
             run=self._config.run,
             seq=self.seq,
             shipped_seq=self._shipped.shipped_seq,
-            unshipped_bytes=self._unshipped_bytes,
+            unshipped_bytes=self._waiting.bytes,
             last_error=self._last_error(),
         )
 
@@ -164,6 +199,8 @@ class Mirror(Actor):
         Returns how many records never reached the log: 0 when it is whole.
         """
         self._cancel_timers()
+        if isinstance(self._gate, PowerGate):
+            self._gate.close()
         with self._lock:
             return self._run_log.end(self.clock.timestamp_ns(), clean=clean)
 
@@ -177,6 +214,8 @@ class Mirror(Actor):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
+        if isinstance(self._gate, PowerGate):
+            self._gate.start(loop)
         self._guarded(self._write_held)
         self._cancel_timers()
         self._repeat(loop, self._config.mark_interval_ms / 1_000, self._write_marks)
@@ -382,28 +421,26 @@ class Mirror(Actor):
         shipped = read_state(self._folder)
         if shipped.run == self._config.run:
             self._shipped = shipped
-        is_fresh = time.time_ns() - self._shipped.at_ns < SHIPPER_AGE_S_MAX * 1e9
-        self._unshipped_bytes = self._shipped.unshipped_bytes if is_fresh else self._bytes_on_disk()
-
-    def _bytes_on_disk(self) -> int:
-        sizes = 0
-        for path in segments(self._folder):
-            try:
-                sizes += path.stat().st_size
-            except FileNotFoundError:  # shipped meanwhile
-                continue
-        return sizes
+        on_disk = unread_bytes(self._folder, self._shipped.segment, self._shipped.offset)
+        self._waiting = Waiting(on_disk, self._run_log.waiting_bytes)
 
     def _last_error(self) -> str:
-        bound = self._config.unshipped_bytes_max
-        unshipped = f"{self._unshipped_bytes:,} bytes wait for the database, more than {bound:,}"
         parts = (
             self._run_log.error,
-            unshipped if self._unshipped_bytes > bound else "",
+            self._gate.trouble if isinstance(self._gate, PowerGate) else "",
+            self._bounds.excess(self._waiting),
             *self._troubles.values(),
             self._shipped.last_error,
+            self._silence(),
         )
         return "; ".join(part for part in parts if part)
+
+    def _silence(self) -> str:
+        """Say that the shipper hangs: one that is waiting for the database says so itself."""
+        shipper, age_s = self._shipped, time.time() - self._shipped.at_ns / 1e9
+        if not shipper.at_ns or shipper.phase in LAST_PHASES or age_s <= SHIPPER_AGE_S_MAX:
+            return ""
+        return f"the shipper (pid {shipper.pid}) has said nothing for {age_s:,.0f} s: kill it, and another one starts"
 
     def _warn(self) -> None:
         """Tell the book's log what is wrong, once, and when it is well again; less often the more there is to tell."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.errors import SuiteError
 from nautilus_ext.persistence.encode import Encoder
-from nautilus_ext.persistence.segments import is_numbered
+from nautilus_ext.persistence.segments import is_numbered, number_of
 
 if TYPE_CHECKING:
     from nautilus_ext.persistence.segments import SegmentWriter
@@ -54,6 +54,21 @@ class RunLog:
         waiting = f"{self._refusal}: {len(self._waiting):,} records wait in memory" if self._waiting else ""
         failed = f"{self.failures:,} events not written: {self._failure}" if self.failures else ""
         return "; ".join(part for part in (waiting, lost, failed) if part)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What the disk refuses and memory holds."""
+        return self._waiting_bytes
+
+    @property
+    def written_seq(self) -> int:
+        """The number up to which all is in the file that was not dropped; not for a batch."""
+        first = next((payload for payload in self._waiting if is_numbered(payload)), None)
+        return self.seq if first is None else number_of(first) - 1
+
+    def take_unsynced(self) -> list[int]:
+        """See `SegmentWriter.take_unsynced`."""
+        return self._writer.take_unsynced()
 
     def fail(self, error: Exception) -> None:
         """Count an event that did not become a record."""

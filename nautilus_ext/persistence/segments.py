@@ -121,6 +121,17 @@ def segments(folder: Path | str) -> list[Path]:
         return []
 
 
+def unread_bytes(folder: Path | str, segment: int, offset: int) -> int:
+    """Count what lies in the segments of a run after a place."""
+    unread = 0
+    for path in segments(folder):
+        number = int(path.stem)
+        if number >= segment:
+            with suppress(FileNotFoundError):  # shipped meanwhile
+                unread += max(0, path.stat().st_size - (offset if number == segment else 0))
+    return unread
+
+
 def read_header(path: Path) -> tuple[Header, int]:
     """Return the header and the offset of the first record. A segment appears under its name with a whole header."""
     with path.open("rb") as file:
@@ -191,6 +202,32 @@ def next_frame(data: bytes, at: int) -> int:
     return len(data)
 
 
+def last_seq(folder: Path) -> int:
+    """Return the number of the last record in a local log, 0 when it holds none."""
+    for path in reversed(segments(folder)):
+        try:
+            last, offset, state = 0, 0, State.MORE
+            while state is State.MORE:
+                frames, state = read_frames(path, offset)
+                if not frames:
+                    break
+                offset = frames[-1][0]
+                last = max((_seq_of(payload) for _, payload in reversed(frames)), default=0) or last
+        except (FileNotFoundError, SegmentDamaged):
+            continue  # shipped meanwhile, or damaged: the shipper puts that aside
+        if last:
+            return last
+    return 0
+
+
+def _seq_of(payload: bytes) -> int:
+    try:
+        number = msgspec.json.decode(payload)[0]
+    except (msgspec.MsgspecError, IndexError, TypeError, KeyError):
+        return 0
+    return number if isinstance(number, int) else 0
+
+
 def take_lock(path: Path, wait_s: float = LOCK_WAIT_S_MAX) -> int | None:
     """Lock a file for the life of the returned descriptor; None when another process has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -256,9 +293,12 @@ class SegmentWriter:
         run: int,
         epoch: int,
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
+        is_synced: bool = False,
     ) -> None:
         self.folder = Path(folder)
         self._segment_bytes_max = segment_bytes_max
+        self._is_synced = is_synced
+        self._unsynced: list[int] = []  # descriptors of full segments, and of the folder when it has a new one
         self._last = b"[0,"  # the last numbered record: its number is read when a segment follows
         host, pid = socket.gethostname(), os.getpid()
         self._header = Header(book_id, run, epoch, segment=1, first_seq=1, host=host, pid=pid)
@@ -342,11 +382,14 @@ class SegmentWriter:
         segment.has_torn_tail = False
 
     def _rotate(self, first: bytes) -> _Open:
-        follows = _seq(self._last) + 1
-        first_seq = follows if first.startswith(_NOT_NUMBERED) else _seq(first)
+        follows = number_of(self._last) + 1
+        first_seq = follows if first.startswith(_NOT_NUMBERED) else number_of(first)
         header = msgspec.structs.replace(self._header, segment=self._header.segment + 1, first_seq=first_seq)
         opened = self._begin(header)
-        os.close(self._open.descriptor)
+        if self._is_synced:
+            self._unsynced.append(self._open.descriptor)
+        else:
+            os.close(self._open.descriptor)
         self._header, self._open = header, opened
         return opened
 
@@ -366,12 +409,25 @@ class SegmentWriter:
             unnamed.unlink(missing_ok=True)
             raise
         self._has_records = False
+        if self._is_synced:
+            names = [self.folder, *(self.folder.parents[:2] if header.segment == 1 else ())]  # run, book, journal
+            self._unsynced += [os.open(name, os.O_RDONLY | os.O_DIRECTORY) for name in names]
         return _Open(descriptor, len(data))
+
+    def take_unsynced(self) -> list[int]:
+        """Hand over descriptors: once each is synced, all that was appended so far survives a power cut.
+
+        The caller closes them. They are its own, so that a thread may wait for the disk while more is appended.
+        """
+        taken, self._unsynced = self._unsynced, []
+        return [*taken, os.dup(self._open.descriptor)]
 
     def close(self) -> None:
         """Close the segment and give the lock back; a second call does nothing."""
         if self._lock is not None:
-            os.close(self._open.descriptor)
+            for descriptor in (*self._unsynced, self._open.descriptor):
+                os.close(descriptor)
+            self._unsynced = []
             self._open.descriptor = -1  # the number may soon be another file's
             os.close(self._lock)
             self._lock = None
@@ -387,5 +443,5 @@ def is_numbered(payload: bytes) -> bool:
     return not payload.startswith(_NOT_NUMBERED)
 
 
-def _seq(payload: bytes) -> int:
+def number_of(payload: bytes) -> int:
     return int(payload[1 : payload.index(b",")])

@@ -30,14 +30,14 @@ Runs = list[dict[str, dict[str, float]]]
 
 def figures() -> list[Figure]:
     with servers() as running:
-        replays = _in_turns(journaled_replay, REPLAYS, running)
-        nodes = _in_turns(journaled_node, NODES, running)
+        replays = in_turns(journaled_replay, REPLAYS, running, KINDS)
+        nodes = in_turns(journaled_node, NODES, running, KINDS)
     return [*_replay_figures(replays), *_node_figures(nodes)]
 
 
-def _in_turns(module, rounds: int, running: Servers) -> Runs:
+def in_turns(module, rounds: int, running: Servers, kinds: tuple[str, ...]) -> Runs:
     return [
-        {kind: _run(module.__file__, kind, running) for kind in (KINDS if number % 2 else KINDS[::-1])}
+        {kind: _run(module.__file__, kind, running) for kind in (kinds if number % 2 else kinds[::-1])}
         for number in range(rounds)
     ]
 

@@ -1,7 +1,7 @@
 """One node on Nautilus's sandbox that trades at a steady rate: python journaled_node.py KIND FOLDER VALKEY_PORT.
 
-KIND is bare (nothing is kept), journal (mirror with flush `event`, shipper, PostgreSQL) or redis (Nautilus's own cache
-database). A process for itself: Nautilus's logging is global.
+KIND is bare (nothing is kept), journal (mirror with flush `event`, shipper, PostgreSQL), power (the same with flush
+`power`) or redis (Nautilus's own cache database). A process for itself: Nautilus's logging is global.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ ORDERS = 2_500
 ORDERS_PER_S = 500
 INTERVAL_MS = 100
 TIMEOUT_S = 60.0
+FLUSH = {"journal": "event", "power": "power"}
 SIMULATED = "nautilus_ext.simulation:SimulatedDataClient"
 
 
@@ -102,7 +103,7 @@ def _config(kind: str, folder: Path, valkey_port: int) -> TradingNodeConfig:
 def _measure(kind: str, folder: Path, valkey_port: int) -> dict[str, Any]:
     node = TradingNode(config=_config(kind, folder, valkey_port))
     node.portfolio.analyzer.record_trade = lambda *_: None  # its cost grows with the trades, whoever keeps them
-    book = JournaledBook(folder, "event") if kind == "journal" else None
+    book = JournaledBook(folder, FLUSH[kind]) if kind in FLUSH else None
     if book is not None:
         node.trader.add_actor(book.mirror)
     probe = Probe()

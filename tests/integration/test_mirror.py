@@ -234,7 +234,7 @@ def test_a_mirror_without_a_book_says_where_it_gets_one(tmp_path, engine, monkey
 
 
 def test_what_waits_for_the_database_is_watched(tmp_path, engine):
-    """The shipper's word while it is fresh, else what lies on the disk; too much is an error; nonsense is no word."""
+    """What lies behind the place that the shipper has reached, however old its word is; nonsense is no word."""
     mirror_ = make_mirror(tmp_path, unshipped_bytes_max=100)
     engine.add_actor(mirror_)
     heard = []
@@ -242,16 +242,23 @@ def test_what_waits_for_the_database_is_watched(tmp_path, engine):
     order = TestExecStubs.limit_order(instrument=INSTRUMENT)
     engine.kernel.msgbus.publish("events.order.S-001", order.init_event)
     state = segments.run_folder(tmp_path, 1) / segments.SHIPPER_STATE
-    fresh = {"run": 1, "shipped_seq": 2, "unshipped_bytes": 5, "at_ns": time.time_ns(), "last_error": "slow"}
-    for word in (b"", msgspec.json.encode(fresh), b"{", msgspec.json.encode({**fresh, "run": 2, "shipped_seq": 9})):
-        state.write_bytes(word)
+    (path,) = segments.segments(state.parent)
+    size = path.stat().st_size
+    word = {"run": 1, "shipped_seq": 2, "segment": 1, "offset": size - 5, "at_ns": time.time_ns(), "last_error": "slow"}
+    for said in (b"", msgspec.json.encode(word), b"{", msgspec.json.encode({**word, "run": 2, "shipped_seq": 9})):
+        state.write_bytes(said)
         mirror_._look_around()
     assert [0, 2, 2, 2] == [each.shipped_seq for each in heard]
-    (path,) = segments.segments(state.parent)
-    assert [path.stat().st_size, 5, 5, 5] == [each.unshipped_bytes for each in heard]
-    assert f"{path.stat().st_size:,} bytes wait for the database, more than 100" == heard[0].last_error
+    assert [size, 5, 5, 5] == [each.unshipped_bytes for each in heard]
+    excess = (
+        f"{size:,} bytes wait for the database, more than persistence.unshipped_bytes_max (100): the node trades on"
+    )
+    assert heard[0].last_error.startswith(excess)
     assert "slow" == heard[1].last_error
     assert (2, 0) == (heard[-1].seq, heard[-1].lag)
+    state.write_bytes(msgspec.json.encode({**word, "pid": 77, "at_ns": 1, "last_error": ""}))
+    mirror_._look_around()
+    assert "the shipper (pid 77) has said nothing for " in heard[-1].last_error
 
 
 def test_live_work_that_fails_does_not_end_the_node(tmp_path, engine, monkeypatch, caplog):

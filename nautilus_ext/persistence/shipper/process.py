@@ -43,6 +43,8 @@ from nautilus_ext.schema.connect import CONNECTION_ERRORS, database_error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from nautilus_ext.persistence.shipper.tail import Place
+
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.1, 2.0
 ORPHAN_S_MAX = 600.0  # how long the database may be away when the node is gone; the next start ships the rest
 OLDER_S_MAX = 10.0  # how long an older run that is not over may keep us from our own
@@ -67,6 +69,20 @@ class Shipper:
 
     async def run(self) -> None:
         """Return when all is durable; BookLost when another node has the book, DatabaseError after ORPHAN_S_MAX."""
+        pulse = asyncio.create_task(self._beat())
+        try:
+            await self._insist()
+        finally:
+            pulse.cancel()
+
+    async def _beat(self) -> None:
+        """Say each second that this process lives, also while a statement hangs: the node tells both apart."""
+        while True:  # until it is cancelled
+            await asyncio.sleep(PULSE_S)
+            if self._status.is_due(PULSE_S):
+                self._status.write()
+
+    async def _insist(self) -> None:
         delay_s, away_since_s, moves = BACKOFF_S_MIN, time.monotonic(), 0
         while True:  # for as long as the node lives
             try:
@@ -197,9 +213,9 @@ class Shipper:
         ledger = Ledger(book_id)
         return Batches(writer, ledger, self._status, self._pace, book_id=book_id, run=run, durable_seq=durable_seq)
 
-    def _move(self, shipped_seq: int, known_seq: int, unread_bytes: int, gets_on: bool) -> None:  # noqa: FBT001 - see Moved
+    def _move(self, shipped_seq: int, known_seq: int, place: Place, gets_on: bool) -> None:  # noqa: FBT001 - see Moved
         self._moves += gets_on
-        self._status.move(shipped_seq, known_seq, unread_bytes)
+        self._status.move(shipped_seq, known_seq, place)
         if self._status.is_due():
             self._status.write()
 
@@ -234,8 +250,8 @@ class Shipper:
         self._status.say(f"run {run} is durable up to {batches.durable_seq:,}: its folder is deleted")
         return True
 
-    def _move_older(self, *moved: int) -> None:
-        self._moves += moved[-1]
+    def _move_older(self, _shipped_seq: int, _known_seq: int, _place: Place, gets_on: bool) -> None:  # noqa: FBT001 - see Moved
+        self._moves += gets_on
         if self._status.is_due(PULSE_S):
             self._status.write()
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nautilus_ext.persistence.shipper.numbering import Numbering
-from nautilus_ext.persistence.shipper.tail import Tail
+from nautilus_ext.persistence.shipper.tail import Place, Tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ IDLE_S_MIN, IDLE_S_MAX = 0.002, 0.02
 LOOK_S = 0.1  # how often a shipper without work looks whether the node is gone
 EPOCH_CHECK_S = 1.0  # how often a shipper without work asks whether the book is still its node's
 
-type Moved = Callable[[int, int, int, bool], None]  # shipped seq, known seq, unread bytes, whether it gets on
+type Moved = Callable[[int, int, Place, bool], None]  # shipped seq, known seq, where it is, whether it gets on
 
 
 class RunShipper:
@@ -125,4 +125,4 @@ class RunShipper:
         durable_seq = self._batches.durable_seq
         gets_on = durable_seq > self._told_seq or not self._batches.is_flying
         self._told_seq = durable_seq
-        self._moved(durable_seq, self._numbering.last_seq, self._tail.unread_bytes(self._sent), gets_on)
+        self._moved(durable_seq, self._numbering.last_seq, self._sent, gets_on)

@@ -44,7 +44,8 @@ class ShipperState(msgspec.Struct, frozen=True, kw_only=True):
     run: int = 0
     shipped_seq: int = 0
     known_seq: int = 0
-    unshipped_bytes: int = 0
+    segment: int = 0  # what lies before this place of the log is durable
+    offset: int = 0
     rejected: int = 0
     missing: int = 0  # at the end: at least so many records were in the log and could not be read
     last_error: str = ""

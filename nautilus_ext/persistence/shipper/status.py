@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nautilus_ext.embedded import postmaster
-from nautilus_ext.persistence.shipper.state import LAST_PHASES, LOG_FILE, Phase, ShipperState, write_state
+from nautilus_ext.persistence.shipper.state import LOG_FILE, Phase, ShipperState, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,8 @@ class Status:
         self._run = run
         self._log = folder.parent / LOG_FILE
         self._phase: Phase = "waiting for the database"
-        self._shipped_seq = self._known_seq = self._unshipped_bytes = 0
+        self._shipped_seq = self._known_seq = 0
+        self._segment, self._offset = 0, 0
         self._rejected = self._missing = 0
         self._outage = ""
         self._slow = ""
@@ -87,8 +88,9 @@ class Status:
         self._shipped_seq, self._known_seq = shipped_seq, max(shipped_seq, self._known_seq)
         self._rejected = rejected
 
-    def move(self, shipped_seq: int, known_seq: int, unshipped_bytes: int) -> None:
-        self._shipped_seq, self._known_seq, self._unshipped_bytes = shipped_seq, known_seq, unshipped_bytes
+    def move(self, shipped_seq: int, known_seq: int, place: tuple[int, int]) -> None:
+        self._shipped_seq, self._known_seq = shipped_seq, known_seq
+        self._segment, self._offset = place
 
     def miss(self, missing: int) -> None:
         """Say how many records of the own run are nowhere; nothing more comes."""
@@ -109,7 +111,8 @@ class Status:
             run=self._run,
             shipped_seq=self._shipped_seq,
             known_seq=self._known_seq,
-            unshipped_bytes=0 if self._phase in LAST_PHASES else self._unshipped_bytes,
+            segment=self._segment,
+            offset=self._offset,
             rejected=self._rejected,
             missing=self._missing,
             last_error=self._outage or self._slow or self._damage,

@@ -148,13 +148,6 @@ class Tail:
         """Tell that the process which wrote the log is gone: what is not there by now never comes."""
         return not is_locked(self.folder / NODE_LOCK)
 
-    def unread_bytes(self, place: Place) -> int:
-        """Count what lies after a place."""
-        sizes = {_number(path): _size(path) for path in segments(self.folder)}
-        return sum(size for number, size in sizes.items() if number >= place.segment) - (
-            place.offset if place.segment in sizes else 0
-        )
-
     def delete_before(self, place: Place) -> None:
         """Delete the segments that end before a place; a damaged one is kept beside the folder for a look."""
         for path in segments(self.folder):

@@ -168,6 +168,26 @@ def test_the_parity_report_names_what_a_component_uses(checked):
     )
 
 
+def test_the_parity_report_says_what_the_journal_does_otherwise(checked):
+    """Nothing is parked and nothing halted where no venue is; `event` is no other behaviour than `batch` there."""
+    asked = {"persistence": {"flush": "power", "on_unshipped": "halt"}}
+    lines = checked(document("c") | asked, backtest=True)
+    (flush,), (policy,) = about(lines, "persistence.flush"), about(lines, "persistence.on_unshipped")
+    assert flush.startswith('"power" becomes "batch"')
+    assert policy.startswith('"halt" becomes "continue"')
+    assert [] == about(checked(document("c") | {"persistence": {"flush": "event"}}, backtest=True), "persistence.flush")
+
+
+@pytest.mark.parametrize(("backtest", "expected"), [(True, ("batch", "continue")), (False, ("power", "halt"))])
+def test_only_a_live_node_gets_the_journals_policies(tmp_path, backtest, expected):
+    """As `check --expand` prints it."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(document("c") | {"persistence": {"flush": "power", "on_unshipped": "halt"}}))
+    actors = load(path, backtest=backtest).tree["actors"]
+    (mirror,) = [each["config"] for each in actors if each["actor_path"].endswith(":Mirror")]
+    assert expected == (mirror["flush"], mirror["on_unshipped"])
+
+
 def test_a_file_without_any_of_it_has_no_such_line(checked):
     """A replay of the backtest's catalog into one sandbox that is set up alike."""
     lines = checked(document("c"), backtest=True)

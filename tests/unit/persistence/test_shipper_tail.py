@@ -7,7 +7,7 @@ import random
 import msgspec
 import pytest
 
-from nautilus_ext.persistence.segments import SegmentWriter, segment_path, segments
+from nautilus_ext.persistence.segments import SegmentWriter, segment_path, segments, unread_bytes
 from nautilus_ext.persistence.shipper.tail import Place, Tail
 
 SEED = 5
@@ -98,7 +98,7 @@ def test_a_torn_frame_is_passed_only_when_the_file_grew_behind_it_for_a_while(fo
         file.write(b"\x30\0\0")
     assert read_all(tail) == []
     assert (tail.go_past_end(), tail.has_lost, len(reports)) == (False, True, 2)
-    assert tail.unread_bytes(tail.place) == 0
+    assert unread_bytes(tail.folder, *tail.place) == 0
 
 
 def test_durable_segments_are_deleted_and_damaged_ones_kept(folder):
@@ -111,7 +111,7 @@ def test_durable_segments_are_deleted_and_damaged_ones_kept(folder):
     tail = Tail(folder, lambda _: None)
     read_all(tail)
     newest = segments(folder)[-1]
-    assert tail.unread_bytes(Place(2, 10)) > tail.unread_bytes(tail.place) == 0
+    assert unread_bytes(tail.folder, *Place(2, 10)) > unread_bytes(tail.folder, *tail.place) == 0
     tail.delete_before(tail.place)
     assert segments(folder) == [newest]
     assert (folder.parent / "000001-00000002.corrupt").read_bytes() == bytes(data)
