@@ -110,7 +110,7 @@ class _LiveRun:
         journal: Journal | None = None
         clean, account = False, Account("", whole=True)
         try:
-            journal = Journal(config, tables, node.actors, hold)
+            journal = Journal(config, tables, node.actors, hold, node.exec_clients)
             ended, view = self._until_the_end(hold, node, journal, seconds)
             clean = not ended.failure
         except (VenueError, MachineError) as error:
