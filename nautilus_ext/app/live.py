@@ -71,6 +71,7 @@ class _LiveRun:
         with self._screen.step("book") as step:
             hold = self._hold = self._acquire(tables, book_id)
             step.detail = f"{book_id}, run {hold.run}"
+        self._signals.after_pause(hold.confirm)
         threading.Thread(target=self._watch_stop, name="stop-watchdog", daemon=True).start()
         exit_code = EXIT_DEFECT
         try:

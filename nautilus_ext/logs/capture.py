@@ -126,8 +126,13 @@ class Capture:
                 self._pass_on(source.assembler.flush(half_line=quiet_s >= HALF_LINE_S))
 
     def _pass_on(self, messages: Iterable[Captured]) -> None:
-        for message in messages:
-            self._sink(message)
+        """A pipe that nobody empties would stop whoever writes to it: the node."""
+        try:
+            for message in messages:
+                self._sink(message)
+        except Exception as error:  # noqa: BLE001 - it is told where it was to be told, and reading goes on
+            with contextlib.suppress(Exception):
+                os.write(self._saved[2], f"a captured line could not be logged: {error!r}\n".encode())
 
 
 def _python_streams() -> list[io.TextIOWrapper]:
