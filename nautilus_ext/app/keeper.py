@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Literal
 
 from nautilus_ext.errors import BookError, BookLost, BookTaken, DatabaseError, SuiteError
 from nautilus_ext.schema import books
-from nautilus_ext.schema.connect import CLOSE_S_MAX, CONNECTION_ERRORS, connect, database_error
+from nautilus_ext.schema.connect import (
+    CLOSE_S_MAX,
+    CONNECTION_ERRORS,
+    NO_LONG_TRANSACTION,
+    connect,
+    database_error,
+)
 from nautilus_ext.schema.upgrade import require_current
 
 if TYPE_CHECKING:
@@ -121,7 +127,7 @@ class Keeper:
         self._asked = asked = self._asked + 1
         self._call(self._wake.set)
         until_s = time.monotonic() + CONFIRM_S_MAX
-        while self._answered < asked:
+        while self._answered < asked and self._ending is None:
             self._answer_came.wait(max(0.0, until_s - time.monotonic()))
             self._answer_came.clear()
             if time.monotonic() > until_s:
@@ -223,7 +229,7 @@ class Keeper:
             timeout_s=self._connect_timeout_s,
             answer_timeout_s=self._answer_timeout_s,
             application_name=f"exec-suite {self.claim.book_id}",
-            server_settings={"idle_session_timeout": str(round(self._idle_s * 1_000))},
+            server_settings={"idle_session_timeout": str(round(self._idle_s * 1_000)), **NO_LONG_TRANSACTION},
         )
         try:
             self._sessions.append(await books.own_session(connection))

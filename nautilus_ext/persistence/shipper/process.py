@@ -268,7 +268,7 @@ def _ship(order: ShipperOrder, status: Status) -> int:
         return error.exit_code
     except ProjectionDefect as error:
         status.enter("failed", f"{error}: {CURE}")
-        traceback.print_exception(error)
+        traceback.print_exception(error.__cause__ or error, chain=False)
         return error.exit_code
     except SuiteError as error:
         status.enter("waiting for the database", str(error))
