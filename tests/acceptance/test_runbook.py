@@ -142,8 +142,8 @@ def _shippers(shell: Shell) -> list[int]:
 
 
 @pytest.mark.timeout(480)
-def test_each_step_of_the_runbook_does_what_it_says(desk: Desk, wait_until: Callable[..., None]) -> None:
-    """Database down, disk full, mismatch, halt, restart, lost host, restore: one desk, one trouble after the other."""
+def test_each_step_of_the_runbook_does_what_it_says(desk: Desk) -> None:
+    """Database down, disk full, mismatch, lost host, halt, restore, restart: one desk, one trouble after the other."""
     running = desk.start()
     running.until("position opened", 60)
     code, output = desk.shell.verb("backup", desk.variables["CONFIG"], desk.variables["BACKUP"], **desk.urls)
@@ -167,20 +167,16 @@ def test_each_step_of_the_runbook_does_what_it_says(desk: Desk, wait_until: Call
     desk.do("Mismatch")
     assert key in (desk.shell.data / "evidence.json").read_text()
 
-    desk.do("Halt")
-    assert 0 == running.end(), running.output
-    desk.do("Restart")
-
-    desk.node.kill()
+    running.process.kill()
+    running.end()
     for shipper in _shippers(desk.shell):
         if psutil.pid_exists(shipper):
             psutil.Process(shipper).kill()
-    wait_until(lambda: not psutil.pid_exists(desk.node.pid), 20)
     (desk.shell.data / "journal" / BOOK).rename(desk.shell.data / "gone with the host")
     query(desk.server.owner_url, "UPDATE runs SET host = 'elsewhere' WHERE run = (SELECT max(run) FROM runs)")
     refused = desk.start()
     assert 5 == refused.end(), refused.output
-    desk.do("Lost host", lambda: refused.output)
+    print(desk.do("Lost host", lambda: refused.output))
 
     desk.do("Halt")
     desk.do("Restore from backup")
