@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from shipper_log import EVENTS_PER_ORDER
 from shipper_stage import Stage
 
-from nautilus_ext.errors import BookLost
-from nautilus_ext.persistence.segments import run_folder
 from nautilus_ext.persistence.shipper import launch
 from nautilus_ext.persistence.shipper.launch import Shipping
 from nautilus_ext.persistence.shipper.state import LOG_FILE
@@ -39,8 +35,6 @@ if sys.argv[:1] == ["-m"]:
 """
 ORDERS, GUILTY = 12, "O-7"
 BEFORE = 1 + 6 * EVENTS_PER_ORDER  # the instrument, and six orders
-IN_TRANSACTION = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
-    AND application_name LIKE 'exec-suite shipper%' AND state = 'idle in transaction'"""
 OF_ORDER = f"{GUILTY!r} in repr([getattr(each, 'client_order_id', None) for each in arguments])"
 
 
@@ -102,45 +96,3 @@ def test_a_defect_refuses_nothing_and_is_over_when_it_is_cured(
     assert stage.seqs(start.run) == list(range(1, last + 1))
     assert ([], []) == (stage.rejected(), stage.differences())
     assert ORDERS == stage.value("SELECT count(*) FROM unified_orders WHERE status = 'FILLED'")
-
-
-def test_a_shipper_that_was_stopped_while_another_start_took_the_book_writes_not_one_row(
-    stage: Stage, wait_until: Callable[..., None]
-) -> None:
-    """It goes on, is refused in its next transaction, says that it is fenced, and ends."""
-    start, last = stage.log_run(2_000, end=False)
-    process = stage.spawn(start)
-    wait_until(lambda: stage.progress(start.run)[0] > 0)
-    process.send_signal(signal.SIGSTOP)
-    time.sleep(0.2)  # a statement that the server has already received is still carried out
-    held = stage.progress(start.run)[0]
-    assert held < last, "nothing was left to refuse"
-    stage.start_run()
-    process.send_signal(signal.SIGCONT)
-    assert BookLost.exit_code == process.wait(30)
-    assert "fenced" == stage.state(start.run).phase
-    assert held == stage.progress(start.run)[0] == stage.value("SELECT coalesce(max(seq), 0) FROM order_events")
-    assert run_folder(stage.folder, start.run).is_dir(), "what it did not ship is kept"
-
-
-def test_a_shipper_that_was_stopped_in_a_transaction_keeps_nobody_from_taking_the_book(
-    stage: Stage, wait_until: Callable[..., None]
-) -> None:
-    """It holds the book's row; the server ends its session, and what it had not committed is undone."""
-    start, last = stage.log_run(3_000, end=False)
-    process = stage.spawn(start)
-    give_up_s = time.monotonic() + 30
-    while not stage.query(IN_TRANSACTION):  # stopped at a moment without one: on it goes
-        assert time.monotonic() < give_up_s, "never stopped within a transaction"
-        process.send_signal(signal.SIGCONT)
-        time.sleep(0.01)
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(0.05)
-    held = stage.progress(start.run)[0]
-    assert held < last, "nothing was left to refuse"
-    began_s = time.monotonic()
-    assert stage.start_run().epoch == start.epoch + 1
-    print(f"the book's row was free after {time.monotonic() - began_s:.1f} s")
-    process.send_signal(signal.SIGCONT)
-    assert BookLost.exit_code == process.wait(30)
-    assert held == stage.progress(start.run)[0] == stage.value("SELECT coalesce(max(seq), 0) FROM order_events")
