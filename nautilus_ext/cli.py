@@ -107,6 +107,7 @@ def _add_keeping(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         commands, "audit", "compare a book's tables with its journal: exit 0 when they agree", _keeping("audit")
     )
     _add_book(audit)
+    audit.add_argument("--live", action="store_true", help="the running node asks its venues, too: three ways")
     audit.add_argument("--json", action="store_true", help="the answer as one JSON object")
 
     purpose = "put the journal of runs that ended into Parquet files, and out of the tables"

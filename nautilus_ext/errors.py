@@ -1,6 +1,7 @@
 """One tree, named by what the operator does next.
 
 SuiteError                  exit 1   report it: a defect of ours, or something nobody foresaw
+├── ProjectionDefect        exit 1   install a version without it: the events wait where they are
 ├── ConfigError             exit 2   change the file, the command line or the environment variables
 ├── MachineError            exit 3   cure this machine: Python, packages, permissions, ports, a full disk
 │   └── ReaderGone          exit 3   read the answer to its end
@@ -26,6 +27,10 @@ class SuiteError(Exception):
     """Something that nobody foresaw: report it with the log file."""
 
     exit_code = 1
+
+
+class ProjectionDefect(SuiteError):
+    """Our own code failed at an event that nothing is wrong with: nothing is refused, all waits for a cured version."""
 
 
 @dataclass(frozen=True)

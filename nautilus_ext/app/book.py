@@ -72,6 +72,14 @@ class BookHold:
         """Tell the database what the node does; during an outage it is told later."""
         self._keeper.tell(status)
 
+    def confirm(self) -> bool:
+        """Wait for the database's word that the book is still ours, CONFIRM_S_MAX at most; for one thread alone.
+
+        A process that was stopped cannot know for how long: it asks before it does anything else. False when the
+        database is away: that is an outage as any other. It never returns to a node that lost its book.
+        """
+        return self._keeper.confirm()
+
     def release(self, *, clean: bool, exit_code: int, last_seq: int = 0) -> bool:
         """Give the book back, about two seconds at most; say whether the database knows. Only the first call counts.
 

@@ -11,6 +11,8 @@ from nautilus_ext.persistence.shipper.launch import Shipping
 from nautilus_ext.persistence.shipper.state import ShipperOrder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nautilus_ext.app.book import BacktestBook, BookHold
     from nautilus_ext.app.database import Tables
     from nautilus_ext.config import Config
@@ -29,7 +31,14 @@ class Account(NamedTuple):
 class Journal:
     """Started once the node is built, finished once it is disposed of; without a Mirror in the node it does nothing."""
 
-    def __init__(self, config: Config, tables: Tables, actors: list[Any], book: BookHold | BacktestBook) -> None:
+    def __init__(
+        self,
+        config: Config,
+        tables: Tables,
+        actors: list[Any],
+        book: BookHold | BacktestBook,
+        exec_clients: Sequence[Any] = (),
+    ) -> None:
         self._mirror = next((actor for actor in actors if isinstance(actor, Mirror)), None)
         self._store = next((actor for actor in actors if isinstance(actor, PortfolioStore)), None)
         self._shipping: Shipping | None = None
@@ -45,6 +54,7 @@ class Journal:
             )
         if self._mirror is None:
             return
+        self._mirror.know_venues(exec_clients)
         self._shipping = Shipping.start(shipper_order(config, tables, book))
 
     @property

@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Literal
 
 from nautilus_ext.errors import BookError, BookLost, BookTaken, DatabaseError, SuiteError
 from nautilus_ext.schema import books
-from nautilus_ext.schema.connect import CLOSE_S_MAX, CONNECTION_ERRORS, connect, database_error
+from nautilus_ext.schema.connect import (
+    CLOSE_S_MAX,
+    CONNECTION_ERRORS,
+    NO_LONG_TRANSACTION,
+    connect,
+    database_error,
+)
 from nautilus_ext.schema.upgrade import require_current
 
 if TYPE_CHECKING:
@@ -38,6 +44,9 @@ LOCK_RETRY_S = 0.1
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.1, 2.0
 # An answer that takes longer than this many heartbeats means a broken connection.
 ANSWER_BEATS, ANSWER_S_MIN = 2.5, 1.0
+# A session from which nothing came for so long is ended by the server: a node that is stopped does not keep its book.
+IDLE_BEATS, IDLE_S_MIN = 7.5, 15.0
+CONFIRM_S_MAX = 3.0
 # Rows of the end are tried for this long; a release waits a little longer for the thread itself.
 END_S_MAX, JOIN_S_MAX = 1.5, 2.0
 SESSIONS_REMEMBERED = 8
@@ -78,11 +87,16 @@ class Keeper:
         self._connect_timeout_s = connect_timeout_s
         self._heartbeat_s = heartbeat_s
         self._answer_timeout_s = max(heartbeat_s * ANSWER_BEATS, ANSWER_S_MIN)
+        self._idle_s = max(heartbeat_s * IDLE_BEATS, IDLE_S_MIN)
         self._on_lost = on_lost
         self._status: books.Status = "starting"
         self._ending: books.End | None = None
         self._recorded = False
         self._sessions: deque[books.Session] = deque(maxlen=SESSIONS_REMEMBERED)
+        self._asked = self._answered = (
+            0  # questions of `confirm`: the last one, and the last that a later beat answered
+        )
+        self._answer_came = threading.Event()
         self._started: Future[books.Start] = Future()
         self._loop = asyncio.SelectorEventLoop()
         self._wake = asyncio.Event()
@@ -107,6 +121,18 @@ class Keeper:
         """Have the next beat say what the node does, and make it come now."""
         self._status = status
         self._call(self._wake.set)
+
+    def confirm(self) -> bool:
+        """Wait for the answer to a beat that begins from now on. It logs nothing: a signal handler may call it."""
+        self._asked = asked = self._asked + 1
+        self._call(self._wake.set)
+        until_s = time.monotonic() + CONFIRM_S_MAX
+        while self._answered < asked and self._ending is None:
+            self._answer_came.wait(max(0.0, until_s - time.monotonic()))
+            self._answer_came.clear()
+            if time.monotonic() > until_s:
+                break
+        return self._answered >= asked
 
     def end(self, end: books.End) -> bool:
         """End the thread within JOIN_S_MAX; say whether the end is in the database."""
@@ -203,6 +229,7 @@ class Keeper:
             timeout_s=self._connect_timeout_s,
             answer_timeout_s=self._answer_timeout_s,
             application_name=f"exec-suite {self.claim.book_id}",
+            server_settings={"idle_session_timeout": str(round(self._idle_s * 1_000)), **NO_LONG_TRANSACTION},
         )
         try:
             self._sessions.append(await books.own_session(connection))
@@ -239,12 +266,18 @@ class Keeper:
         connection.add_termination_listener(lambda _: self._wake.set())
         while self._ending is None:
             try:
-                epoch = await books.beat(connection, self.claim, start.epoch, self._status)
-                await self._require_epoch(connection, epoch, start)
+                await self._beat_once(connection, start)
             except CONNECTION_ERRORS as error:
                 return error_text(error, self._shown_url)
             await self._pause(self._heartbeat_s)
         return None
+
+    async def _beat_once(self, connection: asyncpg.Connection, start: books.Start) -> None:
+        asked = self._asked
+        epoch = await books.beat(connection, self.claim, start.epoch, self._status)
+        await self._require_epoch(connection, epoch, start)
+        self._answered = asked
+        self._answer_came.set()
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -281,8 +314,7 @@ class Keeper:
                 await books.end_session(connection, session)
             await self._lock_again(connection, start, former)
             # A beat, not a look: a read-only standby must not count as regained.
-            epoch = await books.beat(connection, self.claim, start.epoch, self._status)
-            await self._require_epoch(connection, epoch, start)
+            await self._beat_once(connection, start)
         except BaseException:
             connection.terminate()
             raise

@@ -44,7 +44,7 @@ def audit(command: Command, options: argparse.Namespace) -> int:
     asked.check(options, "audit")
     config = command.load(options.config, backtest=options.backtest)
     with open_tables(config) as tables:
-        report = asyncio.run(_audit(config, tables, options.book))
+        report = asyncio.run(_audit(config, tables, options.book, live=options.live))
     if options.json:
         _print_json(_audit_dict(report))
     else:
@@ -52,12 +52,12 @@ def audit(command: Command, options: argparse.Namespace) -> int:
     return report.verdict
 
 
-async def _audit(config: Config, tables: Tables, book: str | None) -> Report:
+async def _audit(config: Config, tables: Tables, book: str | None, *, live: bool) -> Report:
     timeout_s = config.suite.database.connect_timeout_s
     async with opened(tables.app_url, timeout_s, "exec-suite audit", **audits.SETTINGS) as connection:
         book_id = await chosen_book(connection, config, book)
         place = audits.Place(book_id, config.journal_folder(book_id), socket.gethostname())
-        return await audits.audit(connection, place)
+        return await audits.audit(connection, place, live=live)
 
 
 def _print_report(report: Report) -> None:

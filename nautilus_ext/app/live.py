@@ -72,6 +72,7 @@ class _LiveRun:
         with self._screen.step("book") as step:
             hold = self._hold = self._acquire(tables, book_id)
             step.detail = f"{book_id}, run {hold.run}"
+        self._signals.after_pause(hold.confirm)
         threading.Thread(target=self._watch_stop, name="stop-watchdog", daemon=True).start()
         exit_code = EXIT_DEFECT
         try:
@@ -114,7 +115,7 @@ class _LiveRun:
         journal: Journal | None = None
         clean, account = False, Account("", whole=True)
         try:
-            journal = Journal(config, tables, node.actors, hold)
+            journal = Journal(config, tables, node.actors, hold, node.exec_clients)
             ended, view = self._until_the_end(hold, node, journal, seconds)
             clean = not ended.failure
         except (VenueError, MachineError) as error:

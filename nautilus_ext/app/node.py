@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from nautilus_trader.execution.client import ExecutionClient
 from nautilus_trader.live.config import TradingNodeConfig
 from nautilus_trader.live.node import TradingNode
 
@@ -89,6 +90,10 @@ class Node:
     @property
     def actors(self) -> list[Any]:
         return self._node.trader.actors()
+
+    @property
+    def exec_clients(self) -> list[Any]:
+        return [client for client in self._clients if isinstance(client, ExecutionClient)]
 
     def look(self) -> View:
         """The node as it is now. Only on the thread that runs the node, or after the end of it."""

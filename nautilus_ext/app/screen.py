@@ -7,6 +7,7 @@ had to share the interpreter twice a second. This takes a fraction of a millisec
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -40,6 +41,9 @@ class Step:
     detail: str = ""
 
 
+_logger = logging.getLogger(__name__)
+
+
 class Screen:
     """Writes to one stream, from a thread of its own. The command that opens it closes it."""
 
@@ -57,6 +61,7 @@ class Screen:
         self._look: Callable[[], View | None] | None = None
         self._next_look_s = 0.0
         self._drawn = 0
+        self._is_blind = False
         self._size = SIZE_UNKNOWN
         self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
         self._thread.start()
@@ -129,7 +134,18 @@ class Screen:
                 self._write_lines()
             if self._look is not None and time.monotonic() >= self._next_look_s:
                 self._plan_look()
-                self._show(self._look())
+                self._show_or_say_why(self._look)
+
+    def _show_or_say_why(self, look: Callable[[], View | None]) -> None:
+        """What cannot be drawn must not end the thread that writes the last lines."""
+        try:
+            self._show(look())
+        except Exception:
+            if not self._is_blind:
+                _logger.exception("the screen cannot show the node and stands still: the node trades on")
+            self._is_blind = True
+        else:
+            self._is_blind = False
 
     def _plan_look(self) -> None:
         self._next_look_s = time.monotonic() + (REFRESH_S if self.tty else PLAIN_STATUS_S)

@@ -34,12 +34,18 @@ class StopSignals:
         self.reason: str | None = None
         self._taker: Callable[[str], None] | None = None
         self._frozen = threading.Event()
+        self._after_pause: Callable[[], object] | None = None
 
     def install(self) -> None:
         for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has decided about SIGHUP already
                 signal.signal(number, self._hear)
         signal.signal(FREEZE_SIGNAL, self._stand_still)
+        signal.signal(signal.SIGCONT, self._go_on)
+
+    def after_pause(self, look: Callable[[], object]) -> None:
+        """When the process was stopped and goes on, the main thread does nothing before `look` has returned."""
+        self._after_pause = look
 
     def hand_to(self, taker: Callable[[str], None]) -> None:
         """From now on `taker` is told, on the main thread, between two of its instructions."""
@@ -64,6 +70,10 @@ class StopSignals:
     def _stand_still(self, _number: int, _frame: FrameType | None) -> None:
         self._frozen.set()
         threading.Event().wait()
+
+    def _go_on(self, _number: int, _frame: FrameType | None) -> None:
+        if self._after_pause is not None:
+            self._after_pause()
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         first = self.reason is None

@@ -77,6 +77,12 @@ class EventLog(Actor):
     def on_start(self) -> None:
         """What came before is history that the venues told: in the file event by event, on the terminal in a line."""
         self._started = True
+        try:
+            self._tell_what_was_found()
+        except Exception as e:  # noqa: BLE001  an exception in a start would end the node
+            self._failed_to_log(e)
+
+    def _tell_what_was_found(self) -> None:
         found = ", ".join(f"{count:,} {name}" for name, count in self._found.items() if count)
         positions, working = self.cache.positions_open(), self.cache.orders_open_count()
         if found or positions or working:

@@ -11,6 +11,7 @@ import selectors
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from nautilus_ext.logs.lines import MESSAGE_BYTES_MAX, Assembler
@@ -109,13 +110,13 @@ class Capture:
                 if self._release_by_s and (not ready or time.monotonic() > self._release_by_s):
                     break
         for source in self._sources:
-            self._pass_on(source.assembler.flush(half_line=True))
+            self._pass_on(partial(source.assembler.flush, half_line=True))
             os.close(source.fd)
 
     def _read(self, source: _Source) -> bool:
         data = os.read(source.fd, READ_BYTES)
         source.last_data_s = time.monotonic()
-        self._pass_on(source.assembler.feed(data))
+        self._pass_on(partial(source.assembler.feed, data))
         return bool(data)
 
     def _pass_on_what_is_quiet(self) -> None:
@@ -123,11 +124,16 @@ class Capture:
         for source in self._sources:
             quiet_s = now_s - source.last_data_s
             if quiet_s >= QUIET_S:
-                self._pass_on(source.assembler.flush(half_line=quiet_s >= HALF_LINE_S))
+                self._pass_on(partial(source.assembler.flush, half_line=quiet_s >= HALF_LINE_S))
 
-    def _pass_on(self, messages: Iterable[Captured]) -> None:
-        for message in messages:
-            self._sink(message)
+    def _pass_on(self, cut: Callable[[], Iterable[Captured]]) -> None:
+        """A pipe that nobody empties would stop whoever writes to it: the node."""
+        try:
+            for message in cut():
+                self._sink(message)
+        except Exception as error:  # noqa: BLE001 - it is told where it was to be told, and reading goes on
+            with contextlib.suppress(Exception):
+                os.write(self._saved[2], f"a captured line could not be logged: {error!r}\n".encode())
 
 
 def _python_streams() -> list[io.TextIOWrapper]:

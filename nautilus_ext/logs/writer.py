@@ -58,6 +58,7 @@ class Writer:
         self._backlog_bytes = 0
         self._told_lost = 0
         self._failing = False
+        self._is_defective = False
         self._retry_at_s = 0.0
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -80,13 +81,24 @@ class Writer:
         while not self._closing:
             self._intake.wake.wait(POLL_S)
             self._intake.wake.clear()
-            self._round()
+            self._guarded_round()
         self._retry_at_s = 0.0
-        self._round()
+        self._guarded_round()
         if self._file:
             self._give_up_the_rest(self._file)
             with contextlib.suppress(OSError):
                 self._file.close()
+
+    def _guarded_round(self) -> None:
+        """A defect costs what it hits, never the records of the rest of the run."""
+        try:
+            self._round()
+        except Exception as e:  # noqa: BLE001 - it is told in the log itself, once until a round succeeds
+            if not self._is_defective:
+                self._put(_own_entry(logging.ERROR, f"the log failed for a moment: {type(e).__name__}: {e}"))
+            self._is_defective = True
+        else:
+            self._is_defective = False
 
     def _round(self) -> None:
         for entry in self._intake.take():

@@ -1,17 +1,20 @@
 """The proof that nothing is missing: a journal without gaps, tables == fold(journal) == the running node's cache.
 
+With `live` the node's venues are asked as well, so that three ledgers must agree: tables, cache, venue.
+
 All is read in one snapshot, so a node may trade meanwhile. Nothing is written, and the application's role is enough.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from nautilus_ext.errors import DatabaseError
-from nautilus_ext.persistence import audit_archive, audit_node, audit_runs
+from nautilus_ext.errors import DatabaseError, ProjectionDefect
+from nautilus_ext.persistence import audit_archive, audit_node, audit_runs, audit_venues
 from nautilus_ext.persistence.audit_journal import Journal
 from nautilus_ext.persistence.audit_node import Sight
 from nautilus_ext.persistence.audit_tables import TableAudit
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from nautilus_ext.persistence.audit_archive import Archives
     from nautilus_ext.persistence.audit_runs import RunState
+    from nautilus_ext.persistence.audit_venues import Differences, VenueAnswer
 
 STATEMENT_S_MAX = 600.0
 HEARTBEAT_S_MAX = 15.0  # an older one is a node that died
@@ -105,15 +109,17 @@ def _without_version(value: bytes) -> bytes:
     return bytes(value[1:])
 
 
-async def audit(connection: asyncpg.Connection, place: Place) -> Report:
-    """Audit one book that the tables know."""
-    return await _Audit(connection, place).run()
+async def audit(connection: asyncpg.Connection, place: Place, *, live: bool = False) -> Report:
+    """Audit one book that the tables know; with `live` the running node asks its venues as well."""
+    return await _Audit(connection, place, live=live).run()
 
 
 class _Audit:
     """One audit; it lives as long as its connection."""
 
-    def __init__(self, connection: asyncpg.Connection, place: Place) -> None:
+    def __init__(self, connection: asyncpg.Connection, place: Place, *, live: bool) -> None:
+        self._live = live
+        self._told: list[VenueAnswer] | None = None
         self._connection = connection
         self._place = place
         self._findings = Findings()
@@ -128,6 +134,8 @@ class _Audit:
             archives = self._check_archives(states)
             await self._check_rejected()
             await self._check_tables(states, archives, sight)
+        if self._live:
+            await self._check_venues(sight)
         self._report.differences, self._report.listed = self._findings.total, self._findings.listed
         return self._report
 
@@ -148,7 +156,7 @@ class _Audit:
             if newest["environment"] == "backtest":
                 words = f"run {newest['run']} is a backtest on its way: it is not asked"
             else:
-                answer = await audit_node.ask(place.journal_folder, newest["run"])
+                answer = await audit_node.ask(place.journal_folder, newest["run"], live=self._live)
                 if answer is None and audit_node.is_running(place.journal_folder, newest["run"]):
                     words = f"run {newest['run']} runs here and did not answer"
         until = (newest["run"], answer.seq) if newest is not None and answer is not None else None
@@ -162,6 +170,7 @@ class _Audit:
                 self._report.notes.append(f"run {newest['run']} trades on {newest['host']}: its node was not asked")
             return None
         self._asked_s = time.monotonic() - began_s
+        self._told = answer.venues
         return Sight(until[0], answer)
 
     async def _check_runs(self, states: list[RunState]) -> None:
@@ -195,7 +204,11 @@ class _Audit:
         unread = [state.run for state in states if state.archived_at is not None and state.run not in archives.files]
         journal = Journal(self._connection, self._place.book_id, archives.files)
         tables = TableAudit(self._connection, journal, unread, self._findings, sight)
-        checked = await tables.run([state for state in states if state.run not in unread])
+        try:
+            checked = await tables.run([state for state in states if state.run not in unread])
+        except ProjectionDefect as defect:
+            self._tell("journal read", began_s, str(defect), unproven=True)
+            return
         text = f"{checked.events:,} events in {time.monotonic() - began_s:.1f} s"
         wrong = self._findings.of("order_events") - of_journal
         self._report.checks.append(
@@ -213,6 +226,55 @@ class _Audit:
                 f"run {sight.run} at event {sight.seq:,}: {sight.orders:,} orders, {sight.positions:,} open positions"
             )
             self._tell("running node", time.monotonic() - self._asked_s, text, "cache order", "cache position")
+
+    async def _check_venues(self, sight: Sight | None) -> None:
+        """Ask again what differs: an event that was on its way has arrived by then."""
+        began_s = time.monotonic()
+        if not self._told or sight is None:
+            words = "no node of this book answers here: nobody can ask its venues"
+            self._tell("venues", began_s, words if sight is None else "the node has no venue to ask", unproven=True)
+            return
+        told, found, silence = self._told, *await self._differ(self._told)
+        for _ in range(audit_venues.ROUNDS_MAX - 1):
+            if not found:
+                break
+            await asyncio.sleep(audit_venues.ROUND_PAUSE_S)
+            again = await self._ask_venues(sight.run)
+            if again is None:
+                self._tell("venues", began_s, "the node did not answer when it was asked again", unproven=True)
+                return
+            told = again
+            now, silence = await self._differ(told)
+            found = {each: now[each] for each in found if each in now}
+        for (table, key, field_name), (ours, theirs) in sorted(found.items()):
+            self._findings.add(table, key, field_name, ours, theirs)
+        for each in told:
+            why = each.problem or silence.get(each.client, "")
+            words = f"not asked: {why}" if why else f"account {each.account_id}: {each.text}"
+            tables = [f"{each.client} {kind}" for kind in ("order", "fill", "position")]
+            self._tell(f"venue {each.client}", began_s, words, *tables, unproven=bool(why))
+
+    async def _ask_venues(self, run: int) -> list[VenueAnswer] | None:
+        place = self._place
+        answer = await audit_node.ask(place.journal_folder, run, live=True)
+        if answer is None or answer.venues is None:
+            return None
+        arrived = await audit_runs.wait_durable(
+            self._connection, place.book_id, place.journal_folder, (run, answer.seq)
+        )
+        return answer.venues if arrived else None
+
+    async def _differ(self, told: list[VenueAnswer]) -> tuple[Differences, dict[str, str]]:
+        """What differs between venues and tables, and which clients' answers prove nothing, and why."""
+        found: Differences = {}
+        silence: dict[str, str] = {}
+        for each in told:
+            if not each.problem:
+                wrong, silence[each.client] = await audit_venues.differences(
+                    self._connection, self._place.book_id, each
+                )
+                found |= wrong
+        return found, silence
 
 
 def _count(number: int, noun: str) -> str:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import msgspec
 
+from nautilus_ext.persistence.audit_venues import VenueAnswer  # noqa: TC001 - as above
 from nautilus_ext.persistence.reading import WORKING
 from nautilus_ext.persistence.segments import AUDIT_REQUEST, NODE_LOCK, is_locked, run_folder
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ANSWER_S_MAX = 10.0
 ANSWER_POLL_S = 0.05
+VENUES_S_MAX = 20.0  # more than the node grants its clients
 # An order that was made and not sent yet is in no list of the cache.
 _SHOWN = frozenset(WORKING) - {"INITIALIZED", "RELEASED"}
 
@@ -33,22 +35,23 @@ class Answer(msgspec.Struct, frozen=True):
     seq: int
     orders: list[tuple[str, str, Decimal, Decimal, str | None]]
     positions: list[tuple[str, str, str, str, str, str, Decimal]]
+    venues: list[VenueAnswer] | None = None  # only when it was asked to ask them
 
 
 def is_running(journal_folder: Path, run: int) -> bool:
     return is_locked(run_folder(journal_folder, run) / NODE_LOCK)
 
 
-async def ask(journal_folder: Path, run: int) -> Answer | None:
-    """Ask the node of a run; None when it does not answer in time."""
+async def ask(journal_folder: Path, run: int, *, live: bool = False) -> Answer | None:
+    """Ask the node of a run, and with `live` its venues through it; None when it does not answer in time."""
     folder = run_folder(journal_folder, run)
     asked = uuid4().hex
     answer, request = folder / f"audit-{asked}.json", folder / AUDIT_REQUEST
     unfinished = folder / f"{AUDIT_REQUEST}.{asked}"
-    until_s = time.monotonic() + ANSWER_S_MAX
+    until_s = time.monotonic() + ANSWER_S_MAX + (VENUES_S_MAX if live else 0.0)
     try:
         await _while(request.exists, until_s)  # another audit's question is answered first
-        unfinished.write_bytes(msgspec.json.encode({"id": asked}))
+        unfinished.write_bytes(msgspec.json.encode({"id": asked, "live": live}))
         unfinished.rename(request)
         await _while(lambda: not answer.exists() and is_running(journal_folder, run), until_s)
         return msgspec.json.decode(answer.read_bytes(), type=Answer)

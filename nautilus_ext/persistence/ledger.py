@@ -14,10 +14,13 @@ the log has them so.
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from nautilus_ext.errors import ProjectionDefect
 from nautilus_ext.persistence import orders, projections, records, rows
 from nautilus_ext.persistence.order_ledger import OrderLedger
 from nautilus_ext.persistence.position_ledger import PositionLedger
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 
     from nautilus_ext.persistence.positions import PositionKey
     from nautilus_ext.persistence.records import Record
+
+
+# What values can do to code that is right; all else is a defect of the code.
+DATA_ERRORS = (msgspec.MsgspecError, ArithmeticError, ValueError)
 
 
 class Needs(NamedTuple):
@@ -124,7 +131,10 @@ class Ledger:
         self._positions.load(position_rows)
 
     def apply(self, batch: Sequence[Record]) -> Changes:
-        """Project a batch whose needs are loaded; never raises for what a record says: see `Changes.rejected`."""
+        """Project a batch whose needs are loaded; never raises for what a record says: see `Changes.rejected`.
+
+        ProjectionDefect is raised for what our own code does wrong: nothing is refused for it.
+        """
         self._read(batch)
         changes = Changes(*([] for _ in Changes._fields))
         pairs = list(zip(batch, self._events, strict=True))
@@ -134,7 +144,10 @@ class Ledger:
         for _, event in pairs:
             if isinstance(event, Marks):
                 self._mark(event)
-        self._end(changes)
+        try:
+            self._end(changes)
+        except Exception as error:
+            raise _defect(f"the {len(batch):,} records up to {batch[-1].seq} of run {batch[-1].run}", error) from error
         self._read(())
         return changes
 
@@ -161,8 +174,10 @@ class Ledger:
             return
         try:
             self._take(changes, record, event)
-        except Exception as error:  # noqa: BLE001 - one record must not hold up the others
+        except DATA_ERRORS as error:  # one record must not hold up the others
             changes.rejected.append(Rejection(record, _said(error)))
+        except Exception as error:
+            raise _defect(f"run {record.run}, record {record.seq} ({record.type})", error) from error
 
     def _take(self, changes: Changes, record: Record, event: Any) -> None:
         book_id = self._book_id
@@ -212,6 +227,13 @@ def _event(record: Record) -> Any:
         return records.typed(record)
     except (msgspec.MsgspecError, ArithmeticError, ValueError) as error:
         return error
+
+
+def _defect(where: str, error: Exception) -> ProjectionDefect:
+    """Say what failed and where in the code, without the error's own text, which may quote what is in a record."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
+    return ProjectionDefect(f"{where}: a defect in the projection ({type(error).__name__} at {at})")
 
 
 def _said(error: Exception) -> str:

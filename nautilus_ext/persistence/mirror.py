@@ -5,10 +5,9 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -20,11 +19,11 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_ext.errors import ConfigError, Problem, SuiteError
 from nautilus_ext.instruments.nautilus import describe
 from nautilus_ext.messages import MIRROR_STATE, RISK_DECISIONS, ROUTING_DECISIONS, MirrorState
+from nautilus_ext.persistence.answering import Answering
 from nautilus_ext.persistence.bounds import Bounds, Policy, Waiting
 from nautilus_ext.persistence.intents import Gate, PowerGate
 from nautilus_ext.persistence.run_log import PENDING_BYTES_MAX, RunLog
 from nautilus_ext.persistence.segments import (
-    AUDIT_REQUEST,
     RECORD_BYTES_MAX,
     SEGMENT_BYTES_MAX,
     SegmentWriter,
@@ -32,7 +31,7 @@ from nautilus_ext.persistence.segments import (
     unread_bytes,
 )
 from nautilus_ext.persistence.shipper.state import LAST_PHASES, ShipperState, read_state
-from nautilus_ext.persistence.sights import audit_answer, held, marks
+from nautilus_ext.persistence.sights import held, marks
 
 STATE_INTERVAL_S = 1.0
 SHIPPER_AGE_S_MAX = 10.0  # a shipper that lives says something each second
@@ -41,11 +40,9 @@ KNOWN_ORDERS_MAX = 20_000  # closed orders past it are forgotten, the oldest fir
 ALGORITHM_ORDERS_MAX = 10_000  # live orders of execution algorithms whose silent changes are looked for
 UNSHIPPED_BYTES_MAX = 1_000_000_000
 HELD_FRAME_BYTES_MAX = 1_000  # what stands around the body of a record
-AUDIT_REQUEST_BYTES_MAX = 1_000
 
 QUIET_S_MIN, QUIET_S_MAX = 1.0, 60.0  # between two lines about the state of the journal
 
-_AUDIT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FIGURES = re.compile(r"[\d,]+")
 
 log = logging.getLogger(__name__)
@@ -144,6 +141,9 @@ class Mirror(Actor):
             is_synced=config.flush == "power",
         )
         self._run_log = RunLog(writer, is_batch=config.flush == "batch")
+        self._answering = Answering(
+            self._folder, cache, msgbus, clock.timestamp_ns(), lambda: (self.seq, reversed(self._known_orders))
+        )
         for topic, handler in (
             ("events.order.*", self._on_order),
             ("events.position.*", self._on_position),
@@ -192,6 +192,10 @@ class Mirror(Actor):
             unshipped_bytes=self._waiting.bytes,
             last_error=self._last_error(),
         )
+
+    def know_venues(self, clients: Sequence[Any]) -> None:
+        """Name the execution clients that an audit may have asked."""
+        self._answering.clients = clients
 
     def finish(self, *, clean: bool) -> int:
         """Write the end of the run and give the log back, after the node was disposed of; once.
@@ -243,6 +247,7 @@ class Mirror(Actor):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        self._answering.close()
 
     # -- events -------------------------------------------------------------------------------------
 
@@ -396,26 +401,10 @@ class Mirror(Actor):
                 log.error("%s: the newest segment was deleted: what the tables lack of it is lost", self._folder)
             self._catch_up_all()
             self._run_log.retry()
-            self._answer_audit()
+            self._answering.look()
         self._read_shipper()
         self._warn()
         self.msgbus.publish(topic=MIRROR_STATE, msg=self.mirror_state)
-
-    def _answer_audit(self) -> None:
-        request = self._folder / AUDIT_REQUEST
-        try:
-            with request.open("rb") as file:
-                asked = msgspec.json.decode(file.read(AUDIT_REQUEST_BYTES_MAX)).get("id")
-        except FileNotFoundError:
-            return
-        except (OSError, AttributeError, msgspec.MsgspecError):
-            asked = None
-        request.unlink(missing_ok=True)
-        if not isinstance(asked, str) or not _AUDIT_ID.fullmatch(asked):
-            log.warning("%s held no request for an audit and was removed", request)
-            return
-        answer = audit_answer(self.cache, asked, self.seq, reversed(self._known_orders))
-        _replace(self._folder / f"audit-{asked}.json", msgspec.json.encode(answer))
 
     def _read_shipper(self) -> None:
         shipped = read_state(self._folder)
@@ -476,9 +465,3 @@ class Mirror(Actor):
             self._troubles[work.__name__] = f"{type(e).__name__}: {e}"
         else:
             self._troubles.pop(work.__name__, None)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unnamed = path.with_suffix(".new")
-    unnamed.write_bytes(content)
-    unnamed.rename(path)

@@ -101,15 +101,25 @@ class PortfolioStore(Actor):
         if self._desk is None or (self._loop is None and not self._is_backtest):
             _deliver(ask, Answer(problem="the portfolio store is not open: does the runner open it?"))
             return
-        future = self._desk.ask(ask.question)
-        if self._loop is None:
-            _deliver(ask, future.result(BACKTEST_ANSWER_S_MAX + WAIT_MARGIN_S))
-        else:
-            future.add_done_callback(partial(_hand_over, self._loop, ask))
+        try:
+            future = self._desk.ask(ask.question)
+            if self._loop is not None:
+                future.add_done_callback(partial(_hand_over, self._loop, ask))
+                return
+            answer = future.result(BACKTEST_ANSWER_S_MAX + WAIT_MARGIN_S)
+        except Exception as defect:  # an exception in an endpoint would end the node
+            _LOGGER.exception("the portfolio store failed at a question")
+            answer = Answer(problem=f"the portfolio store failed: {type(defect).__name__}")
+        _deliver(ask, answer)
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, ask: Ask, future: "Future[Answer]") -> None:
-    answer = Answer(problem="the portfolio store is closed") if future.cancelled() else future.result()
+    if future.cancelled():
+        answer = Answer(problem="the portfolio store is closed")
+    elif (defect := future.exception()) is not None:
+        answer = Answer(problem=f"the portfolio store failed: {type(defect).__name__}")
+    else:
+        answer = future.result()
     with suppress(RuntimeError):  # the node's loop is closed: nobody is left to hear it
         loop.call_soon_threadsafe(_deliver, ask, answer)
 

@@ -169,6 +169,9 @@ class Desk:
             except (DatabaseError, BookLost) as error:
                 _logger.warning("old signals were not cleaned up: %s", error)
                 await asyncio.sleep(CLEAN_UP_AGAIN_S)
+            except Exception:
+                _logger.exception("old signals could not be cleaned up: they are kept, tried again tomorrow")
+                await asyncio.sleep(CLEAN_UP_EVERY_S)
 
 
 def _rows(question: Question) -> set[str]:

@@ -118,7 +118,7 @@ class _Filling:
         accounts = sum(self._try(f"account {each.account_id}", self._account, each) for each in holdings.accounts)
         orders = sum(self._try(f"order {each.client_order_id}", self._order, each) for each in holdings.orders)
         positions = sum(self._try(f"position {each.position_id}", self._position, each) for each in holdings.positions)
-        self._bind_legs()
+        self._try("the legs of brackets", self._bind_legs, None)
         return Restored(orders, positions, accounts, self._troubles, self._untold)
 
     def _try(self, what: str, work: Any, held: Any) -> bool:
@@ -134,7 +134,11 @@ class _Filling:
         if kind is None:
             self._troubles.append(f"instrument {definition.get('id')}: no kind {definition.get('type')!r} is known")
             return
-        self._try(f"instrument {definition.get('id')}", self._cache.add_instrument, kind.from_dict(definition))
+        self._try(f"instrument {definition.get('id')}", self._define, (kind, definition))
+
+    def _define(self, told: tuple[Any, dict[str, Any]]) -> None:
+        kind, definition = told
+        self._cache.add_instrument(kind.from_dict(definition))
 
     def _account(self, held: HeldAccount) -> None:
         state = {
@@ -181,7 +185,7 @@ class _Filling:
             if not self._cache.order_exists(fill.client_order_id):
                 raise ValueError(f"its order {fill.client_order_id} is not back")
 
-    def _bind_legs(self) -> None:
+    def _bind_legs(self, _held: None) -> None:
         """What an entry opened is what its stop and target close: Nautilus says so to the legs and not in an event."""
         for entry in self._cache.orders():
             if entry.contingency_type != ContingencyType.OTO or entry.position_id is None:

@@ -83,10 +83,11 @@ class AuditStage:
     def rows(self, table: str) -> list[str]:
         return [row["ctid"] for row in self.fetch(f"SELECT ctid::text FROM {table} ORDER BY ctid")]
 
-    def audit(self, *, host: str = "") -> Report:
+    def audit(self, *, host: str = "", live: bool = False) -> Report:
         async def work() -> Report:
             async with opened(self.stage.url, 5.0, "test") as connection:
-                return await audit(connection, Place(BOOK, self.stage.folder, host or socket.gethostname()))
+                place = Place(BOOK, self.stage.folder, host or socket.gethostname())
+                return await audit(connection, place, live=live)
 
         return asyncio.run(work())
 

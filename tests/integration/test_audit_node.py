@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from shipper_log import ACCOUNT, INSTRUMENT, POSITION, STRATEGY, Trader
 
-from nautilus_ext.persistence import audit_node, audit_runs
+from nautilus_ext.persistence import audit_node, audit_runs, audit_venues
 from nautilus_ext.persistence.audit import DIFFERENT, EQUAL, UNPROVEN
 from nautilus_ext.persistence.segments import AUDIT_REQUEST, run_folder
 
@@ -38,6 +38,7 @@ class Node:
         self.positions: list[Any] = [
             [ACCOUNT, INSTRUMENT, STRATEGY, POSITION, "R4-1", "LONG", "10.000"],
         ]
+        self.rounds: list[Any] = []  # what the venues say, question by question; the last one for ever
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._answer)
 
@@ -51,6 +52,9 @@ class Node:
                 asked = json.loads(request.read_bytes())["id"]
                 request.unlink()
                 told = {"id": asked, "seq": self.trader.seq, "orders": self.orders, "positions": self.positions}
+                told["venues"] = (
+                    (self.rounds.pop(0) if len(self.rounds) > 1 else self.rounds[0]) if self.rounds else None
+                )
                 self.log.append_many(list(Trader("R5", seq=self.trader.seq).order()))  # it trades on at once
                 self.trader.seq += 6
                 unnamed = self.folder / "unnamed"
@@ -128,3 +132,64 @@ def test_tables_that_stay_behind_the_node_prove_nothing(
     assert (UNPROVEN, []) == (report.verdict, report.listed)
     assert "the tables were not as far as the node within 0.3 s" in [check.text for check in report.checks]
     assert time.monotonic() - began_s < 10
+
+
+def _venue(**told: Any) -> dict[str, Any]:
+    """What a venue says that agrees with the tables after the node's first order."""
+    answer = {
+        "client": "V", "account_id": ACCOUNT, "problem": "", "since_ns": 2**62,
+        "orders": [["R4-1", "V-R4-1", "FILLED", "0.010", "0.01", None]],
+        "fills": [], "positions": [[INSTRUMENT, "10", ["10.000"]]],
+    }  # fmt: skip
+    return answer | told
+
+
+@pytest.fixture
+def asked_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_venues, "ROUND_PAUSE_S", 0.0)
+
+
+@pytest.mark.usefixtures("asked_quickly")
+def test_what_a_venue_says_otherwise_counts_when_it_says_so_each_time(closed: AuditStage, node: Node) -> None:
+    """An event that was on its way is no finding; one order stays wrong, and is named with both values."""
+    wrong = _venue(orders=[["R4-1", "V-R4-1", "PARTIALLY_FILLED", "0.010", "0.005", None]])
+    on_its_way = _venue(
+        orders=[
+            ["R4-1", "V-R4-1", "PARTIALLY_FILLED", "0.010", "0.005", None],
+            ["X", "V-X", "ACCEPTED", "1", "0", None],
+        ],
+        positions=[[INSTRUMENT, "11", ["10.000"]]],
+    )
+    node.rounds = [[on_its_way], [wrong]]
+    node.answer()
+    report = closed.audit(live=True)
+    assert [
+        ("V order", "R4-1", "filled_quantity", "0.010", "0.005"),
+        ("V order", "R4-1", "status", "FILLED", "PARTIALLY_FILLED"),
+    ] == [tuple(each) for each in report.listed]
+    assert (DIFFERENT, 2) == (report.verdict, report.differences)
+
+
+@pytest.mark.usefixtures("asked_quickly")
+def test_a_venue_that_agrees_in_the_end_is_proven(closed: AuditStage, node: Node) -> None:
+    """Two positions that it was told of too early or too late are asked for again."""
+    node.rounds = [[_venue(positions=[])], [_venue(positions=[[INSTRUMENT, "9", ["10.000"]]])], [_venue()]]
+    node.answer()
+    report = closed.audit(live=True)
+    assert (EQUAL, []) == (report.verdict, report.listed)
+
+
+def test_a_venue_that_cannot_be_asked_is_not_proven(closed: AuditStage, node: Node) -> None:
+    """The line of each venue says how much it told, or why it told nothing."""
+    node.rounds = [[_venue(), _venue(client="W", problem="it is not connected")]]
+    node.answer()
+    report = closed.audit(live=True)
+    assert (UNPROVEN, []) == (report.verdict, report.listed)
+    assert ["not asked: it is not connected"] == [check.text for check in report.checks if check.name == "venue W"]
+
+
+def test_without_a_node_the_venues_are_not_proven(closed: AuditStage) -> None:
+    """Everything else is; what was asked for cannot be decided."""
+    report = closed.audit(live=True)
+    assert (UNPROVEN, []) == (report.verdict, report.listed)
+    assert "no node of this book answers here: nobody can ask its venues" == report.checks[-1].text

@@ -364,3 +364,41 @@ def test_a_database_that_fails_right_after_the_connection_is_an_error_of_ours(da
     query(admin_url, "REVOKE SELECT ON pg_stat_activity FROM PUBLIC")
     with pytest.raises(DatabaseError, match="user 'suite_app' lacks a permission"):
         hold()
+
+
+def test_a_node_may_ask_whether_the_book_is_its_own(hold, database, wait_until, monkeypatch):
+    """As after a pause: yes, by a beat made for it; during an outage nobody knows, and that is said in time."""
+    monkeypatch.setattr(keeper, "CONFIRM_S_MAX", 1.0)
+    gate = Gate(database.app_url)
+    held = hold(gate, heartbeat_s=30.0)
+    assert held.confirm() is True
+    beaten = "UPDATE instance_metadata SET last_heartbeat = now() - interval '1 hour'"
+    query(database.owner_url, beaten)
+    assert held.confirm() is True
+    [row] = query(
+        database.app_url, "SELECT now() - last_heartbeat < interval '1 minute' AS is_new FROM instance_metadata"
+    )
+    assert row["is_new"], "no beat was made for it"
+    gate.barred = True
+    end_sessions(database.app_url, BOOK)
+    began_s = time.monotonic()
+    assert held.confirm() is False
+    assert time.monotonic() - began_s < 2
+    gate.barred = False
+    wait_until(held.confirm)
+
+
+def test_a_defect_in_the_watch_loses_the_book_and_says_so(hold, monkeypatch, wait_until):
+    """Nobody would tell the node that another one has the book: it stops."""
+    lost = []
+    held = hold(on_lost=lost.append)
+
+    async def defective(*_):
+        raise RuntimeError("a defect of the suite")
+
+    monkeypatch.setattr(keeper.books, "beat", defective)
+    wait_until(lambda: lost)
+    assert (["the watch over book PAPER-001.paper failed (RuntimeError): see the log"], "lost") == (
+        lost,
+        str(held.status),
+    )

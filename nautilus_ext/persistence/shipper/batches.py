@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from nautilus_ext.errors import ProjectionDefect
 from nautilus_ext.persistence import positions
 from nautilus_ext.persistence.projections import journal_row
 from nautilus_ext.persistence.records import ids
@@ -116,14 +117,19 @@ class Batches:
         return await asyncio.to_thread(work, *arguments)
 
     async def _divide(self, items: Sequence[Item], error: Exception) -> None:
-        """Find the guilty record in log2 rounds, or what the database does in time; all else is raised again."""
+        """Find the guilty record in log2 rounds, or what the database does in time; all else is raised again.
+
+        A defect of our own makes no record guilty: what comes before it is written, and it is raised.
+        """
         self._failures += 1
         self._ledger.forget()
         if is_too_slow(error):
             self._slow_down(len(items))
-        elif not is_data_error(error):
+        elif not (is_data_error(error) or isinstance(error, ProjectionDefect)):
             raise error
         if len(items) == 1:
+            if isinstance(error, ProjectionDefect):
+                raise error  # all before it is in the tables; it waits in the log, and so does what follows
             await self._reject(items[0], error)
             return
         middle = len(items) // 2

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RESPAWN_S_MIN, RESPAWN_S_MAX = 0.1, 5.0
+RESPAWN_S_MIN, RESPAWN_S_MAX = 0.1, 60.0  # one that fails each time costs a start per minute
 STEADY_S = 10.0  # a shipper that lived this long died of something new: the next one follows at once
 JOIN_S_MAX = 2.0
 
@@ -93,6 +93,16 @@ class Shipping:
         os.close(self._bell)
 
     def _watch(self, life: int | None) -> None:
+        try:
+            self._respawn(life)
+        except Exception:
+            log.critical(
+                "book %s: nobody looks after its shipper any more: events wait in the local log, start the node anew",
+                self._order.book_id,
+                exc_info=True,
+            )
+
+    def _respawn(self, life: int | None) -> None:
         delay_s = RESPAWN_S_MIN
         while True:  # for as long as the node lives; `close` ends it
             began_s = time.monotonic()
@@ -102,7 +112,9 @@ class Shipping:
             if time.monotonic() - began_s > STEADY_S:
                 delay_s = RESPAWN_S_MIN
             said = self.state.last_error or f"see {self._folder.parent / LOG_FILE}"
-            log.warning("book %s: its shipper ended (%s); the next one starts", self._order.book_id, said)
+            has_failed = self.state.phase == "failed"
+            level, left_s = (logging.CRITICAL, f" in {delay_s:g} s") if has_failed else (logging.WARNING, "")
+            log.log(level, "book %s: its shipper ended (%s); the next one starts%s", self._order.book_id, said, left_s)
             if self._is_closed.wait(delay_s):
                 return
             delay_s = min(delay_s * 2, RESPAWN_S_MAX)
@@ -120,7 +132,7 @@ class Shipping:
     def _spawn_again(self) -> int | None:
         try:
             return _spawn(self._order)
-        except (OSError, MachineError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may succeed
             log.warning("book %s: no shipper could be started: %s", self._order.book_id, error)
             return None
 

@@ -20,7 +20,7 @@ import msgspec
 from asyncpg import QueryCanceledError
 
 from nautilus_ext.embedded import EmbeddedPostgres
-from nautilus_ext.errors import BookLost, DatabaseError, MachineError, SuiteError
+from nautilus_ext.errors import BookLost, DatabaseError, MachineError, ProjectionDefect, SuiteError
 from nautilus_ext.persistence.ledger import Ledger
 from nautilus_ext.persistence.segments import (
     NODE_LOCK,
@@ -35,7 +35,7 @@ from nautilus_ext.persistence.segments import (
 from nautilus_ext.persistence.shipper.batches import Batches
 from nautilus_ext.persistence.shipper.pace import Pace
 from nautilus_ext.persistence.shipper.run import RunShipper
-from nautilus_ext.persistence.shipper.state import ORDER_BYTES_MAX, ShipperOrder, make_private
+from nautilus_ext.persistence.shipper.state import LOG_FILE, ORDER_BYTES_MAX, ShipperOrder, make_private
 from nautilus_ext.persistence.shipper.status import PULSE_S, Status
 from nautilus_ext.persistence.shipper.writing import Writer
 from nautilus_ext.schema.connect import CONNECTION_ERRORS, database_error
@@ -51,6 +51,7 @@ OLDER_S_MAX = 10.0  # how long an older run that is not over may keep us from ou
 OLDER_POLL_S = 0.2
 GARBAGE_THRESHOLD = 200_000  # rows are no cycles: looking for them in each batch costs a tenth of it
 SWITCH_INTERVAL_S = 0.0005  # what the database answers is taken up while a batch is computed beside it
+CURE = "no event is lost, all wait in the local log; install a cured version, and the next shipper goes on"
 BEGIN_S_MAX = 10.0  # how long the node may take to begin its log
 
 
@@ -281,11 +282,15 @@ def _ship(order: ShipperOrder, status: Status) -> int:
     except BookLost as error:
         status.enter("fenced", str(error))
         return error.exit_code
+    except ProjectionDefect as error:
+        status.enter("failed", f"{error}: {CURE}")
+        traceback.print_exception(error.__cause__ or error, chain=False)
+        return error.exit_code
     except SuiteError as error:
         status.enter("waiting for the database", str(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the log names what nobody foresaw; whoever started us starts another one
-        status.enter("waiting for the database", f"the shipper failed ({type(error).__name__}): see its log")
+        status.enter("failed", f"the shipper failed ({type(error).__name__}, see {LOG_FILE}): {CURE}")
         traceback.print_exception(error)
         return 1
     else:

@@ -16,7 +16,7 @@ LOG_FILE = "shipper.log"
 PRIVATE_MODE = 0o700
 ORDER_BYTES_MAX = 32_000  # what a pipe takes at once, whoever reads it later
 
-Phase = Literal["shipping", "waiting for the database", "fenced", "ended"]
+Phase = Literal["shipping", "waiting for the database", "failed", "fenced", "ended"]
 LAST_PHASES = ("fenced", "ended")
 
 
