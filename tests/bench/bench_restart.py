@@ -1,4 +1,4 @@
-"""A restart of a book with 100,000 closed and 1,000 open orders, beside Nautilus's own Redis cache with the same orders.
+"""A restart of a book with 100,000 closed and 1,000 open orders, beside Nautilus's Redis cache with the same orders.
 
 The budget is for what the history could make long: reading what the book holds, and putting it into the node's cache.
 """

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
@@ -21,15 +21,25 @@ from nautilus_ext.embedded import EmbeddedPostgres
 from nautilus_ext.persistence.segments import run_folder
 from nautilus_ext.persistence.shipper.state import read_state
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "node_configs" / "paper.json"
 BOOK = "PAPER-001.paper"
 MORE = "BTCUSDT-PERP.SIM2"
-SAMPLE_S = 5.0
+SAMPLES, SAMPLE_S_MAX = 40, 5.0  # a short one is looked at more often
 POLL_S = 0.02
 ANSWER_ROWS_MAX = 10_000
 END_S_MAX = 30.0
 START_S_MAX = 60.0
+PURGES = {
+    f"purge_{what}_mins": 1
+    for what in (
+        "closed_orders_interval", "closed_orders_buffer", "closed_positions_interval", "closed_positions_buffer",
+        "account_events_interval", "account_events_lookback",
+    )
+}  # fmt: skip
 NEW = """SELECT run, seq, ts_init FROM order_events
  WHERE book_id = $1 AND (run, seq) > ($2, $3) AND type LIKE 'Order%' ORDER BY run, seq LIMIT $4"""
 RATE = "SELECT count(*), (max(ts_init) - min(ts_init)) / 1e9 FROM order_events WHERE book_id = $1"
@@ -64,8 +74,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     output: str
 
 
-def doubled(folder: Path, **sections: Any) -> Path:
-    """Write paper.json with twice its events: a faster market, a busier rebalancer, one more quoter."""
+def doubled(folder: Path, *, purges: bool = True, actors: Sequence[dict[str, Any]] = ()) -> Path:
+    """Write paper.json with twice its events: a faster market, a busier rebalancer, one more quoter.
+
+    It purges early, so that soon as much goes as comes; or never, to see what Nautilus keeps.
+    """
     document = json.loads(PAPER.read_text())
     document["data_clients"]["SIM"]["config"]["interval_ms"] //= 2
     strategies = {each["strategy_path"].rpartition(":")[2]: each for each in document["strategies"]}
@@ -73,9 +86,9 @@ def doubled(folder: Path, **sections: Any) -> Path:
     quoter = copy.deepcopy(strategies["TwoSidedQuoter"])
     quoter["config"] |= {"order_id_tag": "004", "instrument_id": MORE, "external_order_claims": [MORE]}
     document["strategies"].append(quoter)
-    document["actors"] = [_witness(folder)]
-    for name, values in sections.items():
-        document[name] = document.get(name, {}) | values
+    document["actors"] = [_witness(folder), *actors]
+    document["exec_engine"] |= PURGES if purges else dict.fromkeys(PURGES)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "soak.json"
     path.write_text(json.dumps(document))
     return path
@@ -146,10 +159,11 @@ async def _look(process: subprocess.Popen[str], folder: Path, url: str, seconds:
     await _until_shipped(process, log)
     outside, visible = [], []
     watching = asyncio.create_task(_see(url, visible))
-    end_s = time.monotonic() + seconds - SAMPLE_S  # what the stop takes is no part of it
+    every_s = min(seconds / SAMPLES, SAMPLE_S_MAX)
+    end_s = time.monotonic() + seconds - every_s  # what the stop takes is no part of it
     while time.monotonic() < end_s and process.poll() is None:
         outside.append(_sample(process.pid, log))
-        await asyncio.sleep(SAMPLE_S)
+        await asyncio.sleep(every_s)
     watching.cancel()
     text, _ = await output
     return outside, visible, text
