@@ -29,7 +29,7 @@ def main() -> int:
         rate = soak_run.usual_rate(usual, USUAL_S)
         never = soak_run.soak(unpurged, soak_run.doubled(unpurged, purges=False), UNPURGED_S, rate)
         record = soak_run.soak(soaked, soak_run.doubled(soaked), seconds, rate)
-    assert record.exit_code == 0, record.output
+    assert (record.exit_code, record.audit_code) == (0, 0), f"{record.output}\n{record.audit}"
     sys.stdout.write(f"{soak_page.line(record)}\n")
     assert soak_judge.is_busy(record), "not twice the usual rate: the soak says nothing"
     PAGE.write_text(soak_page.page(record, never, load), encoding="utf-8")

@@ -70,8 +70,8 @@ def rate(record: Record) -> float:
 
 
 def memory(record: Record, process: Callable[[Outside], Memory]) -> Points:
-    """Return what a process has for itself, in MB, after the warm-up."""
-    return warm([(look.at_s, process(look).uss / MB) for look in record.outside])
+    """Return the anonymous memory of a process, in MB, after the warm-up."""
+    return warm([(look.at_s, process(look).anonymous / MB) for look in record.outside])
 
 
 def warm(points: Points) -> Points:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import soak_judge
 from soak_judge import MB, MINUTE_S, WARM_UP
+from soak_run import TICKS
 
 if TYPE_CHECKING:
     from soak_run import Outside, Record
@@ -47,23 +48,27 @@ def _head(record: Record, load: float) -> str:
         "`make soak-rate` writes this page (`SOAK_MINUTES=n`).\n\n"
         f"A paper node for {record.seconds / MINUTE_S:g} minutes: `paper.json` with a market of half the interval, a "
         "rebalancer that looks every 2 s and a fourth strategy, a second quoter; what is closed for a minute is purged "
-        f"each minute. **{record.inside[-1].seq:,} events, {soak_judge.rate(record):.1f}/s**; `paper.json` as it is "
-        f"makes {record.usual_rate:.1f}/s on this machine."
+        f"each minute, and {TICKS} ticks of an instrument are kept. **{record.inside[-1].seq:,} events, "
+        f"{soak_judge.rate(record):.1f}/s**; `paper.json` as it is makes {record.usual_rate:.1f}/s on this machine."
     )
 
 
 def _memory(record: Record) -> str:
     looks = record.outside
     moments = {"begin": looks[0], "middle": looks[len(looks) // 2], "end": looks[-1]}
-    medians = f"node {_thirds(record, 'node')}; shipper {_thirds(record, 'shipper')}"
+    medians = (
+        "Anonymous memory is what is judged: the others move with what other processes of the machine share. Its "
+        f"medians in the thirds after a warm-up of {WARM_UP:.0%}: node {_thirds(record, 'node')}; shipper "
+        f"{_thirds(record, 'shipper')}."
+    )
     rows = [
         "## Memory and disk",
         "",
-        "| | Node USS | PSS | RSS | Shipper USS | PSS | RSS | Local log |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| | Node, anonymous | USS | PSS | RSS | Shipper, anonymous | USS | PSS | RSS | Local log |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         *(f"| {name} | {_row(look)} |" for name, look in moments.items()),
         "",
-        f"Medians of the thirds after a warm-up of {WARM_UP:.0%}, USS: {medians}.",
+        medians,
     ]
     return "\n".join(rows)
 
@@ -74,7 +79,7 @@ def _row(look: Outside) -> str:
 
 
 def _figures(memory: object) -> list[int]:
-    return [getattr(memory, name) for name in ("uss", "pss", "rss")]
+    return [getattr(memory, name) for name in ("anonymous", "uss", "pss", "rss")]
 
 
 def _thirds(record: Record, process: str) -> str:
@@ -125,4 +130,5 @@ def _kept(record: Record, unpurged: Record) -> str:
 
 def _verdict(record: Record) -> str:
     checks = "\n".join(f"- {check}" for check in soak_judge.judge(record))
-    return f"## Verdict\n\n{checks}"
+    audit = record.audit.strip().splitlines()[-1].strip()
+    return f"## Verdict\n\n{checks}\n- `audit` at the end, while the node ran: {audit}"

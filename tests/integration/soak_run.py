@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "node_configs" / "paper.json"
 BOOK = "PAPER-001.paper"
+TICKS = 200  # that Nautilus keeps of each instrument: its 10,000 trades would take hours to come
 MORE = "BTCUSDT-PERP.SIM2"
 SAMPLES, SAMPLE_S_MAX = 40, 5.0  # a short one is looked at more often
 POLL_S = 0.02
 ANSWER_ROWS_MAX = 10_000
 END_S_MAX = 30.0
+AUDIT_S = 120.0  # for the audit, while the node goes on
+KIB = 1_024
 START_S_MAX = 60.0
 PURGES = {
     f"purge_{what}_mins": 1
@@ -46,8 +50,12 @@ RATE = "SELECT count(*), (max(ts_init) - min(ts_init)) / 1e9 FROM order_events W
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What a process takes, in bytes: its own pages, its share of all, and all that it sees."""
+    """What a process takes, in bytes: what it asked for, its own pages, its share of all, and all that it sees.
 
+    The first alone is its own doing: of the others, files that it shares are more or less when others come and go.
+    """
+
+    anonymous: int
     uss: int
     pss: int
     rss: int
@@ -72,12 +80,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     visible: list[tuple[float, float]]  # when an event was seen in the tables, and how late, ms
     exit_code: int
     output: str
+    audit_code: int  # of an audit while the node still ran: 0, all is proven equal
+    audit: str
 
 
 def doubled(folder: Path, *, purges: bool = True, actors: Sequence[dict[str, Any]] = ()) -> Path:
     """Write paper.json with twice its events: a faster market, a busier rebalancer, one more quoter.
 
-    It purges early, so that soon as much goes as comes; or never, to see what Nautilus keeps.
+    It purges early and keeps few ticks, so that soon as much goes as comes; or never, to see what Nautilus keeps.
     """
     document = json.loads(PAPER.read_text())
     document["data_clients"]["SIM"]["config"]["interval_ms"] //= 2
@@ -88,6 +98,7 @@ def doubled(folder: Path, *, purges: bool = True, actors: Sequence[dict[str, Any
     document["strategies"].append(quoter)
     document["actors"] = [_witness(folder), *actors]
     document["exec_engine"] |= PURGES if purges else dict.fromkeys(PURGES)
+    document["cache"] = {"tick_capacity": TICKS}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "soak.json"
     path.write_text(json.dumps(document))
@@ -106,8 +117,8 @@ def usual_rate(folder: Path, seconds: float) -> float:
     """Events per second of paper.json as it is shipped, on this machine."""
     with EmbeddedPostgres.join(folder / "postgres") as server:
         process = start(folder, PAPER, seconds)
-        output, _ = process.communicate(timeout=seconds + START_S_MAX)
-        assert process.returncode == 0, output
+        code = process.wait(timeout=seconds + START_S_MAX)
+        assert code == 0, _output(folder, "nautilus_ext.run").read_text()
         return asyncio.run(_rate(server.app_url))
 
 
@@ -118,26 +129,39 @@ async def _rate(url: str) -> float:
     return count / float(seconds)
 
 
-def start(folder: Path, config: Path, seconds: float) -> subprocess.Popen[str]:
+def start(folder: Path, config: Path, seconds: float) -> subprocess.Popen[bytes]:
+    return _spawn(folder, "nautilus_ext.run", str(config), "--seconds", f"{seconds:g}")
+
+
+def _spawn(folder: Path, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Run a command that writes into a file: nobody reads a pipe for half an hour."""
     places = {"NAUTILUS_EXT_DATA": str(folder), "PYTHONPATH": str(Path(__file__).parent)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "nautilus_ext.run", str(config), "--seconds", f"{seconds:g}"],
-        cwd=ROOT,
-        env={**os.environ, **places},
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+    with _output(folder, module).open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **places},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _output(folder: Path, module: str) -> Path:
+    return folder / f"{module}.txt"
 
 
 def soak(folder: Path, config: Path, seconds: float, rate: float) -> Record:
     """Run it to its end, and look all the time."""
     with EmbeddedPostgres.join(folder / "postgres") as server:
-        process = start(folder, config, seconds)
+        process = start(folder, config, seconds + AUDIT_S)
         reader = asyncio.new_event_loop()
         try:
-            outside, visible, output = reader.run_until_complete(_look(process, folder, server.app_url, seconds))
+            outside, visible = reader.run_until_complete(_look(process, folder, server.app_url, seconds))
+            audit = _spawn(folder, "nautilus_ext", "audit", str(config))
+            audit.wait(timeout=AUDIT_S)
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=END_S_MAX)
         finally:
             process.kill()
             reader.close()
@@ -149,27 +173,30 @@ def soak(folder: Path, config: Path, seconds: float, rate: float) -> Record:
         inside=[msgspec.json.decode(line, type=Inside) for line in lines],
         visible=visible,
         exit_code=process.returncode,
-        output=output,
+        output=_output(folder, "nautilus_ext.run").read_text(),
+        audit_code=audit.returncode,
+        audit=_output(folder, "nautilus_ext").read_text(),
     )
 
 
-async def _look(process: subprocess.Popen[str], folder: Path, url: str, seconds: float) -> tuple[Any, ...]:
+async def _look(
+    process: subprocess.Popen[bytes], folder: Path, url: str, seconds: float
+) -> tuple[list[Outside], list[Any]]:
     log = run_folder(folder / "journal" / BOOK, 1)
-    output = asyncio.create_task(asyncio.to_thread(process.communicate, timeout=seconds + START_S_MAX + END_S_MAX))
     await _until_shipped(process, log)
     outside, visible = [], []
     watching = asyncio.create_task(_see(url, visible))
     every_s = min(seconds / SAMPLES, SAMPLE_S_MAX)
-    end_s = time.monotonic() + seconds - every_s  # what the stop takes is no part of it
+    end_s = time.monotonic() + seconds - every_s
     while time.monotonic() < end_s and process.poll() is None:
         outside.append(_sample(process.pid, log))
         await asyncio.sleep(every_s)
     watching.cancel()
-    text, _ = await output
-    return outside, visible, text
+    await asyncio.gather(watching, return_exceptions=True)
+    return outside, visible
 
 
-async def _until_shipped(process: subprocess.Popen[str], log: Path) -> None:
+async def _until_shipped(process: subprocess.Popen[bytes], log: Path) -> None:
     deadline_s = time.monotonic() + START_S_MAX
     while not read_state(log).shipped_seq:
         assert process.poll() is None, "the node ended"
@@ -184,21 +211,24 @@ def _sample(node: int, log: Path) -> Outside:
 
 def _memory(pid: int) -> Memory:
     found = psutil.Process(pid).memory_full_info()
-    return Memory(found.uss, found.pss, found.rss)
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    anonymous = int(lines["RssAnon"].split()[0]) * KIB
+    return Memory(anonymous, found.uss, found.pss, found.rss)
 
 
 async def _see(url: str, visible: list[tuple[float, float]]) -> None:
     """Note of each event of an order how long after it was made it is in the tables, to the length of a poll."""
     connection = await asyncpg.connect(url)
-    new = await connection.prepare(NEW)
-    run, seq = 1, 0
-    first = True
-    while True:
-        rows = await new.fetch(BOOK, run, seq, ANSWER_ROWS_MAX)
-        now_s = time.time()
-        if rows:
-            run, seq = rows[-1]["run"], rows[-1]["seq"]
-            if not first:  # what was there before the first look is of any age
+    try:
+        new = await connection.prepare(NEW)
+        seen: tuple[int, int] | None = None
+        while True:  # until it is cancelled
+            rows = await new.fetch(BOOK, *(seen or (0, 0)), ANSWER_ROWS_MAX)
+            now_s = time.time()
+            if seen:  # what was there before the first look is of any age
                 visible.extend((now_s, now_s * 1e3 - row["ts_init"] / 1e6) for row in rows)
-            first = False
-        await asyncio.sleep(POLL_S)
+            if rows:
+                seen = rows[-1]["run"], rows[-1]["seq"]
+            await asyncio.sleep(POLL_S)
+    finally:
+        connection.terminate()
