@@ -88,7 +88,7 @@ def _restored(journal: Runs, recent: Runs) -> list[Figure]:
         Figure("restart: what the book holds is in the cache", "s", _values(journal, "wall"), BUDGET_S, note),
         Figure("restart, of it: reading the tables", "s", _values(journal, "read")),
         Figure("restart, of it: filling the cache", "s", _values(journal, "fill")),
-        Figure("restart, with orders of the lookback", "s", _values(recent, "wall"), BUDGET_S, told),
+        Figure("restart, with orders of the lookback", "s", _values(recent, "wall"), note=told),
         Figure("restart, peak memory of the process", "MB", _values(journal, "peak_mb"), note="the engine's included"),
     ]
 

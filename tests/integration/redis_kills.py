@@ -169,8 +169,8 @@ def page(losses: Mapping[Kind, Sequence[Loss]], seed: int) -> str:
     head = (
         "# The same kills with Nautilus's own Redis cache\n\n"
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Linux {platform.release()}, Python "
-        f"{platform.python_version()}, NautilusTrader {version('nautilus_trader')}, seed {seed}. `make prove` writes "
-        "this page.\n\n"
+        f"{platform.python_version()}, NautilusTrader {version('nautilus_trader')}, seed {seed}, load of the machine "
+        f"{os.getloadavg()[1]:.1f}. `make prove` writes this page.\n\n"
         f"A paper node with one busy strategy (market orders and limit orders that are cancelled, up to {ORDERS_PER_S} "
         f"orders/s) is killed with kill -9 at a random moment, {LIFE_S[0]:g} to {LIFE_S[1]:g} s after its first fill. "
         "*Acknowledged* is an event of an order that the cache had taken and the bus had told of: the node writes its "
