@@ -24,6 +24,7 @@ import bench_portfolio
 import bench_postgres
 import bench_power
 import bench_redis
+import bench_restart
 import bench_shipper
 import bench_simulated_client
 import psutil
@@ -33,7 +34,7 @@ from nautilus_ext.embedded.binaries import bin_folder
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 BENCHES = (
     bench_paper, bench_postgres, bench_logs, bench_exchange, bench_backtest, bench_live, bench_simulated_client,
-    bench_mirror, bench_shipper, bench_redis, bench_portfolio, bench_persistence, bench_power,
+    bench_mirror, bench_shipper, bench_redis, bench_portfolio, bench_persistence, bench_power, bench_restart,
 )  # fmt: skip
 BEGIN, END = "<!-- figures: make bench writes what is between these lines -->", "<!-- end of the figures -->"
 

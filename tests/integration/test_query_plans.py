@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 from book_node import query
 
-from nautilus_ext.persistence import audit, audit_journal, reading
+from nautilus_ext.persistence import audit, audit_journal, holdings, reading
+from nautilus_ext.persistence.position_ledger import LIVES_PER_NS_MAX
 from nautilus_ext.persistence.shipper import loading
 from nautilus_ext.persistence.shipper.writing import BY_INDEX
 from nautilus_ext.schema.upgrade import upgrade
@@ -134,8 +135,19 @@ LIFE = [
     Question("the reach of a look", reading.REACH, (BOOK, 1, ROWS - 1000)),
     Question("what a book holds", reading.COUNTS, (BOOK, list(reading.WORKING))),
 ]
+RESTART = [
+    Question("open orders at a restart", holdings._OPEN, (BOOK, reading.WORKING, 50_001)),
+    Question("families of live parents", holdings._FAMILY, (BOOK, ["O-100", "O-200"], 50_001)),
+    Question("orders of the lookback", holdings._RECENT, (BOOK, NS // SECOND_NS + ROWS - 60, 50_000)),
+    Question("open positions at a restart", holdings._POSITIONS, (BOOK, 1_000, LIVES_PER_NS_MAX)),
+    Question(
+        "fills of a life", holdings._FILLS, (BOOK, "I7", "P", NS + (ROWS - 60) * SECOND_NS, 1, ROWS - 60, 100_001)
+    ),
+    Question("rows of the orders", holdings._ORDERS, (BOOK, IDS)),
+    Question("the newest order", holdings._NEWEST, (BOOK,)),
+]
 # What else asks for few of many rows joins this list.
-QUESTIONS = [*RISK, *SHIPPER, *LIFE, *(_desk(name, *asked) for name, asked in DESK.items())]
+QUESTIONS = [*RISK, *SHIPPER, *RESTART, *LIFE, *(_desk(name, *asked) for name, asked in DESK.items())]
 
 _COMMON = f"""
   FROM generate_series(1, {ROWS}) AS i,
