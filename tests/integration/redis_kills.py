@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import msgspec
 import redis
-from exchange_ledger import Ledger
 from busy_ear import ORDERS_PER_S
+from exchange_ledger import Ledger
 
 from nautilus_ext.persistence.segments import run_folder
 from nautilus_ext.persistence.shipper.state import LAST_PHASES, read_state
