@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 ORDERS_MAX = 50_000  # open, children and recent ones, each
 FILLS_MAX = 100_000  # of one position
-NEWEST_FILLS = 20  # of which the last one may be without its position
 OPENED_WITHIN = 1_000  # events between a fill and what Nautilus says of the position that it opened
 
 _OPEN = """
@@ -34,7 +33,6 @@ _RECENT = """
 # this one with a part of its fill, and hedging under an id that the fill does not have.
 _POSITIONS = """
     SELECT held.instrument_id, held.strategy_id, held.position_id, held.opened_ns, held.signed_quantity,
-           held.account_id, held.run AS told_run, held.seq AS told_seq,
            opening.client_order_id, opening.run, opening.seq, opening.said
       FROM venue_positions AS held
       LEFT JOIN LATERAL (
@@ -48,19 +46,6 @@ _POSITIONS = """
               AND f.ts_event BETWEEN held.opened_ns - $3 AND held.opened_ns
             ORDER BY f.run DESC, f.seq DESC LIMIT 1) AS opening ON true
      WHERE held.book_id = $1 AND held.side <> 'FLAT' ORDER BY held.opened_ns"""
-# A node that is killed between the record of a fill and that of its position leaves a fill of which no position tells.
-_UNTOLD = """
-    SELECT f.client_order_id, f.run, f.seq, f.account_id, f.instrument_id, f.strategy_id, f.position_id, f.quantity
-      FROM (SELECT * FROM unified_fills WHERE book_id = $1 ORDER BY ts_event DESC LIMIT $2) AS f
-     WHERE NOT EXISTS (
-           SELECT FROM order_events e
-            WHERE e.book_id = $1 AND e.run = f.run AND e.seq > f.seq AND e.seq <= f.seq + $3
-              AND e.type LIKE 'Position%' AND e.instrument_id = f.instrument_id)
-       AND NOT EXISTS (
-           SELECT FROM venue_positions p
-            WHERE p.book_id = $1 AND p.account_id = f.account_id AND p.instrument_id = f.instrument_id
-              AND (p.run, p.seq) > (f.run, f.seq))
-     ORDER BY f.run, f.seq"""
 _FILLS = """
     SELECT client_order_id, run, seq FROM unified_fills
      WHERE book_id = $1 AND instrument_id = $2 AND position_id = $3 AND ts_event >= $4 AND (run, seq) > ($5, $6)
@@ -101,7 +86,6 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     signed_quantity: str
     opened_quantity: str  # what the first fill opened it with: less than all of it when it turned another position
     fills: list[msgspec.Raw]
-    told: int  # how many of the fills are in what the tables say: the node was killed before it told what the last did
 
 
 class HeldAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,14 +116,11 @@ async def read_holdings(connection: asyncpg.Connection, book_id: str, *, recent_
     """
     positions = await connection.fetch(_POSITIONS, book_id, OPENED_WITHIN, LIVES_PER_NS_MAX)
     fills = [await _fills(connection, book_id, row) for row in positions]
-    untold = await _untold(connection, book_id, positions)
     ids = dict.fromkeys(await _order_ids(connection, book_id, recent_s))
     ids |= dict.fromkeys(fill.client_order_id for found in fills for fill in found)
-    ids |= dict.fromkeys(row["client_order_id"] for row in untold)
     told = await _events(connection, book_id, list(ids))
     rows = {row["client_order_id"]: row for row in await connection.fetch(_ORDERS, book_id, list(ids))}
     held = [_position(row, found, told) for row, found in zip(positions, fills, strict=True)]
-    held += [_opened(row, told) for row in untold]
     named = {row["instrument_id"] for row in positions} | {
         _named(each[0].event).instrument_id for each in told.values()
     }
@@ -196,14 +177,6 @@ async def _fills(connection: asyncpg.Connection, book_id: str, row: Any) -> list
     return [opening, *(_Fill(*each) for each in later)]
 
 
-async def _untold(connection: asyncpg.Connection, book_id: str, positions: list[Any]) -> list[Any]:
-    """Find the fill that opened a position of which nobody heard; one that changed a position is among its fills."""
-    names = ("account_id", "instrument_id", "position_id")
-    known = {tuple(row[name] for name in names) for row in positions}
-    found = await connection.fetch(_UNTOLD, book_id, NEWEST_FILLS, OPENED_WITHIN)
-    return [row for row in found if row["position_id"] and tuple(row[name] for name in names) not in known]
-
-
 async def _events(connection: asyncpg.Connection, book_id: str, ids: list[str]) -> dict[str, list[_Told]]:
     told: dict[str, list[_Told]] = {}
     for run, seq, kind, _, _, payload in await connection.fetch(ORDER_RECORDS, book_id, ids):
@@ -233,7 +206,6 @@ def _position(row: Any, fills: list[_Fill], told: dict[str, list[_Told]]) -> Hel
     """Take each trade once, in the order in which the node heard of them."""
     versions = {fill[1:] for fill in fills}
     mine = (one for order_id in {fill.client_order_id for fill in fills} for one in told.get(order_id, ()))
-    mine = sorted((one for one in mine if one[:2] in versions), key=lambda one: one[:2])
     opened = msgspec.json.decode(row["said"], type=_Opened) if fills else _Opened("0")
     return HeldPosition(
         instrument_id=row["instrument_id"],
@@ -241,22 +213,7 @@ def _position(row: Any, fills: list[_Fill], told: dict[str, list[_Told]]) -> Hel
         position_id=row["position_id"],
         signed_quantity=f"{row['signed_quantity']:f}",
         opened_quantity=opened.last_qty,
-        fills=[one.event.body for one in mine],
-        told=sum(one[:2] <= (row["told_run"], row["told_seq"]) for one in mine),
-    )
-
-
-def _opened(row: Any, told: dict[str, list[_Told]]) -> HeldPosition:
-    """Make the position of a fill of which no position tells."""
-    version = (row["run"], row["seq"])
-    return HeldPosition(
-        instrument_id=row["instrument_id"],
-        strategy_id=row["strategy_id"],
-        position_id=row["position_id"],
-        signed_quantity="0",
-        opened_quantity=f"{row['quantity']:f}",
-        fills=[one.event.body for one in told.get(row["client_order_id"], ()) if one[:2] == version],
-        told=0,
+        fills=[one.event.body for one in sorted(mine, key=lambda one: one[:2]) if one[:2] in versions],
     )
 
 

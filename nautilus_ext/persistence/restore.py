@@ -14,7 +14,6 @@ from nautilus_trader.accounting.factory import AccountFactory
 from nautilus_trader.common.actor import Actor
 from nautilus_trader.common.config import ActorConfig
 from nautilus_trader.core.fsm import InvalidStateTrigger
-from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
 from nautilus_trader.model import events, instruments
 from nautilus_trader.model.enums import ContingencyType, OmsType
 from nautilus_trader.model.events import AccountState, OrderFilled, OrderInitialized
@@ -57,7 +56,6 @@ class Restored(NamedTuple):
     positions: int
     accounts: int
     troubles: list[str]
-    untold: list[tuple[OrderFilled, Position]] = []  # noqa: RUF012 - a default that nobody changes
 
 
 class Restore(Actor):
@@ -81,12 +79,9 @@ class Restore(Actor):
             log.warning("not restored: %s more", f"{unnamed:,}")
 
     def on_start(self) -> None:
-        """Reconciliation is over: what the last node left half done is ended before a strategy looks at it."""
+        """Reconciliation is over: what was never sent ends before a strategy looks for its orders."""
         if not self.restored.orders:
             return
-        for fill, position in self.restored.untold:
-            event = _event_of(position, fill, self.clock.timestamp_ns())
-            self.msgbus.publish(topic=f"events.position.{position.strategy_id}", msg=event)
         ends = ends_of_unsent(self.cache, self.clock.timestamp_ns())
         for event in ends:
             self.msgbus.send(endpoint="ExecEngine.process", msg=event)
@@ -110,7 +105,6 @@ class _Filling:
     def __init__(self, cache: Any) -> None:
         self._cache = cache
         self._troubles: list[str] = []
-        self._untold: list[tuple[OrderFilled, Position]] = []
 
     def fill(self, holdings: Holdings) -> Restored:
         for definition in holdings.instruments:
@@ -119,7 +113,7 @@ class _Filling:
         orders = sum(self._try(f"order {each.client_order_id}", self._order, each) for each in holdings.orders)
         positions = sum(self._try(f"position {each.position_id}", self._position, each) for each in holdings.positions)
         self._try("the legs of brackets", self._bind_legs, None)
-        return Restored(orders, positions, accounts, self._troubles, self._untold)
+        return Restored(orders, positions, accounts, self._troubles)
 
     def _try(self, what: str, work: Any, held: Any) -> bool:
         try:
@@ -134,11 +128,7 @@ class _Filling:
         if kind is None:
             self._troubles.append(f"instrument {definition.get('id')}: no kind {definition.get('type')!r} is known")
             return
-        self._try(f"instrument {definition.get('id')}", self._define, (kind, definition))
-
-    def _define(self, told: tuple[Any, dict[str, Any]]) -> None:
-        kind, definition = told
-        self._cache.add_instrument(kind.from_dict(definition))
+        self._try(f"instrument {definition.get('id')}", self._cache.add_instrument, kind.from_dict(definition))
 
     def _account(self, held: HeldAccount) -> None:
         state = {
@@ -175,9 +165,6 @@ class _Filling:
         self._cache.add_position(position, OmsType.NETTING if is_netting else OmsType.HEDGING)
         for fill in fills:
             self._cache.add_position_id(position.id, instrument.id.venue, fill.client_order_id, position.strategy_id)
-        if held.told < len(fills):
-            self._cache.update_position(position)
-            self._untold.append((fills[-1], position))
 
     def _require_orders(self, fills: list[OrderFilled]) -> None:
         """A venue would tell the fills of an order that is not back once more: they would count twice."""
@@ -229,23 +216,12 @@ def _position_of(instrument: Any, held: HeldPosition, fills: list[OrderFilled]) 
     opened = instrument.make_qty(held.opened_quantity)
     if opened < fills[0].last_qty:
         fills = [_rest_of(fills[0], opened, held.position_id), *fills[1:]]
-    position, told = Position(instrument, fills[0]), held.told or 1
-    for fill in fills[1:told]:
+    position = Position(instrument, fills[0])
+    for fill in fills[1:]:
         position.apply(fill)
-    signed = position.signed_decimal_qty()
-    if held.told and signed != Decimal(held.signed_quantity):
-        raise ValueError(f"its fills add up to {signed}, the tables say {held.signed_quantity}")
-    for fill in fills[told:]:
-        if position.is_opposite_side(fill.order_side) and fill.last_qty > position.quantity:
-            raise ValueError(f"trade {fill.trade_id} turned it, and no event tells what came of that")
-        position.apply(fill)
+    if position.signed_decimal_qty() != Decimal(held.signed_quantity):
+        raise ValueError(f"its fills add up to {position.signed_decimal_qty()}, the tables say {held.signed_quantity}")
     return position
-
-
-def _event_of(position: Position, fill: OrderFilled, now_ns: int) -> events.PositionEvent:
-    """Tell of a position what the node did not come to say."""
-    kind = events.PositionOpened if position.event_count == 1 else events.PositionChanged
-    return (events.PositionClosed if position.is_closed else kind).create(position, fill, UUID4(), now_ns)
 
 
 def _rest_of(fill: OrderFilled, opened: Any, position_id: str) -> OrderFilled:
