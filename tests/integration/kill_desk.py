@@ -64,6 +64,11 @@ class Desk:
         return self._output_file.read_text(errors="replace")
 
     @property
+    def trades(self) -> bool:
+        """Whether the node of the last start came as far as trading."""
+        return TRADES in self.output
+
+    @property
     def is_up(self) -> bool:
         return self.node is not None and self.node.poll() is None
 
@@ -97,7 +102,7 @@ class Desk:
     def await_trading(self) -> bool:
         """Wait until the node trades; False when it ended before, as it may when it was hit."""
         assert self.node is not None
-        self._until(lambda: TRADES in self.output or not self.is_up, START_S_MAX, "the node does not start")
+        self._until(lambda: self.trades or not self.is_up, START_S_MAX, "the node does not start")
         return self.is_up
 
     def stop(self) -> None:
