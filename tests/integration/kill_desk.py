@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_INHERITED = ("DATABASE_URL", "BINANCE_", "BYBIT_", "OKX_", "TRADER_ID", "LOG_LEVEL", "NAUTILUS_EXT_")
-START_S_MAX = 60.0
+START_S_MAX = 120.0  # a dozen times what a quiet machine takes
 STOP_S_MAX = 30.0
-RECOVERY_S_MAX = 40.0
+RECOVERY_S_MAX = 60.0
 POLL_S = 0.02
 TRADES = "connected and reconciled"
 # The database may be killed while a node starts: it then says so and ends, and is started again.
