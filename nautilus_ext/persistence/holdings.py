@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ORDERS_MAX = 50_000  # open, children and recent ones, each
 FILLS_MAX = 100_000  # of one position
+UNTOLD_WITHIN = 100  # newest fills among which one is looked for that no position has
 OPENED_WITHIN = 1_000  # events between a fill and what Nautilus says of the position that it opened
 
 _OPEN = """
@@ -30,7 +31,8 @@ _RECENT = """
     SELECT client_order_id FROM unified_orders
      WHERE book_id = $1 AND created_at >= to_timestamp($2) ORDER BY created_at DESC LIMIT $3"""
 # The fill that opened a life, and what Nautilus said of the position then: an order that turns another position opens
-# this one with a part of its fill, and hedging under an id that the fill does not have.
+# this one with a part of its fill, and hedging under an id that the fill does not have. A later run says it when the
+# first one was killed before it came to that.
 _POSITIONS = """
     SELECT held.instrument_id, held.strategy_id, held.position_id, held.opened_ns, held.signed_quantity,
            opening.client_order_id, opening.run, opening.seq, opening.said
@@ -39,9 +41,10 @@ _POSITIONS = """
            SELECT f.client_order_id, f.run, f.seq, opened.payload AS said
              FROM unified_fills f, LATERAL (
                   SELECT e.payload FROM order_events e
-                   WHERE e.book_id = $1 AND e.run = f.run AND e.seq > f.seq AND e.seq <= f.seq + $2
-                     AND e.type = 'PositionOpened' AND e.position_id = held.position_id
-                   ORDER BY e.seq LIMIT 1) AS opened
+                   WHERE e.book_id = $1 AND e.type = 'PositionOpened' AND e.position_id = held.position_id
+                     AND (e.run = f.run AND e.seq > f.seq AND e.seq <= f.seq + $2
+                          OR e.run > f.run AND e.payload ->> 'opening_order_id' = f.client_order_id)
+                   ORDER BY e.run, e.seq LIMIT 1) AS opened
             WHERE f.book_id = $1 AND f.client_order_id = held.opening_order_id
               AND f.ts_event BETWEEN held.opened_ns - $3 AND held.opened_ns
             ORDER BY f.run DESC, f.seq DESC LIMIT 1) AS opening ON true
@@ -50,6 +53,29 @@ _FILLS = """
     SELECT client_order_id, run, seq FROM unified_fills
      WHERE book_id = $1 AND instrument_id = $2 AND position_id = $3 AND ts_event >= $4 AND (run, seq) > ($5, $6)
      LIMIT $7"""
+# A node that was killed between a fill and what it says of the position leaves a fill that no position has: the last
+# one of its run. What Nautilus itself kept from a position (a reducing order with nothing to reduce) is not such a one.
+# It may have come to say the first half: that the fill of an order that turns a position has closed the former one.
+_UNTOLD = """
+    SELECT fill.client_order_id, fill.run, fill.seq, coalesce(closed.quantity, '0') AS closed FROM (
+           SELECT client_order_id, run, seq, quantity, instrument_id, strategy_id, position_id FROM unified_fills
+            WHERE book_id = $1 AND position_id IS NOT NULL ORDER BY ts_event DESC LIMIT $2) AS fill
+      JOIN runs ON runs.book_id = $1 AND runs.run = fill.run AND runs.clean_end IS NOT TRUE
+      LEFT JOIN LATERAL (
+           SELECT e.seq, e.payload ->> 'last_qty' AS quantity FROM order_events AS e
+            WHERE e.book_id = $1 AND e.run = fill.run AND e.seq > fill.seq AND e.type = 'PositionClosed'
+              AND e.position_id = fill.position_id ORDER BY e.seq LIMIT 1) AS closed ON true
+     WHERE coalesce(closed.quantity::numeric, 0) < fill.quantity
+       AND NOT EXISTS (
+           SELECT FROM order_events AS e
+            WHERE e.book_id = $1 AND e.run = fill.run AND e.seq > fill.seq
+              AND e.type IN ('OrderFilled', 'PositionOpened', 'PositionChanged'))
+       AND NOT EXISTS (
+           SELECT FROM venue_positions AS held
+            WHERE held.book_id = $1 AND held.instrument_id = fill.instrument_id
+              AND held.strategy_id = fill.strategy_id AND held.position_id = fill.position_id
+              AND (held.run, held.seq) > (fill.run, coalesce(closed.seq, fill.seq)))
+     ORDER BY fill.run, fill.seq"""
 _ORDERS = """
     SELECT client_order_id, status, filled_quantity FROM unified_orders
      WHERE book_id = $1 AND client_order_id = ANY($2)"""
@@ -88,6 +114,13 @@ class HeldPosition(msgspec.Struct, frozen=True, kw_only=True):
     fills: list[msgspec.Raw]
 
 
+class UntoldFill(msgspec.Struct, frozen=True):
+    """A fill of which the position has nothing yet, or only what it closed."""
+
+    body: msgspec.Raw
+    closed: str
+
+
 class HeldAccount(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str
     account_type: str
@@ -106,6 +139,7 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     accounts: list[HeldAccount] = []
     orders: list[HeldOrder] = []
     positions: list[HeldPosition] = []
+    untold: list[UntoldFill] = []
     newest_order_s: float = 0.0  # when the newest order of the book was made
 
 
@@ -115,9 +149,11 @@ async def read_holdings(connection: asyncpg.Connection, book_id: str, *, recent_
     A venue tells of those once more, and Nautilus would take an order that it does not know for somebody else's.
     """
     positions = await connection.fetch(_POSITIONS, book_id, OPENED_WITHIN, LIVES_PER_NS_MAX)
-    fills = [await _fills(connection, book_id, row) for row in positions]
+    half = {_Fill(*row[:3]): row["closed"] for row in await connection.fetch(_UNTOLD, book_id, UNTOLD_WITHIN)}
+    untold = list(half)
+    fills = [[fill for fill in await _fills(connection, book_id, row) if fill not in untold] for row in positions]
     ids = dict.fromkeys(await _order_ids(connection, book_id, recent_s))
-    ids |= dict.fromkeys(fill.client_order_id for found in fills for fill in found)
+    ids |= dict.fromkeys(fill.client_order_id for found in (*fills, untold) for fill in found)
     told = await _events(connection, book_id, list(ids))
     rows = {row["client_order_id"]: row for row in await connection.fetch(_ORDERS, book_id, list(ids))}
     held = [_position(row, found, told) for row, found in zip(positions, fills, strict=True)]
@@ -131,6 +167,7 @@ async def read_holdings(connection: asyncpg.Connection, book_id: str, *, recent_
         accounts=[_account(row) for row in await connection.fetch(_ACCOUNTS, book_id)],
         orders=[_order(rows[each], told[each]) for each in _by_age(told) if each in rows],
         positions=held,
+        untold=[UntoldFill(body, half[fill]) for fill in untold for body in _bodies([fill], told)],
         newest_order_s=newest.timestamp() if newest else 0.0,
     )
 
@@ -203,9 +240,6 @@ def _order(row: Any, told: list[_Told]) -> HeldOrder:
 
 
 def _position(row: Any, fills: list[_Fill], told: dict[str, list[_Told]]) -> HeldPosition:
-    """Take each trade once, in the order in which the node heard of them."""
-    versions = {fill[1:] for fill in fills}
-    mine = (one for order_id in {fill.client_order_id for fill in fills} for one in told.get(order_id, ()))
     opened = msgspec.json.decode(row["said"], type=_Opened) if fills else _Opened("0")
     return HeldPosition(
         instrument_id=row["instrument_id"],
@@ -213,8 +247,15 @@ def _position(row: Any, fills: list[_Fill], told: dict[str, list[_Told]]) -> Hel
         position_id=row["position_id"],
         signed_quantity=f"{row['signed_quantity']:f}",
         opened_quantity=opened.last_qty,
-        fills=[one.event.body for one in sorted(mine, key=lambda one: one[:2]) if one[:2] in versions],
+        fills=_bodies(fills, told),
     )
+
+
+def _bodies(fills: list[_Fill], told: dict[str, list[_Told]]) -> list[msgspec.Raw]:
+    """Take each trade once, in the order in which the node heard of them."""
+    versions = {fill[1:] for fill in fills}
+    mine = (one for order_id in {fill.client_order_id for fill in fills} for one in told.get(order_id, ()))
+    return [one.event.body for one in sorted(mine, key=lambda one: one[:2]) if one[:2] in versions]
 
 
 def _account(row: Any) -> HeldAccount:

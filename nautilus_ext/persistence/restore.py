@@ -25,13 +25,16 @@ from nautilus_trader.model.position import Position
 from nautilus_ext.errors import MachineError
 from nautilus_ext.persistence.holdings import Holdings
 from nautilus_ext.persistence.unsent import ends_of_unsent
+from nautilus_ext.persistence.untold import apply_untold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nautilus_ext.persistence.holdings import HeldAccount, HeldOrder, HeldPosition
+    from nautilus_ext.persistence.holdings import HeldAccount, HeldOrder, HeldPosition, UntoldFill
+    from nautilus_ext.persistence.untold import PositionEvent
 
 TROUBLES_NAMED_MAX = 10
+BEFORE_THE_MIRROR = 101
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +69,18 @@ class Restore(Actor):
         super().__init__(config)
         self._config = config
         self.restored = Restored(0, 0, 0, [])
+        self._unsaid: list[PositionEvent] = []
 
     def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
         super().register_base(portfolio, msgbus, cache, clock)
         if not self._config.path:
             return
-        self.restored = _Filling(cache).fill(_read(Path(self._config.path)))
+        filling = _Filling(cache, clock.timestamp_ns())
+        self.restored = filling.fill(_read(Path(self._config.path)))
+        self._unsaid = filling.unsaid
+        if self._unsaid:
+            for topic in ("events.order.*", "events.position.*"):
+                msgbus.subscribe(topic=topic, handler=self._say, priority=BEFORE_THE_MIRROR)
         for trouble in self.restored.troubles[:TROUBLES_NAMED_MAX]:
             log.warning("not restored, the venue's word counts: %s", trouble)
         unnamed = len(self.restored.troubles) - TROUBLES_NAMED_MAX
@@ -82,11 +91,18 @@ class Restore(Actor):
         """Reconciliation is over: what was never sent ends before a strategy looks for its orders."""
         if not self.restored.orders:
             return
+        self._say(None)
         ends = ends_of_unsent(self.cache, self.clock.timestamp_ns())
         for event in ends:
             self.msgbus.send(endpoint="ExecEngine.process", msg=event)
         if ends:
             log.warning("orders that the last node made and did not send are ended: %s", f"{len(ends):,}")
+
+    def _say(self, _: Any) -> None:
+        """Say what the last node did not come to say, before the first event that reconciliation makes."""
+        unsaid, self._unsaid = self._unsaid, []
+        for event in unsaid:
+            self.msgbus.publish(topic=f"events.position.{event.strategy_id}", msg=event)
 
     def on_stop(self) -> None:
         """Nothing to do; without this Nautilus warns of it at each stop."""
@@ -102,8 +118,11 @@ def _read(path: Path) -> Holdings:
 class _Filling:
     """Fills one empty cache."""
 
-    def __init__(self, cache: Any) -> None:
+    def __init__(self, cache: Any, now_ns: int) -> None:
         self._cache = cache
+        self._now_ns = now_ns
+        self.unsaid: list[PositionEvent] = []
+        self._lost: set[str] = set()  # positions that could not be put back
         self._troubles: list[str] = []
 
     def fill(self, holdings: Holdings) -> Restored:
@@ -112,6 +131,10 @@ class _Filling:
         accounts = sum(self._try(f"account {each.account_id}", self._account, each) for each in holdings.accounts)
         orders = sum(self._try(f"order {each.client_order_id}", self._order, each) for each in holdings.orders)
         positions = sum(self._try(f"position {each.position_id}", self._position, each) for each in holdings.positions)
+        back = {position.id.value for position in self._cache.positions_open()}
+        self._lost = {each.position_id for each in holdings.positions} - back
+        for each in holdings.untold:
+            self._try("a fill that its position lacks", self._untold, each)
         self._try("the legs of brackets", self._bind_legs, None)
         return Restored(orders, positions, accounts, self._troubles)
 
@@ -128,7 +151,11 @@ class _Filling:
         if kind is None:
             self._troubles.append(f"instrument {definition.get('id')}: no kind {definition.get('type')!r} is known")
             return
-        self._try(f"instrument {definition.get('id')}", self._cache.add_instrument, kind.from_dict(definition))
+        self._try(f"instrument {definition.get('id')}", self._define, (kind, definition))
+
+    def _define(self, told: tuple[Any, dict[str, Any]]) -> None:
+        kind, definition = told
+        self._cache.add_instrument(kind.from_dict(definition))
 
     def _account(self, held: HeldAccount) -> None:
         state = {
@@ -165,6 +192,13 @@ class _Filling:
         self._cache.add_position(position, OmsType.NETTING if is_netting else OmsType.HEDGING)
         for fill in fills:
             self._cache.add_position_id(position.id, instrument.id.venue, fill.client_order_id, position.strategy_id)
+
+    def _untold(self, untold: UntoldFill) -> None:
+        fill = OrderFilled.from_dict(msgspec.json.decode(untold.body))
+        self._require_orders([fill])
+        if fill.position_id.value in self._lost:
+            raise ValueError(f"its position {fill.position_id} is not back")
+        self.unsaid += apply_untold(self._cache, fill, untold.closed, self._now_ns)
 
     def _require_orders(self, fills: list[OrderFilled]) -> None:
         """A venue would tell the fills of an order that is not back once more: they would count twice."""

@@ -9,6 +9,7 @@ import signal
 import pytest
 from kill_desk import Desk
 from kill_judge import counted, judge, witnessed, works_on
+from kill_rounds import ENDS_MAX
 
 from nautilus_ext.embedded import EmbeddedPostgres
 
@@ -48,15 +49,30 @@ def test_a_node_that_dies_at_a_named_place_is_followed_by_one_that_has_all(desk)
         if halted:
             os.kill(halted, signal.SIGKILL)
         print(f"{where}: dead after {len(desk.output.splitlines())} lines")
-    desk.begin()
-    assert desk.await_trading(), desk.output
-    desk.stop()
-    if works_on(desk.data, desk.ended_ns):
+    end_and_judge(desk)
+
+
+@pytest.mark.timeout(600)
+def test_a_fill_whose_position_was_never_told_is_in_it_all_the_same(desk):
+    """The node dies between the two events of one fill: of a position that opens, that changes, that closes."""
+    for call in (1, 5, 8, 12, 17):
+        desk.begin(crash_at=f"nautilus_ext.persistence.mirror:Mirror._on_position:before:{call}")
+        desk.await_crash()
+    end_and_judge(desk)
+
+
+def end_and_judge(desk: Desk) -> None:
+    """Start once more, stop in order; if an order was on its way to the exchange then, once more."""
+    for _ in range(ENDS_MAX):
         desk.begin()
         assert desk.await_trading(), desk.output
         desk.stop()
+        if not works_on(desk.data, desk.ended_ns):
+            break
     with EmbeddedPostgres.join(desk.data / "postgres") as server:
         seen = asyncio.run(judge(server.app_url, desk.data, witnessed(desk.folder)))
     assert [] == seen.differences, counted(seen.differences)
     assert seen.fills > 0
-    assert "not restored" not in desk.output
+    outputs = "".join(path.read_text() for path in desk.folder.glob("node-*.txt"))
+    assert "not restored" not in outputs
+    assert "Traceback" not in outputs

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_INHERITED = ("DATABASE_URL", "BINANCE_", "BYBIT_", "OKX_", "TRADER_ID", "LOG_LEVEL", "NAUTILUS_EXT_")
-START_S_MAX = 60.0
+START_S_MAX = 120.0  # a dozen times what a quiet machine takes
 STOP_S_MAX = 30.0
-RECOVERY_S_MAX = 40.0
+RECOVERY_S_MAX = 60.0
 POLL_S = 0.02
 TRADES = "connected and reconciled"
 # The database may be killed while a node starts: it then says so and ends, and is started again.
@@ -64,6 +64,11 @@ class Desk:
         return self._output_file.read_text(errors="replace")
 
     @property
+    def trades(self) -> bool:
+        """Whether the node of the last start came as far as trading."""
+        return TRADES in self.output
+
+    @property
     def is_up(self) -> bool:
         return self.node is not None and self.node.poll() is None
 
@@ -97,7 +102,7 @@ class Desk:
     def await_trading(self) -> bool:
         """Wait until the node trades; False when it ended before, as it may when it was hit."""
         assert self.node is not None
-        self._until(lambda: TRADES in self.output or not self.is_up, START_S_MAX, "the node does not start")
+        self._until(lambda: self.trades or not self.is_up, START_S_MAX, "the node does not start")
         return self.is_up
 
     def stop(self) -> None:

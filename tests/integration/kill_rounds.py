@@ -8,7 +8,8 @@ import random
 import signal
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from kill_desk import KINDS, REFUSALS, Desk, DeskError
@@ -24,8 +25,9 @@ KILLS_PER_DESK = 25  # then a new folder: each look reads all of a history
 TRADE_S = (0.1, 1.6)
 START_S = (0.0, 5.0)  # when in a start it is hit once more
 SECOND_HIT = 0.4
-STARTS_MAX = 5  # a start that is hit may refuse, the next one must not
-ENDS_MAX = 3  # on a busy machine an order may still be on its way to the exchange when its node ends
+AGAIN, AGAIN_S = 0.3, (0.0, 1.0)  # how often, and when, something dies before the desk has recovered
+STARTS_MAX = 10  # a start that is hit may refuse, the next one must not
+ENDS_MAX = 5  # on a busy machine an order may still be on its way to the exchange when its node ends
 # What dies together: mostly one, now and then several within a millisecond.
 CHOICES = (
     *[("node",)] * 6, *[("shipper",)] * 3, *[("postmaster",)] * 3, ("backend",), *[("exchange",)] * 3,
@@ -51,11 +53,10 @@ class Found:
     orders: int = 0
     fills: int = 0
 
-    def add(self, seen: Seen, runs: int) -> None:
-        self.runs += runs
-        self.events += seen.events
-        self.orders += seen.orders
-        self.fills += seen.fills
+    def add(self, other: Found) -> None:
+        """Take in what was found on another desk."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     def verdict(self, seed: int) -> str:
         return f"kills={self.kills} seeds={seed}..{seed + self.desks - 1} differences=0"
@@ -70,39 +71,44 @@ class Found:
         )
 
 
-def kill_often(parent: Path, seed: int, kills: int) -> Found:
-    """Kill so often, on one desk after the other; raise with the seed of the desk on which something differs."""
+def kill_often(parent: Path, seed: int, kills: int, at_once: int = 1) -> Found:
+    """Kill so often, on several desks; raise with the seed of the desk on which something differs."""
     found, began_s = Found(), time.monotonic()
-    while found.kills < kills:
-        desk_seed = seed + found.desks
-        Killer(parent / f"desk-{found.desks}", desk_seed, found).run(min(KILLS_PER_DESK, kills - found.kills))
-        found.desks += 1
-        found.took_s = time.monotonic() - began_s
-        print(f"seed {desk_seed}: {found.line}", flush=True)
+    plan = [min(KILLS_PER_DESK, kills - done) for done in range(0, kills, KILLS_PER_DESK)]
+
+    def one(number: int) -> Found:
+        return Killer(parent / f"desk-{number}", seed + number).run(plan[number])
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for each in pool.map(one, range(len(plan))):
+            found.add(each)
+            found.took_s = time.monotonic() - began_s
+            print(f"seeds {seed}..{seed + found.desks - 1}: {found.line}", flush=True)
     return found
 
 
 class Killer:
     """One desk, and what its seed does to it."""
 
-    def __init__(self, folder: Path, seed: int, found: Found) -> None:
+    def __init__(self, folder: Path, seed: int) -> None:
         self._desk = Desk(folder)
         self._seed = seed
         self._rnd = random.Random(seed)
-        self._found = found
+        self._found = Found(desks=1)
         self._story: list[str] = []
 
-    def run(self, kills: int) -> None:
-        until = self._found.kills + kills
+    def run(self, kills: int) -> Found:
+        found = self._found
         try:
-            while self._found.kills < until:
-                seen = self._life(min(until, self._found.kills + KILLS_PER_LIFE))
-            self._found.add(seen, self._desk.starts)
+            while found.kills < kills:
+                seen = self._life(min(kills, found.kills + KILLS_PER_LIFE))
+            found.runs, found.events, found.orders, found.fills = self._desk.starts, *seen[1:]
         except Exception as error:
             told = "\n  ".join(self._story)
             raise DeskError(f"KILL_SEED={self._seed}: {error}\nwhat was done:\n  {told}") from error
         finally:
             self._desk.close()
+        return found
 
     def _life(self, until: int) -> Seen:
         """Start, trade, be hit, go on, to the end in order, and judge."""
@@ -112,22 +118,29 @@ class Killer:
             self._hit_and_go_on(until)
         time.sleep(self._rnd.uniform(*TRADE_S))
         self._judge("while it trades", live=True)
+        self._end()
+        return self._judge("after the end", live=False)
+
+    def _end(self) -> None:
+        """End in order; what was still on its way to the exchange then, the next node must hear of."""
         for _ in range(ENDS_MAX):
             self._desk.stop()
             if not works_on(self._desk.data, self._desk.ended_ns):
-                break
+                return
             self._tell(f"start {self._desk.starts} left orders at the exchange: the next one hears of them")
             self._start(0)
-        return self._judge("after the end", live=False)
+        raise DeskError(f"{ENDS_MAX} ends in a row left orders at the exchange")
 
     def _hit_and_go_on(self, until: int) -> None:
         before = self._desk.shipper_state()
         kinds = self._hit()
         if not kinds:
             return
+        if self._rnd.random() < AGAIN and self._found.kills < until:
+            time.sleep(self._rnd.uniform(*AGAIN_S))
+            kinds |= self._hit()
         if "node" in kinds:
-            assert self._desk.node is not None
-            self._desk.node.wait(10)
+            self._desk.await_crash()
             self._start(until)
         else:
             self._desk.await_recovery(kinds, before)
@@ -139,9 +152,12 @@ class Killer:
             kinds: set[str] = set()
             if self._rnd.random() < SECOND_HIT and self._found.kills < until and self._desk.starts > 1:
                 time.sleep(self._rnd.uniform(*START_S))
+                is_starting = not self._desk.trades
                 kinds = self._hit()
-                self._found.in_start += bool(kinds)
-            if self._desk.await_trading():
+                self._found.in_start += bool(kinds) and is_starting
+            if "node" in kinds:
+                self._desk.await_crash()
+            elif self._desk.await_trading():
                 return
             self._judge_refusal(kinds)
         raise DeskError(f"{STARTS_MAX} starts in a row ended:\n{self._desk.output}")
