@@ -7,6 +7,7 @@ it: whichever it was, it may have held the interpreter.
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from nautilus_trader.common.config import ActorConfig
 
 BEAT_S = 0.005
 LINE_S = 0.1
+FROZEN = "frozen"
 THREADS = Path("/proc/self/task")  # schedstat of each: ns on a core, ns in wait of one, turns
 
 
@@ -45,6 +47,7 @@ class Pulse(Actor):
 
     async def _beat(self) -> None:
         with Path(self.config.path).open("a", buffering=1, encoding="utf-8") as told:  # noqa: ASYNC230 - a local file
+            told.write(f"{FROZEN} {gc.get_freeze_count()}\n")
             wall_s, line_s, before_s, waited = 0.0, time.monotonic(), time.monotonic(), _waited_s()
             while True:
                 await asyncio.sleep(BEAT_S)
@@ -64,6 +67,11 @@ def _waited_s() -> dict[str, float]:
         with suppress(OSError):  # it has ended
             found[path.name] = int((path / "schedstat").read_bytes().split()[1]) / 1e9
     return found
+
+
+def frozen(path: Path) -> int:
+    """How many objects a full collection of garbage leaves out."""
+    return int(path.read_text(encoding="utf-8").partition(f"{FROZEN} ")[2].split()[0])
 
 
 def worst(path: Path, begin_s: float, end_s: float) -> Pauses:

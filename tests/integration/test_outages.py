@@ -13,6 +13,7 @@ import pytest
 from exchange_ledger import Ledger
 from outage_desk import BOOK, MORE_MS_MAX, Desk, behind, quiet
 from outage_proxy import Proxy
+from pulse import frozen
 
 from nautilus_ext.embedded import EmbeddedPostgres
 from nautilus_ext.schema.upgrade import upgrade
@@ -31,6 +32,7 @@ INTENDED = """SELECT DISTINCT coalesce(client_order_id, of_list) FROM order_even
                 LEFT JOIN LATERAL jsonb_array_elements_text(payload -> 'client_order_ids') AS of_list ON true
                WHERE book_id = $1 AND type = 'Intent' AND payload ->> 'command' LIKE 'SubmitOrder%' ORDER BY 1"""
 SENT = "SELECT DISTINCT client_order_id FROM order_events WHERE book_id = $1 AND type = 'OrderSubmitted' ORDER BY 1"
+FROZEN_MIN = 100_000  # objects; the engine and pandas alone have more
 BOUND = 100_000  # bytes, a few seconds of this desk
 BOUND_S_MAX = 30.0
 
@@ -77,6 +79,7 @@ def test_whatever_becomes_of_the_database_and_the_shipper_the_desk_trades_on(ser
     for outage in (*outages.DATABASE, *outages.SHIPPER):
         assert_trades_on(outages.suffer(outage, stage, calm))
     assert desk.stop() == 0, desk.output
+    assert frozen(desk.pulse) > FROZEN_MIN, "a full collection walks all that was imported, and the loop waits for it"
     assert "more than persistence.unshipped_bytes_max (100,000): the node trades on; get the database" in desk.output
     print(desk.judge())
 
