@@ -22,8 +22,8 @@ CLOSE_S_MAX = 2.0
 # The server notices a dead client's machine after idle + interval x count seconds instead of two hours.
 _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 
-# Whoever writes to a book holds its row in a transaction. A process that is stopped in the midst of one must not keep
-# the next node from taking the book: the server ends its session after this.
+# A node that writes to a book holds its row in a transaction. One that is stopped in the midst of it must not keep the
+# next node from taking the book: the server ends its session after this.
 NO_LONG_TRANSACTION = {"idle_in_transaction_session_timeout": "3000"}
 
 # Everything that a connection which was good a moment ago can raise when the database goes away; InternalClientError
