@@ -127,7 +127,7 @@ async def start_run(connection: asyncpg.Connection, claim: Claim) -> Start:
     """Raise the epoch and add the rows of run and instance, all or none; the caller has the lock.
 
     A shipper that is stopped in the midst of a batch holds the book's row for ever: no time-out of the server ends a
-    COPY that waits for its client. Shippers of former starts are disconnected: one that lives comes back, and is fenced.
+    COPY that waits for its client. Shippers of former starts are disconnected: one that lives comes back and is fenced.
     """
     await connection.execute(
         """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
