@@ -87,6 +87,11 @@ class OtherOwner(Exception):
     """The book exists and is another trader's, or of another environment."""
 
 
+def shipper_name(book_id: str) -> str:
+    """Name the sessions of a book's shippers."""
+    return f"exec-suite shipper {book_id}"
+
+
 async def try_lock(connection: asyncpg.Connection, book_id: str) -> bool:
     """Take the lock of a book for as long as this session lives; False when another session has it."""
     (row,) = await connection.fetch("SELECT pg_try_advisory_lock($1) AS taken", lock_key("book", book_id))
@@ -119,7 +124,16 @@ async def end_session(connection: asyncpg.Connection, session: Session) -> None:
 
 
 async def start_run(connection: asyncpg.Connection, claim: Claim) -> Start:
-    """Raise the epoch and add the rows of run and instance, all or none; the caller has the lock."""
+    """Raise the epoch and add the rows of run and instance, all or none; the caller has the lock.
+
+    A shipper that is stopped in the midst of a batch holds the book's row for ever: no time-out of the server ends a
+    COPY that waits for its client. Shippers of former starts are disconnected: one that lives comes back and is fenced.
+    """
+    await connection.execute(
+        """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = left($1, 63) AND usename = current_user AND datname = current_database()""",
+        shipper_name(claim.book_id),
+    )
     async with connection.transaction():
         (book,) = await connection.fetch(
             """INSERT INTO books (book_id, trader_id, environment, epoch) VALUES ($1, $2, $3, 1)

@@ -26,8 +26,8 @@ _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_k
 # the right one, and each of a thousand probes reads all of it. A plan for any book does not make that mistake.
 ANY_BOOK = {"plan_cache_mode": "force_generic_plan"}
 
-# Whoever writes to a book holds its row in a transaction. A process that is stopped in the midst of one must not keep
-# the next node from taking the book: the server ends its session after this.
+# A node that writes to a book holds its row in a transaction. One that is stopped in the midst of it must not keep the
+# next node from taking the book: the server ends its session after this.
 NO_LONG_TRANSACTION = {"idle_in_transaction_session_timeout": "3000"}
 
 # Everything that a connection which was good a moment ago can raise when the database goes away; InternalClientError

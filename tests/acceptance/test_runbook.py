@@ -173,7 +173,7 @@ def test_each_step_of_the_runbook_does_what_it_says(desk: Desk) -> None:
         if psutil.pid_exists(shipper):
             psutil.Process(shipper).kill()
     (desk.shell.data / "journal" / BOOK).rename(desk.shell.data / "gone with the host")
-    query(desk.server.owner_url, "UPDATE runs SET host = 'elsewhere', last_seq = last_seq + 5")
+    query(desk.server.owner_url, "UPDATE runs SET host = 'elsewhere', last_seq = last_seq + 5, drained_at = NULL")
     refused = desk.start()
     assert 5 == refused.end(), refused.output
     desk.do("Lost host", lambda: refused.output)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
+import threading
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 from shipper_log import Trader
 from shipper_stage import Stage
@@ -23,8 +27,11 @@ SEED = int(os.environ.get("FIGHT_SEED", "20261129"))
 FIGHTS = int(os.environ.get("FIGHTS", "3"))
 ORDERS = 800
 FREE = "SELECT epoch FROM books FOR NO KEY UPDATE SKIP LOCKED"
-IN_TRANSACTION = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
-    AND application_name LIKE 'exec-suite shipper%' AND state = 'idle in transaction'"""
+HELD_UP = "SELECT pid FROM pg_stat_activity WHERE application_name = 'holds up' AND wait_event = 'PgSleep'"
+LET_GO = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holds up'"
+WAITS = """SELECT pid FROM pg_stat_activity
+            WHERE application_name LIKE 'exec-suite shipper%' AND wait_event_type = 'Lock'
+              AND datname = current_database()"""
 
 
 @pytest.fixture
@@ -81,23 +88,38 @@ def test_a_shipper_that_was_stopped_while_another_start_took_the_book_writes_not
 
 
 def test_a_shipper_that_was_stopped_in_a_transaction_keeps_nobody_from_taking_the_book(
-    stage: Stage, wait_until: Callable[..., None]
+    stage: Stage, database: Any, wait_until: Callable[..., None]
 ) -> None:
-    """It holds the book's row; the server ends its session, and what it had not committed is undone."""
-    start, last = stage.log_run(3_000, end=False)
+    """It holds the book's row; its session is ended, and what it had not committed is undone."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
     process = stage.spawn(start)
-    give_up_s = time.monotonic() + 30
-    while not stage.query(IN_TRANSACTION) or stage.query(FREE):  # stopped at a moment without one: on it goes
-        assert time.monotonic() < give_up_s, "never stopped within a transaction"
-        process.send_signal(signal.SIGCONT)
-        time.sleep(0.01)
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(0.05)
-    held = stage.progress(start.run)[0]
-    assert held < last, "nothing was left to refuse"
+    log.append(trader.instrument())
+    wait_until(lambda: stage.progress(start.run)[0] == 1, 30)
+    holder = threading.Thread(target=_hold_the_tables_up, args=(database.owner_url,))
+    holder.start()
+    owner = Stage(database.owner_url, stage.folder)
+    wait_until(lambda: owner.query(HELD_UP), 30)
+    log.append_many(list(trader.order()))
+    wait_until(lambda: stage.query(WAITS), 30)
+    process.send_signal(signal.SIGSTOP)
+    owner.query(LET_GO)
+    holder.join()
+    wait_until(lambda: not stage.query(WAITS))
+    assert [] == stage.query(FREE), "it holds the row no more"
     began_s = time.monotonic()
     assert stage.start_run().epoch == start.epoch + 1
     print(f"the book's row was free after {time.monotonic() - began_s:.1f} s")
     process.send_signal(signal.SIGCONT)
     assert BookLost.exit_code == process.wait(30)
-    assert held == stage.progress(start.run)[0] == stage.value("SELECT coalesce(max(seq), 0) FROM order_events")
+    assert 1 == stage.progress(start.run)[0] == stage.value("SELECT count(*) FROM order_events")
+    log.close()
+
+
+def _hold_the_tables_up(url: str) -> None:
+    async def work() -> None:
+        connection = await asyncpg.connect(url, server_settings={"application_name": "holds up"})
+        with suppress(asyncpg.PostgresError, OSError):  # it is ended
+            await connection.execute("BEGIN; LOCK TABLE unified_orders IN SHARE MODE; SELECT pg_sleep(60)")
+
+    asyncio.run(work())

@@ -10,7 +10,8 @@ from asyncpg import exceptions as pg
 
 from nautilus_ext.errors import BookLost, DatabaseError, SchemaBehind
 from nautilus_ext.persistence.shipper.statements import ADVANCE, DRAINED, EPOCH, MISSING, PROGRESS, TARGETS, Target
-from nautilus_ext.schema.connect import ANY_BOOK, CLOSE_S_MAX, NO_LONG_TRANSACTION, connect
+from nautilus_ext.schema.books import shipper_name
+from nautilus_ext.schema.connect import ANY_BOOK, CLOSE_S_MAX, connect
 from nautilus_ext.schema.revision import REVISION
 
 if TYPE_CHECKING:
@@ -177,12 +178,8 @@ async def _connect(url: str, order: ShipperOrder, **settings: str) -> asyncpg.Co
         url,
         timeout_s=order.connect_timeout_s,
         answer_timeout_s=order.statement_timeout_s + order.connect_timeout_s,
-        application_name=f"exec-suite shipper {order.book_id}",
-        server_settings={
-            "statement_timeout": str(round(order.statement_timeout_s * 1_000)),
-            **NO_LONG_TRANSACTION,
-            **settings,
-        },
+        application_name=shipper_name(order.book_id),
+        server_settings={"statement_timeout": str(round(order.statement_timeout_s * 1_000)), **settings},
         max_cached_statement_lifetime=0,
     )
     try:
