@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "node_configs" / "paper.json"
 BOOK = "PAPER-001.paper"
-TICKS = 200  # that Nautilus keeps of each instrument: its 10,000 trades would take hours to come
+TICKS = 200  # and bars, that Nautilus keeps of each instrument: 10,000 trades or bars would take hours to come
 MORE = "BTCUSDT-PERP.SIM2"
 SAMPLES, SAMPLE_S_MAX = 40, 5.0  # a short one is looked at more often
 POLL_S = 0.02
@@ -98,7 +98,7 @@ def doubled(folder: Path, *, purges: bool = True, actors: Sequence[dict[str, Any
     document["strategies"].append(quoter)
     document["actors"] = [_witness(folder), *actors]
     document["exec_engine"] |= PURGES if purges else dict.fromkeys(PURGES)
-    document["cache"] = {"tick_capacity": TICKS}
+    document["cache"] = {"tick_capacity": TICKS, "bar_capacity": TICKS}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "soak.json"
     path.write_text(json.dumps(document))

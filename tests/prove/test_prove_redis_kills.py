@@ -41,5 +41,6 @@ def test_a_kill_costs_the_journal_nothing_that_it_had_acknowledged(tmp_path, see
             f"kills beside Redis, {kind}: kills={len(found)} acknowledged={sum(loss.acknowledged for loss in found)} "
             f"lost={sum(loss.lost for loss in found)} in={lossy} seed={seed}"
         )
-    assert all(loss.acknowledged > ORDERS_PER_S / 4 for found in losses.values() for loss in found), "hardly any traded"
+    for found in losses.values():  # the rate is what the machine gives, and a busy one gives little at times
+        assert sum(loss.acknowledged for loss in found) > len(found) * ORDERS_PER_S / 2, "hardly anything was traded"
     assert [Loss(loss.acknowledged, 0, 0, 0, 0) for loss in losses["journal"]] == losses["journal"]
