@@ -40,11 +40,17 @@ _POSITIONS = """
       LEFT JOIN LATERAL (
            SELECT f.client_order_id, f.run, f.seq, opened.payload AS said
              FROM unified_fills f, LATERAL (
-                  SELECT e.payload FROM order_events e
-                   WHERE e.book_id = $1 AND e.type = 'PositionOpened' AND e.position_id = held.position_id
-                     AND (e.run = f.run AND e.seq > f.seq AND e.seq <= f.seq + $2
-                          OR e.run > f.run AND e.payload ->> 'opening_order_id' = f.client_order_id)
-                   ORDER BY e.run, e.seq LIMIT 1) AS opened
+                  (SELECT e.payload FROM order_events e
+                    WHERE e.book_id = $1 AND e.run = f.run AND e.seq > f.seq AND e.seq <= f.seq + $2
+                      AND e.type = 'PositionOpened' AND e.position_id = held.position_id
+                    ORDER BY e.seq LIMIT 1)
+                  UNION ALL
+                  (SELECT e.payload FROM order_events e
+                    WHERE e.book_id = $1 AND e.run > f.run AND e.run <= held.run AND e.seq <= $2
+                      AND e.type = 'PositionOpened' AND e.position_id = held.position_id
+                      AND e.payload ->> 'opening_order_id' = f.client_order_id
+                    ORDER BY e.run, e.seq LIMIT 1)
+                  LIMIT 1) AS opened
             WHERE f.book_id = $1 AND f.client_order_id = held.opening_order_id
               AND f.ts_event BETWEEN held.opened_ns - $3 AND held.opened_ns
             ORDER BY f.run DESC, f.seq DESC LIMIT 1) AS opening ON true

@@ -337,8 +337,6 @@ class Mirror(Actor):
         for event in events[told.count :]:
             self._run_log.event(event)
         told.count = len(events)
-        if order.is_closed and told.primary_id != client_order_id:
-            del self._algorithm_orders[client_order_id]
         return events
 
     def _catch_up_all(self) -> None:
@@ -348,13 +346,16 @@ class Mirror(Actor):
             self._forget_ended()
 
     def _forget_ended(self) -> None:
-        """A closed primary goes after the last of its children: one that is refused late gives its part back to it."""
+        """Let go of what is closed, at the next look and not at once: an algorithm's thread may still speak of it.
+
+        A primary goes after its children: one that is refused late gives its part back to it.
+        """
         told = self._algorithm_orders
-        awaited = {one.primary_id for client_order_id, one in told.items() if one.primary_id != client_order_id}
-        for client_order_id in told.keys() - awaited:
-            if told[client_order_id].primary_id == client_order_id and self.cache.is_order_closed(client_order_id):
-                self._catch_up(client_order_id)
-                del told[client_order_id]
+        closed = {each for each in told if self.cache.is_order_closed(each)}
+        awaited = {one.primary_id for each, one in told.items() if each not in closed}
+        for client_order_id in closed - awaited:
+            self._catch_up(client_order_id)
+            del told[client_order_id]
 
     def _name_instrument(self, instrument_id: InstrumentId) -> None:
         if instrument_id in self._described:

@@ -1,6 +1,7 @@
 """Orders that were made and never left the node that was killed: nobody will send them, so they end here.
 
-They are looked at when reconciliation is over: an order that reached its venue is not among them any more.
+They are looked at when reconciliation is over: an order that reached its venue is not among them any more. One that
+the emulator has released is left alone: Nautilus cannot take in what a venue says of it, so it may be there.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 REASON = "NOT_SENT: the node was killed before the order left it"
-_UNSENT = (OrderStatus.INITIALIZED, OrderStatus.RELEASED)
 
 
 def ends_of_unsent(cache: Any, now_ns: int) -> list[OrderDenied | OrderCanceled]:
     """Return the event that ends each of them; the emulator has its own, and gives a leg to its entry's fill."""
     emulated = set(cache.orders_emulated())
-    unsent = [order for order in cache.orders() if order.status in _UNSENT and order not in emulated]
+    unsent = [order for order in cache.orders() if order.status == OrderStatus.INITIALIZED and order not in emulated]
     ids = {order.client_order_id for order in unsent}
     return [_end(order, now_ns) for order in unsent if not _waits(cache, order, ids)]
 

@@ -19,7 +19,7 @@ type PositionEvent = PositionOpened | PositionChanged | PositionClosed
 
 
 def apply_untold(cache: Any, fill: OrderFilled, closed: str, now_ns: int) -> list[PositionEvent]:
-    """Bring a fill, or what of it has `closed` nothing, into the position of its id; return what is to be said."""
+    """Bring a fill into the position of its id, less what the node said it had closed; return what is to be said."""
     instrument, position = cache.instrument(fill.instrument_id), cache.position(fill.position_id)
     if instrument is None:
         raise ValueError(f"its instrument {fill.instrument_id} is not known")

@@ -82,6 +82,7 @@ class LateRefusal(ExecAlgorithm):
         end = OrderDenied(*ids, "the rest was refused", UUID4(), self.clock.timestamp_ns())
         self.msgbus.send(endpoint="ExecEngine.process", msg=end)
         self.submit_order(child)
+        self.msgbus.publish(topic=f"events.order.{child.strategy_id}", msg=child.init_event)  # a thread that comes late
 
 
 def run(folder: Any, flush: str, algorithm: ExecAlgorithm, quotes: int = 60) -> tuple[Any, Any, Witness]:
@@ -158,6 +159,8 @@ def test_a_child_that_is_refused_after_its_primary_has_ended_still_gives_back(tm
     """Nautilus gives a refused child's part back to its primary even then, in place and without a word."""
     engine, mirror_, _ = run(tmp_path, "event", LateRefusal(), quotes=20)
     told = records_of(tmp_path)
+    written = [ids(record).event_id for records in told.values() for record in records if record.type[:5] == "Order"]
+    assert len(set(written)) == len(written)
     primaries = [order for order in engine.kernel.cache.orders() if order.is_primary]
     assert len(primaries) > 2
     for order in primaries[1:]:  # an algorithm listens when it has its first order
