@@ -16,7 +16,7 @@ from nautilus_trader.common.config import ActorConfig
 from nautilus_trader.core.fsm import InvalidStateTrigger
 from nautilus_trader.model import events, instruments
 from nautilus_trader.model.enums import ContingencyType, OmsType
-from nautilus_trader.model.events import AccountState, OrderFilled, OrderInitialized
+from nautilus_trader.model.events import AccountState, OrderFilled, OrderInitialized, OrderSubmitted
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.model.objects import Money
 from nautilus_trader.model.orders import OrderUnpacker
@@ -24,7 +24,7 @@ from nautilus_trader.model.position import Position
 
 from nautilus_ext.errors import MachineError
 from nautilus_ext.persistence.holdings import Holdings
-from nautilus_ext.persistence.unsent import ends_of_unsent
+from nautilus_ext.persistence.unsent import ends_of_unsent, sent_by_the_emulator
 from nautilus_ext.persistence.untold import apply_untold
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Restore(Actor):
         super().__init__(config)
         self._config = config
         self.restored = Restored(0, 0, 0, [])
-        self._unsaid: list[PositionEvent] = []
+        self._unsaid: list[PositionEvent | OrderSubmitted] = []
 
     def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
         super().register_base(portfolio, msgbus, cache, clock)
@@ -102,7 +102,8 @@ class Restore(Actor):
         """Say what the last node did not come to say, before the first event that reconciliation makes."""
         unsaid, self._unsaid = self._unsaid, []
         for event in unsaid:
-            self.msgbus.publish(topic=f"events.position.{event.strategy_id}", msg=event)
+            kind = "order" if isinstance(event, OrderSubmitted) else "position"
+            self.msgbus.publish(topic=f"events.{kind}.{event.strategy_id}", msg=event)
 
     def on_stop(self) -> None:
         """Nothing to do; without this Nautilus warns of it at each stop."""
@@ -121,7 +122,7 @@ class _Filling:
     def __init__(self, cache: Any, now_ns: int) -> None:
         self._cache = cache
         self._now_ns = now_ns
-        self.unsaid: list[PositionEvent] = []
+        self.unsaid: list[PositionEvent | OrderSubmitted] = []
         self._lost: set[str] = set()  # positions that could not be put back
         self._troubles: list[str] = []
 
@@ -136,6 +137,7 @@ class _Filling:
         for each in holdings.untold:
             self._try("a fill that its position lacks", self._untold, each)
         self._try("the legs of brackets", self._bind_legs, None)
+        self.unsaid += sent_by_the_emulator(self._cache, self._now_ns)
         return Restored(orders, positions, accounts, self._troubles)
 
     def _try(self, what: str, work: Any, held: Any) -> bool:

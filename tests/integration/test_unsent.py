@@ -7,12 +7,14 @@ from mirror_engine import INSTRUMENT
 from nautilus_trader.cache.cache import Cache
 from nautilus_trader.common.component import TestClock
 from nautilus_trader.common.factories import OrderFactory
+from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
 from nautilus_trader.model.enums import OrderSide, OrderStatus, TriggerType
-from nautilus_trader.model.events import OrderCanceled, OrderDenied
-from nautilus_trader.model.identifiers import ExecAlgorithmId, StrategyId, TraderId
+from nautilus_trader.model.events import OrderCanceled, OrderDenied, OrderEmulated, OrderReleased
+from nautilus_trader.model.identifiers import AccountId, ExecAlgorithmId, StrategyId, TraderId
 from nautilus_trader.test_kit.stubs.events import TestEventStubs
+from nautilus_trader.test_kit.stubs.execution import TestExecStubs
 
-from nautilus_ext.persistence.unsent import REASON, ends_of_unsent
+from nautilus_ext.persistence.unsent import REASON, ends_of_unsent, sent_by_the_emulator
 
 SIZE = INSTRUMENT.make_qty("0.010")
 
@@ -83,3 +85,23 @@ def test_a_leg_waits_as_long_as_its_entry(make, entry_is, ends):
     if entry_is == "rejected":
         entry.apply(TestEventStubs.order_rejected(entry))
     assert ends == len(ended(entry, *legs))
+
+
+def test_what_the_emulator_released_counts_as_sent(make):
+    """It may be at its venue, and Nautilus takes in nothing that is told of a RELEASED order."""
+    order = make.stop_market(INSTRUMENT.id, OrderSide.BUY, SIZE, price(50_000), emulation_trigger=TriggerType.BID_ASK)
+    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+    order.apply(OrderEmulated(*ids, UUID4(), 1))
+    order.apply(OrderReleased(*ids, price(50_000), UUID4(), 2))
+    cache = Cache()
+    cache.add_instrument(INSTRUMENT)
+    cache.add_order(order)
+    assert [] == sent_by_the_emulator(cache, 7), "nothing is sent without an account"
+    account = TestExecStubs.margin_account(AccountId(f"{INSTRUMENT.id.venue}-001"))
+    cache.add_account(account)
+    (said,) = sent_by_the_emulator(cache, 7)
+    assert (order.client_order_id, account.id) == (said.client_order_id, said.account_id)
+    assert order.is_inflight
+    assert {} == ended(order)
+    order.apply(TestEventStubs.order_filled(order, INSTRUMENT, account_id=account.id))
+    assert OrderStatus.FILLED == order.status
