@@ -48,8 +48,8 @@ def _head(record: Record, load: float) -> str:
         "`make soak-rate` writes this page (`SOAK_MINUTES=n`).\n\n"
         f"A paper node for {record.seconds / MINUTE_S:g} minutes: `paper.json` with a market of half the interval, a "
         "rebalancer that looks each second and a second quoter that follows closely; what is closed for a minute is "
-        f"purged each minute, and {TICKS} ticks and bars of an instrument are kept. **{record.inside[-1].seq:,} events, "
-        f"{soak_judge.rate(record):.1f}/s**; `paper.json` as it is makes {record.usual_rate:.1f}/s on this machine."
+        f"purged each minute, and {TICKS} ticks and bars of an instrument are kept. "
+        f"**{record.inside[-1].seq:,} events, {soak_judge.rate(record):.1f}/s**; `paper.json` as it is makes {record.usual_rate:.1f}/s on this machine."
     )
 
 
