@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.rows import FillRow, InstrumentRow, OrderRow
 
 OPEN_ORDERS_MAX = 50_000
-CLOSED_ORDERS_MAX = 500  # 7 kB each; one that hears of something late costs a look into the journal
+CLOSED_ORDERS_MAX = 200  # 7 kB each; one that hears of something late costs a look into the journal
 
 
 class OrderRows(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.records import Held, PositionAdjusted, PositionSnapshot, Record
     from nautilus_ext.persistence.rows import InstrumentRow, PositionRow, UnifiedPositionRow
 
-CLOSED_POSITIONS_MAX = 500
+CLOSED_POSITIONS_MAX = 200
 LIVES_PER_NS_MAX = 16
 
 

@@ -24,7 +24,7 @@ USUAL_S, UNPURGED_S = 60.0, 180.0
 def main() -> int:
     seconds = float(os.environ.get("SOAK_MINUTES") or MINUTES) * soak_judge.MINUTE_S
     load = os.getloadavg()[0]
-    # A database that is still stopping may write into its folder while that is removed: no reason to lose what was seen.
+    # A database that is still stopping may write into its folder while that is removed: that costs no record.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         usual, unpurged, soaked = (Path(name, each) for each in ("usual", "unpurged", "soaked"))
         rate = soak_run.usual_rate(usual, USUAL_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -87,6 +88,13 @@ class Killer:
             process.wait()
         kept = self._journaled(book) if kind == "journal" else self._cached()
         return _loss(heard.read_text(), kept, Ledger(self._folder / "exchange" / "paper", book))
+
+    def close(self) -> None:
+        """End the exchange, which waits for the nodes that were killed."""
+        address = self._folder / "exchange" / "paper" / "server.json"
+        if address.exists():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(json.loads(address.read_text())["pid"], signal.SIGKILL)
 
     def _start(self, kind: Kind, book: str, heard: Path) -> subprocess.Popen[bytes]:
         config = self._folder / f"{book}.json"

@@ -47,9 +47,10 @@ def _head(record: Record, load: float) -> str:
         f"{platform.python_version()}, NautilusTrader {version('nautilus_trader')}; load before: {load:.1f}. "
         "`make soak-rate` writes this page (`SOAK_MINUTES=n`).\n\n"
         f"A paper node for {record.seconds / MINUTE_S:g} minutes: `paper.json` with a market of half the interval, a "
-        "rebalancer that looks every 2 s and a fourth strategy, a second quoter; what is closed for a minute is purged "
-        f"each minute, and {TICKS} ticks and bars of an instrument are kept. **{record.inside[-1].seq:,} events, "
-        f"{soak_judge.rate(record):.1f}/s**; `paper.json` as it is makes {record.usual_rate:.1f}/s on this machine."
+        "rebalancer that looks each second and a second quoter that follows closely; what is closed for a minute is "
+        f"purged each minute, and {TICKS} ticks and bars of an instrument are kept. "
+        f"**{record.inside[-1].seq:,} events, {soak_judge.rate(record):.1f}/s**; `paper.json` as it is "
+        f"makes {record.usual_rate:.1f}/s on this machine."
     )
 
 

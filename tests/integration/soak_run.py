@@ -92,9 +92,10 @@ def doubled(folder: Path, *, purges: bool = True, actors: Sequence[dict[str, Any
     document = json.loads(PAPER.read_text())
     document["data_clients"]["SIM"]["config"]["interval_ms"] //= 2
     strategies = {each["strategy_path"].rpartition(":")[2]: each for each in document["strategies"]}
-    strategies["Rebalancer"]["config"]["interval_s"] = 2
+    strategies["Rebalancer"]["config"]["interval_s"] = 1
     quoter = copy.deepcopy(strategies["TwoSidedQuoter"])
-    quoter["config"] |= {"order_id_tag": "004", "instrument_id": MORE, "external_order_claims": [MORE]}
+    place = {"instrument_id": MORE, "external_order_claims": [MORE]}
+    quoter["config"] |= {"order_id_tag": "004", "requote_bps": "0.3", **place}
     document["strategies"].append(quoter)
     document["actors"] = [_witness(folder), *actors]
     document["exec_engine"] |= PURGES if purges else dict.fromkeys(PURGES)

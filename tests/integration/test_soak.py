@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 
 import msgspec
 import pytest
@@ -96,8 +95,7 @@ def test_a_real_node_that_leaks_is_found_out(tmp_path, wait_until):
     """All of the way: a busy node with its shipper, looked at from both sides; only the node leaks."""
     folder = tmp_path / "data"
     found = soak_run.soak(folder, soak_run.doubled(folder, actors=[LEAK]), SOAK_S, 1.0)
-    wait_until(lambda: postmaster.is_free(folder / "postgres", postmaster.SERVER_LOCK), STOP_S_MAX)
-    shutil.rmtree(folder)
+    wait_until(lambda: postmaster.is_free(folder / "postgres", postmaster.WATCHER_LOCK), STOP_S_MAX)
     assert (0, 0) == (found.exit_code, found.audit_code), (found.output, found.audit)
     failed = [check.what for check in soak_judge.judge(found) if not check.passes]
     assert "node, slope of its memory" in failed

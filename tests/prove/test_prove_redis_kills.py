@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,12 @@ def test_a_kill_costs_the_journal_nothing_that_it_had_acknowledged(tmp_path, see
     losses: dict[str, list[Loss]] = {kind: [] for kind in KINDS}
     with ValkeyServer(data_dir=tmp_path / "valkey") as valkey, EmbeddedPostgres.join(tmp_path / "postgres") as server:
         upgrade(server.owner_url, server.app_url, timeout_s=UPGRADE_S_MAX)
-        killer = Killer(tmp_path, server, valkey.port)
-        for number in range(rounds(KILLS)):
-            for kind in KINDS:
-                loss = killer.kill(kind, rnd)
-                losses[kind].append(loss)
-                print(number + 1, kind, loss, flush=True)
+        with closing(Killer(tmp_path, server, valkey.port)) as killer:
+            for number in range(rounds(KILLS)):
+                for kind in KINDS:
+                    loss = killer.kill(kind, rnd)
+                    losses[kind].append(loss)
+                    print(number + 1, kind, loss, flush=True)
     report = os.environ.get("PROVE_REPORT")
     if report:
         Path(report).with_name(PAGE).write_text(page(losses, seed), encoding="utf-8")
