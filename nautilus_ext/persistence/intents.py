@@ -69,16 +69,20 @@ class Gate:
         self.pass_on = _take_over(msgbus, self.execute)
 
     def execute(self, command: Any) -> None:
-        """From any thread; what goes wrong here denies, since an exception would end the node."""
-        try:
-            reason = self.refusal(command)
-        except Exception as error:
-            log.exception("a command could not be judged and is refused: %s", command)
-            reason = f"{HALTED}: it could not be judged ({type(error).__name__})"
+        """From any thread."""
+        reason = self.judge(command)
         if reason:
             self.deny(command, reason)
         else:
             self.pass_on(command)
+
+    def judge(self, command: Any, parked: tuple[Parked, ...] = ()) -> str:
+        """Why a command is refused, empty when it passes. A defect here refuses: an exception would end the node."""
+        try:
+            return self.refusal(command, parked)
+        except Exception as error:
+            log.exception("a command could not be judged: %s", command)
+            return f"{HALTED}: it could not be judged ({type(error).__name__})" if _is_denied(command) else ""
 
     def refusal(self, command: Any, parked: tuple[Parked, ...] = ()) -> str:
         """Why a halt refuses a command, empty when it passes: cancels do, and whatever reduces a position."""
@@ -197,7 +201,7 @@ class PowerGate(Gate):
         """From any thread. A query needs no intent; behind parked commands it waits its turn like any other."""
         try:
             with self._lock:
-                reason = self.refusal(command, tuple(self._parked)) or self._park(command)
+                reason = self.judge(command, tuple(self._parked)) or self._park(command)
         except Exception as error:
             log.exception("a command could not be parked and is refused: %s", command)
             reason = f"{TIMED_OUT}: its intent could not be written ({type(error).__name__})"
@@ -281,11 +285,7 @@ class PowerGate(Gate):
         self._watch()
 
     def _send(self, command: Any) -> None:
-        try:
-            reason = self.refusal(command, tuple(self._parked))
-        except Exception as error:
-            log.exception("a command could not be judged and is refused: %s", command)
-            reason = f"{HALTED}: it could not be judged ({type(error).__name__})"
+        reason = self.judge(command, tuple(self._parked))
         if reason:
             self._refuse(command, reason)
         else:

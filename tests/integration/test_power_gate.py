@@ -247,6 +247,19 @@ async def test_a_halt_that_comes_while_a_command_waits_holds_at_its_release(powe
     assert "UNSHIPPED_HALT: too much waits" == bench.reasons[order.client_order_id]
 
 
+async def test_a_judgement_that_fails_refuses_an_order_and_lets_a_cancel_go(power, disk, monkeypatch):
+    """A defect of ours must neither end the node nor keep a venue from hearing of a cancel."""
+    bench = power()
+    order, open_ = bench.order(), bench.order()
+    disk.is_free.set()
+    monkeypatch.setattr(bench.gate, "_halt", lambda: 1 / 0)
+    bench.send(SubmitOrder, order)
+    cancel = bench.send(CancelOrder, open_)
+    await until(lambda: bench.passed)
+    assert [cancel] == bench.passed
+    assert "ZeroDivisionError" in bench.reasons[order.client_order_id]
+
+
 async def test_a_full_disk_keeps_orders_from_leaving_until_there_is_space(tmp_path):
     """Their intents wait in memory, which no power cut survives: they are denied; with space the next one leaves."""
     with outages.small_disk(tmp_path / "disk", megabytes=1) as folder:
