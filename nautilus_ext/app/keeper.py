@@ -93,9 +93,8 @@ class Keeper:
         self._ending: books.End | None = None
         self._recorded = False
         self._sessions: deque[books.Session] = deque(maxlen=SESSIONS_REMEMBERED)
-        self._asked = self._answered = (
-            0  # questions of `confirm`: the last one, and the last that a later beat answered
-        )
+        self._asked = 0  # the last question of `confirm`
+        self._answered = 0  # the last one that a beat has answered which began after it
         self._answer_came = threading.Event()
         self._started: Future[books.Start] = Future()
         self._loop = asyncio.SelectorEventLoop()

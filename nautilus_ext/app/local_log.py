@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from nautilus_ext.persistence.segments import NODE_LOCK, is_locked, last_seq, runs
@@ -10,8 +9,6 @@ from nautilus_ext.persistence.shipper.state import LAST_PHASES, ShipperState, re
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SILENT_S_MAX = 10.0  # a shipper that lives says something each second
 
 
 class LocalLog(NamedTuple):
@@ -21,16 +18,13 @@ class LocalLog(NamedTuple):
     is_alive: bool
     last_seq: int
     shipper: ShipperState
-    silent_s: float
 
     @property
     def trouble(self) -> str:
         """What keeps the shipper from its work; empty when nothing does."""
         if self.shipper.phase in LAST_PHASES or not self.shipper.at_ns:
             return ""
-        if self.silent_s > SILENT_S_MAX:
-            return f"the shipper (pid {self.shipper.pid}) has said nothing for {self.silent_s:,.0f} s"
-        return self.shipper.last_error and f"the shipper: {self.shipper.last_error}"
+        return self.shipper.silence or (self.shipper.last_error and f"the shipper: {self.shipper.last_error}")
 
     @property
     def text(self) -> str:
@@ -51,4 +45,4 @@ def local_log(folder: Path) -> LocalLog | None:
         known = max(last_seq(place), shipper.known_seq)
     except OSError:
         return None
-    return LocalLog(run, alive, known, shipper, max(time.time() - shipper.at_ns / 1e9, 0.0))
+    return LocalLog(run, alive, known, shipper)

@@ -127,13 +127,16 @@ class Capture:
                 self._pass_on(partial(source.assembler.flush, half_line=quiet_s >= HALF_LINE_S))
 
     def _pass_on(self, cut: Callable[[], Iterable[Captured]]) -> None:
-        """A pipe that nobody empties would stop whoever writes to it: the node."""
+        """A pipe that nobody empties would stop whoever writes to it: the node.
+
+        What failed is named without its words: they may quote the line, and here nothing is masked any more.
+        """
         try:
             for message in cut():
                 self._sink(message)
         except Exception as error:  # noqa: BLE001 - it is told where it was to be told, and reading goes on
             with contextlib.suppress(Exception):
-                os.write(self._saved[2], f"a captured line could not be logged: {error!r}\n".encode())
+                os.write(self._saved[2], f"a captured line could not be logged: {type(error).__name__}\n".encode())
 
 
 def _python_streams() -> list[io.TextIOWrapper]:

@@ -30,11 +30,10 @@ from nautilus_ext.persistence.segments import (
     run_folder,
     unread_bytes,
 )
-from nautilus_ext.persistence.shipper.state import LAST_PHASES, ShipperState, read_state
+from nautilus_ext.persistence.shipper.state import ShipperState, read_state
 from nautilus_ext.persistence.sights import held, marks
 
 STATE_INTERVAL_S = 1.0
-SHIPPER_AGE_S_MAX = 10.0  # a shipper that lives says something each second
 FIRST = 100  # the engine's own subscribers have 10: an event is in the log before what it causes
 KNOWN_ORDERS_MAX = 20_000  # closed orders past it are forgotten, the oldest first
 ALGORITHM_ORDERS_MAX = 10_000  # live orders of execution algorithms whose silent changes are looked for
@@ -421,16 +420,9 @@ class Mirror(Actor):
             self._bounds.excess(self._waiting),
             *self._troubles.values(),
             self._shipped.last_error,
-            self._silence(),
+            self._shipped.silence,
         )
         return "; ".join(part for part in parts if part)
-
-    def _silence(self) -> str:
-        """Say that the shipper hangs: one that is waiting for the database says so itself."""
-        shipper, age_s = self._shipped, time.time() - self._shipped.at_ns / 1e9
-        if not shipper.at_ns or shipper.phase in LAST_PHASES or age_s <= SHIPPER_AGE_S_MAX:
-            return ""
-        return f"the shipper (pid {shipper.pid}) has said nothing for {age_s:,.0f} s: kill it, and another one starts"
 
     def _warn(self) -> None:
         """Tell the book's log what is wrong, once, and when it is well again; less often the more there is to tell."""

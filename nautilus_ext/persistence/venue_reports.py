@@ -95,8 +95,10 @@ async def _ask(client: Any, cache: Any, meanwhile: _HeldMeanwhile, since_ns: int
         told["problem"] = "its client has no such report"
     except _NotAsked as reason:
         told["problem"] = str(reason)
-    except Exception as error:  # noqa: BLE001 - whatever an adapter raises is its answer
-        told["problem"] = f"{type(error).__name__}: {error}"
+    except Exception as error:
+        # An adapter's error may quote what it sent, keys included: the log masks them, an answer does not.
+        log.exception("%s could not be asked for an audit", client.id)
+        told["problem"] = f"its client failed ({type(error).__name__}): see the node's log"
     return told
 
 

@@ -49,9 +49,10 @@ class Market(Strategy):
         self.submit_order(self.order_factory.market(INSTRUMENT.id, side, self.quantity))
 
 
-def _engine(database: DatabaseConfig | None) -> BacktestEngine:
+def silent_engine(trader_id: str, database: DatabaseConfig | None) -> BacktestEngine:
+    """Make an engine with one instrument at one venue that says nothing and analyses nothing."""
     config = BacktestEngineConfig(
-        trader_id="BENCH-001",  # type: ignore[arg-type]
+        trader_id=trader_id,  # type: ignore[arg-type]
         cache=CacheConfig(database=database, flush_on_start=True),
         logging=LoggingConfig(bypass_logging=True),
         run_analysis=False,
@@ -62,6 +63,11 @@ def _engine(database: DatabaseConfig | None) -> BacktestEngine:
         INSTRUMENT.id.venue, OmsType.NETTING, AccountType.MARGIN, [Money(9_000_000, USDT)], default_leverage=Decimal(10)
     )
     engine.add_instrument(INSTRUMENT)
+    return engine
+
+
+def _engine(database: DatabaseConfig | None) -> BacktestEngine:
+    engine = silent_engine("BENCH-001", database)
     size = INSTRUMENT.make_qty(100)
     bid, ask = INSTRUMENT.make_price(50_000), INSTRUMENT.make_price(50_001)
     times = range(0, ORDERS * QUOTES_PER_ORDER * QUOTE_NS, QUOTE_NS)

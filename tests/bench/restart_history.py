@@ -13,16 +13,13 @@ import socket
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
-from nautilus_trader.config import CacheConfig, DatabaseConfig, LoggingConfig, RiskEngineConfig, StrategyConfig
-from nautilus_trader.model.currencies import USDT
+from journaled_replay import INSTRUMENT, silent_engine
+from nautilus_trader.config import DatabaseConfig, StrategyConfig
 from nautilus_trader.model.data import QuoteTick
-from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
-from nautilus_trader.model.objects import Money
-from nautilus_trader.test_kit.providers import TestInstrumentProvider
+from nautilus_trader.model.enums import OrderSide
 from nautilus_trader.trading.strategy import Strategy
 from servers import DRAIN_S_MAX, POSTGRES
 
@@ -32,8 +29,10 @@ from nautilus_ext.persistence.shipper.launch import Shipping
 from nautilus_ext.persistence.shipper.state import ShipperOrder
 from nautilus_ext.schema import books
 
+if TYPE_CHECKING:
+    from nautilus_trader.backtest.engine import BacktestEngine
+
 TRADER, BOOK = "PAPER-001", "PAPER-001.paper"
-INSTRUMENT = TestInstrumentProvider.btcusdt_perp_binance()
 BID, ASK, FAR = 50_000, 50_001, 30_000
 QUOTE_NS = 100_000_000
 TURN = 4  # orders until the position is closed again
@@ -63,18 +62,7 @@ class Historian(Strategy):
 
 def _engine(valkey_port: int, closed: int, resting: int) -> BacktestEngine:
     database = DatabaseConfig(type="redis", host="127.0.0.1", port=valkey_port)
-    config = BacktestEngineConfig(
-        trader_id=TRADER,  # type: ignore[arg-type]
-        cache=CacheConfig(database=database, flush_on_start=True),
-        logging=LoggingConfig(bypass_logging=True),
-        run_analysis=False,
-        risk_engine=RiskEngineConfig(max_order_submit_rate="1000000/00:00:01"),
-    )
-    engine = BacktestEngine(config)
-    engine.add_venue(
-        INSTRUMENT.id.venue, OmsType.NETTING, AccountType.MARGIN, [Money(9_000_000, USDT)], default_leverage=Decimal(10)
-    )
-    engine.add_instrument(INSTRUMENT)
+    engine = silent_engine(TRADER, database)
     size = INSTRUMENT.make_qty(100)
     bid, ask = INSTRUMENT.make_price(BID), INSTRUMENT.make_price(ASK)
     times = range(0, (closed + resting + 1) * QUOTE_NS, QUOTE_NS)

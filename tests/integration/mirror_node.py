@@ -12,6 +12,7 @@ import sys
 import threading
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from nautilus_trader.adapters.sandbox.config import SandboxExecutionClientConfig
@@ -79,6 +80,22 @@ class Said(logging.Handler):
         say(f"log {record.getMessage()}")
 
 
+def run_until_told(node: TradingNode) -> Any:
+    """Run until a line comes on stdin, dispose of the node, and return its one actor."""
+    loop = node.get_event_loop()
+    assert loop is not None
+
+    def stop_when_told() -> None:
+        sys.stdin.readline()
+        loop.call_soon_threadsafe(node.stop)
+
+    threading.Thread(target=stop_when_told, daemon=True).start()
+    (actor,) = node.trader.actors()
+    node.run()
+    node.dispose()
+    return actor
+
+
 def main() -> None:
     logging.getLogger("nautilus_ext").addHandler(Said())
     mirror = {"folder": sys.argv[1], "book_id": "BOOK", "run": 1, "epoch": 1, "mark_interval_ms": 100}
@@ -106,17 +123,7 @@ def main() -> None:
     for topic in ("events.order.*", "events.position.*", "events.account.*"):
         node.kernel.msgbus.subscribe(topic, lambda event: say(f"event {event.id.value}"), priority=50)
     node.kernel.msgbus.subscribe(MIRROR_STATE, lambda state: say(f"state {msgspec.json.encode(state).decode()}"))
-    loop = node.get_event_loop()
-    assert loop is not None
-
-    def stop_when_told() -> None:
-        sys.stdin.readline()
-        loop.call_soon_threadsafe(node.stop)
-
-    threading.Thread(target=stop_when_told, daemon=True).start()
-    (actor,) = node.trader.actors()
-    node.run()
-    node.dispose()
+    actor = run_until_told(node)
     actor.finish(clean=True)
     say(f"finished {actor._run_log.failures} {actor.mirror_state.last_error}")
 

@@ -13,11 +13,10 @@ import json
 import os
 import random
 import sys
-import threading
 import time
 from pathlib import Path
 
-from mirror_node import say
+from mirror_node import run_until_told, say
 from nautilus_trader.adapters.sandbox import factory as plain
 from nautilus_trader.adapters.sandbox.config import SandboxExecutionClientConfig
 from nautilus_trader.adapters.sandbox.execution import SandboxExecutionClient
@@ -158,17 +157,7 @@ def main() -> None:
     for venue in venues:
         node.add_exec_client_factory(venue, SandboxLiveExecClientFactory)
     node.build()
-    loop = node.get_event_loop()
-    assert loop is not None
-
-    def stop_when_told() -> None:
-        sys.stdin.readline()
-        loop.call_soon_threadsafe(node.stop)
-
-    threading.Thread(target=stop_when_told, daemon=True).start()
-    (actor,) = node.trader.actors()
-    node.run()
-    node.dispose()
+    actor = run_until_told(node)
     say(f"finished {actor.finish(clean=True)}")
 
 

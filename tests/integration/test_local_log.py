@@ -50,5 +50,5 @@ def test_a_shipper_that_hangs_is_named_with_its_pid(tmp_path, writer):
     write_state(run_folder(tmp_path, 3), ShipperState(pid=77, run=3, at_ns=time.time_ns() - 60 * 10**9))
     found = local_log(tmp_path)
     assert found is not None
-    assert "the shipper (pid 77) has said nothing for 60 s" == found.trouble
+    assert "the shipper (pid 77) has said nothing for 60 s: kill it, and another one starts" == found.trouble
     assert "" == told(tmp_path, phase="ended").trouble

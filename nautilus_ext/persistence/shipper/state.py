@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -18,6 +19,7 @@ ORDER_BYTES_MAX = 32_000  # what a pipe takes at once, whoever reads it later
 
 Phase = Literal["shipping", "waiting for the database", "failed", "fenced", "ended"]
 LAST_PHASES = ("fenced", "ended")
+SILENT_S_MAX = 10.0  # one that lives says something each second
 
 
 class ShipperOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +53,14 @@ class ShipperState(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str = ""
     at_ns: int = 0
     phase: Phase = "waiting for the database"
+
+    @property
+    def silence(self) -> str:
+        """Say that it hangs, empty when it does not: one that waits for the database says so itself."""
+        silent_s = time.time() - self.at_ns / 1e9
+        if not self.at_ns or self.phase in LAST_PHASES or silent_s <= SILENT_S_MAX:
+            return ""
+        return f"the shipper (pid {self.pid}) has said nothing for {silent_s:,.0f} s: kill it, and another one starts"
 
 
 def make_private(folder: Path) -> None:
