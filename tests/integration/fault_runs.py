@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psutil
 from exchange_books import Books, cached, counted_twice, differences, leave_averages_out, written
-from exchange_client import RawClient, faults_told, welcomed
+from exchange_client import LinkLost, RawClient, faults_told, welcomed
 from exchange_monkey import Monkey, MonkeyConfig
 from nautilus_trader.common.component import flush_logger
 from nautilus_trader.config import (
@@ -194,9 +194,15 @@ class FaultRun:
         await asyncio.sleep(TRADING_S)
 
     async def _calm_down(self) -> None:
-        """No more faults, and a market that stands still: what is different after this stays different."""
-        await self._until(lambda: launch.find(self.folder) is not None, "the exchange runs")
-        await asyncio.to_thread(self._end_faults)
+        """No more faults, and a market that stands still: what is different after this stays different.
+
+        Until then the exchange may still be restarted by a fault, also in the middle of this.
+        """
+        deadline_s = time.monotonic() + SETTLE_S
+        while not await asyncio.to_thread(self._are_faults_ended):
+            assert time.monotonic() < deadline_s, f"not within {SETTLE_S:g} s: the exchange ends its faults"
+            await asyncio.sleep(POLL_S)
+        self.faults.update(faults_told(self.folder))
 
     async def _judge(self) -> dict[str, Any]:
         with contextlib.suppress(AssertionError):  # then they are told one by one
@@ -226,16 +232,21 @@ class FaultRun:
 
     # -- the exchange -------------------------------------------------------------------------------
 
-    def _end_faults(self) -> None:
+    def _are_faults_ended(self) -> bool:
         address = launch.find(self.folder)
-        assert address is not None, "the exchange does not run"
+        if address is None:
+            return False
         raw = RawClient("", "staff")
-        welcomed(raw.connect(address, venue=None, terms=None))
-        for venue in VENUES:
-            raw.control("pause", venue=venue)
-            raw.control("faults", venue=venue, faults=msgspec.json.encode(Faults()))
-        raw.close()
-        self.faults.update(faults_told(self.folder))
+        try:
+            welcomed(raw.connect(address, venue=None, terms=None))
+            for venue in VENUES:
+                raw.control("pause", venue=venue)
+                raw.control("faults", venue=venue, faults=msgspec.json.encode(Faults()))
+        except (OSError, LinkLost):
+            return False
+        finally:
+            raw.close()
+        return True
 
     def _chosen_faults(self, number: int) -> Faults:
         """Some kinds, not all: each combination comes up in some seed."""
