@@ -199,7 +199,7 @@ class FaultRun:
         Until then the exchange may still be restarted by a fault, also in the middle of this.
         """
         deadline_s = time.monotonic() + SETTLE_S
-        while not await asyncio.to_thread(self._are_faults_ended):
+        while not await asyncio.to_thread(self._end_faults):
             assert time.monotonic() < deadline_s, f"not within {SETTLE_S:g} s: the exchange ends its faults"
             await asyncio.sleep(POLL_S)
         self.faults.update(faults_told(self.folder))
@@ -232,7 +232,8 @@ class FaultRun:
 
     # -- the exchange -------------------------------------------------------------------------------
 
-    def _are_faults_ended(self) -> bool:
+    def _end_faults(self) -> bool:
+        """Tell whether the exchange took it: one that is away, or goes away meanwhile, begins anew with its faults."""
         address = launch.find(self.folder)
         if address is None:
             return False
