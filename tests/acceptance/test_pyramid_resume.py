@@ -42,9 +42,12 @@ async def tables(shell, holds: Callable[..., bool] | None = None) -> tuple[dict[
         connection = await asyncpg.connect(server.app_url)
         deadline_s = time.monotonic() + WAIT_S
         while True:
-            positions = {row["position_id"]: row for row in await connection.fetch("SELECT * FROM portfolio_positions")}
-            signals = {row["fingerprint"]: row for row in await connection.fetch("SELECT * FROM signal_log")}
-            state = await connection.fetchrow("SELECT * FROM pyramiding_state")
+            async with connection.transaction(isolation="repeatable_read", readonly=True):  # they trade meanwhile
+                held = await connection.fetch("SELECT * FROM portfolio_positions")
+                told = await connection.fetch("SELECT * FROM signal_log")
+                state = await connection.fetchrow("SELECT * FROM pyramiding_state")
+            positions = {row["position_id"]: row for row in held}
+            signals = {row["fingerprint"]: row for row in told}
             found = (positions, dict(state or {"pyramid_count": 0}), signals)
             if holds is None or holds(*found):
                 await connection.close()
