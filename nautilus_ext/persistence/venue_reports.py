@@ -1,7 +1,7 @@
 """What the venues say of orders, fills, positions and balances, asked in the loop of a running node for an audit.
 
 The venue speaks of a moment between question and answer, the cache hears of it a little later: so each net position and
-each balance is told together with all that the cache held of it meanwhile. Orders and fills are settled by asking again.
+each balance is told with all that the cache held of it meanwhile. Orders and fills are settled by asking again.
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ class _HeldMeanwhile:
         return [str(each) for each in self.seen[key]]
 
 
-async def _ask(
-    client: Any, cache: Any, msgbus: Any, meanwhile: _HeldMeanwhile, since_ns: int
-) -> dict[str, Any]:
+async def _ask(client: Any, cache: Any, msgbus: Any, meanwhile: _HeldMeanwhile, since_ns: int) -> dict[str, Any]:
     told: dict[str, Any] = {"client": client.id.value, "problem": "", "since_ns": since_ns}
     told["account_id"] = client.account_id.value if client.account_id is not None else ""
     if not client.is_connected:
@@ -175,7 +173,7 @@ async def _balances(client: Any, cache: Any, msgbus: Any) -> list[list[Any]] | N
     _add(held, account.balances().values() if account is not None else ())
     with _account_states(client.account_id, msgbus) as heard:
         await query(QueryAccount(trader_id=msgbus.trader_id, account_id=client.account_id, **_formal()))
-        while not any(state.is_reported for state in heard):
+        while not any(state.is_reported for state in heard):  # noqa: ASYNC110 - within the client's time
             await asyncio.sleep(SETTLE_POLL_S)
         answer = [state for state in heard if state.is_reported][-1]
         told = dict.fromkeys(held, Decimal(0)) | {each.currency.code: _total(each) for each in answer.balances}

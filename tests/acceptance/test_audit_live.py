@@ -71,7 +71,7 @@ class Desk:
             await connection.execute(POORER, -AHEAD)
             old = await connection.fetchval(NEWER)
             async with asyncio.timeout(40):
-                while await connection.fetchval(NEWER) == old:
+                while await connection.fetchval(NEWER) == old:  # noqa: ASYNC110 - the node writes it
                     await asyncio.sleep(0.05)
 
         self._at_the_tables(work)
@@ -120,7 +120,8 @@ def test_three_ledgers_agree_until_one_of_them_lacks_something(desk: Desk, shell
     code, _, listed = desk.audit()
     assert DIFFERENT == code
     assert {"account_states"} == {each[0] for each in listed} - {"SIM2 balance"}
-    assert {("SIM2 balance", currency, "total in the tables", "1.5")} >= {each[:4] for each in listed if "SIM" in each[0]}
+    of_venue = {each[:4] for each in listed if each[0] == "SIM2 balance"}
+    assert of_venue <= {("SIM2 balance", currency, "total in the tables", "1.5")}, "and none when it moved each time"
     desk.heal_account()
 
     desk.wish(STRANGER, "silent order")
