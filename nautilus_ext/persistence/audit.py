@@ -119,7 +119,6 @@ class _Audit:
 
     def __init__(self, connection: asyncpg.Connection, place: Place, *, live: bool) -> None:
         self._live = live
-        self._told: list[VenueAnswer] | None = None
         self._connection = connection
         self._place = place
         self._findings = Findings()
@@ -156,7 +155,7 @@ class _Audit:
             if newest["environment"] == "backtest":
                 words = f"run {newest['run']} is a backtest on its way: it is not asked"
             else:
-                answer = await audit_node.ask(place.journal_folder, newest["run"], live=self._live)
+                answer = await audit_node.ask(place.journal_folder, newest["run"])
                 if answer is None and audit_node.is_running(place.journal_folder, newest["run"]):
                     words = f"run {newest['run']} runs here and did not answer"
         until = (newest["run"], answer.seq) if newest is not None and answer is not None else None
@@ -170,7 +169,6 @@ class _Audit:
                 self._report.notes.append(f"run {newest['run']} trades on {newest['host']}: its node was not asked")
             return None
         self._asked_s = time.monotonic() - began_s
-        self._told = answer.venues
         return Sight(until[0], answer)
 
     async def _check_runs(self, states: list[RunState]) -> None:
@@ -228,30 +226,32 @@ class _Audit:
             self._tell("running node", time.monotonic() - self._asked_s, text, "cache order", "cache position")
 
     async def _check_venues(self, sight: Sight | None) -> None:
-        """Ask again what differs: an event that was on its way has arrived by then."""
+        """Ask again what differs: an event that was on its way has arrived by then.
+
+        The tables are proven before: the venue's word on an account becomes their newest row.
+        """
         began_s = time.monotonic()
-        if not self._told or sight is None:
-            words = "no node of this book answers here: nobody can ask its venues"
-            self._tell("venues", began_s, words if sight is None else "the node has no venue to ask", unproven=True)
+        if sight is None:
+            self._tell("venues", began_s, "no node of this book answers here: nobody can ask its venues", unproven=True)
             return
-        told, found, silence = self._told, *await self._differ(self._told)
+        told = await self._ask_venues(sight.run) or []
+        found, silence = await self._differ(told)
         for _ in range(audit_venues.ROUNDS_MAX - 1):
-            if not found:
+            if audit_venues.is_decided(found):
                 break
             await asyncio.sleep(audit_venues.ROUND_PAUSE_S)
-            again = await self._ask_venues(sight.run)
-            if again is None:
-                self._tell("venues", began_s, "the node did not answer when it was asked again", unproven=True)
-                return
-            told = again
+            told = await self._ask_venues(sight.run) or []
             now, silence = await self._differ(told)
-            found = {each: now[each] for each in found if each in now}
+            found = audit_venues.lasting(found, now)
+        if not told:
+            words = "the node has no venue to ask, did not answer, or the tables were not as far as its answer"
+            self._tell("venues", began_s, words, unproven=True)
         for (table, key, field_name), (ours, theirs) in sorted(found.items()):
             self._findings.add(table, key, field_name, ours, theirs)
         for each in told:
             why = each.problem or silence.get(each.client, "")
             words = f"not asked: {why}" if why else f"account {each.account_id}: {each.text}"
-            tables = [f"{each.client} {kind}" for kind in ("order", "fill", "position")]
+            tables = [f"{each.client} {kind}" for kind in ("order", "fill", "position", "balance")]
             self._tell(f"venue {each.client}", began_s, words, *tables, unproven=bool(why))
 
     async def _ask_venues(self, run: int) -> list[VenueAnswer] | None:

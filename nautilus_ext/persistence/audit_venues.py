@@ -1,7 +1,8 @@
-"""What the venues told the running node, beside the tables: orders, fills and net positions, venue by venue.
+"""What the venues told the running node, beside the tables: orders, fills, net positions, balances, venue by venue.
 
 An event that is on its way makes a difference that the next question does not find again. So what differs is asked for
-again, and only what differed each time is wrong.
+again, and only what differed each time is wrong. A balance that the cache lacked is wrong at once: the question itself
+puts it right.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ _POSITIONS = """
     SELECT instrument_id, sum(signed_quantity) FROM venue_positions
      WHERE book_id = $1 AND account_id = $2 AND side <> 'FLAT' GROUP BY instrument_id"""
 
+_BALANCES = """
+    SELECT each->>'currency' AS currency, (each->>'total')::numeric AS total
+      FROM account_states, jsonb_array_elements(balances) AS each WHERE book_id = $1 AND account_id = $2"""
+_CACHE_TOTAL = "total in the cache"
+
 
 class VenueOrder(msgspec.Struct, frozen=True, array_like=True):
     client_order_id: str | None
@@ -62,8 +68,16 @@ class VenuePosition(msgspec.Struct, frozen=True, array_like=True):
     held: list[Decimal]
 
 
+class VenueBalance(msgspec.Struct, frozen=True, array_like=True):
+    """A total, and every one that the cache had while the venue was asked, apart from the answer."""
+
+    currency: str
+    total: Decimal
+    held: list[Decimal]
+
+
 class VenueAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What one client told; `problem` says why it told nothing."""
+    """What one client told; `problem` says why it told nothing. A client that knows no balances has None."""
 
     client: str
     account_id: str
@@ -72,10 +86,14 @@ class VenueAnswer(msgspec.Struct, frozen=True, kw_only=True):
     orders: list[VenueOrder] = []
     fills: list[VenueFill] = []
     positions: list[VenuePosition] = []
+    balances: list[VenueBalance] | None = None
 
     @property
     def text(self) -> str:
-        counts = ((len(self.orders), "order"), (len(self.fills), "fill"), (len(self.positions), "position"))
+        counts = (
+            (len(self.orders), "order"), (len(self.fills), "fill"), (len(self.positions), "position"),
+            (len(self.balances or ()), "balance"),
+        )  # fmt: skip
         return ", ".join(f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
 
 
@@ -91,10 +109,24 @@ type Differences = dict[Place, tuple[object, object]]  # what the tables say, wh
 
 
 async def differences(connection: asyncpg.Connection, book_id: str, told: VenueAnswer) -> tuple[Differences, str]:
-    """Hold one client's answer against the tables; the second value says why its fills prove nothing."""
-    orders = await _orders(connection, book_id, told)
+    """Hold one client's answer against the tables; the second value says why it does not prove all."""
+    found = await _orders(connection, book_id, told)
     fills, silence = await _fills(connection, book_id, told)
-    return {**orders, **fills, **await _positions(connection, book_id, told)}, silence
+    if told.balances is None:
+        silence = silence or "its client cannot be asked for balances"
+    found |= fills | await _positions(connection, book_id, told) | await _balances(connection, book_id, told)
+    return found, silence
+
+
+def is_decided(found: Differences) -> bool:
+    """Asking again can change nothing of it."""
+    return all(place.field == _CACHE_TOTAL for place in found)
+
+
+def lasting(before: Differences, now: Differences) -> Differences:
+    """What differs again, and what cannot differ again because it was asked for."""
+    cured = {place: both for place, both in before.items() if place.field == _CACHE_TOTAL}
+    return {place: now[place] for place in before if place in now} | cured
 
 
 async def _orders(connection: asyncpg.Connection, book_id: str, told: VenueAnswer) -> Differences:
@@ -165,6 +197,19 @@ async def _positions(connection: asyncpg.Connection, book_id: str, told: VenueAn
         if position.quantity not in position.held or (len(position.held) == 1 and position.quantity != stored):
             words = f"tables {stored}, cache {_either(position.held)}"
             found[_place(told, "position", position.instrument_id, "net quantity")] = words, position.quantity
+    return found
+
+
+async def _balances(connection: asyncpg.Connection, book_id: str, told: VenueAnswer) -> Differences:
+    """The row is that of the newest event, which may speak of some currencies only, as a venue's stream does."""
+    rows = dict(map(tuple, await connection.fetch(_BALANCES, book_id, told.account_id)))
+    found: Differences = {}
+    for balance in told.balances or ():
+        if balance.total not in balance.held:
+            found[_place(told, "balance", balance.currency, _CACHE_TOTAL)] = _either(balance.held), balance.total
+        stored = rows.get(balance.currency, balance.total)
+        if len(balance.held) == 1 and stored not in (balance.total, *balance.held):
+            found[_place(told, "balance", balance.currency, "total in the tables")] = stored, balance.total
     return found
 
 

@@ -1,7 +1,7 @@
-"""What the venues say of orders, fills and positions, asked in the loop of a running node for an audit.
+"""What the venues say of orders, fills, positions and balances, asked in the loop of a running node for an audit.
 
-The venue speaks of a moment between question and answer, the cache hears of it a little later: so each net position is
-told together with all that the cache held of it meanwhile. Orders and fills are settled by asking again.
+The venue speaks of a moment between question and answer, the cache hears of it a little later: so each net position and
+each balance is told with all that the cache held of it meanwhile. Orders and fills are settled by asking again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,11 +19,12 @@ from nautilus_trader.execution.messages import (
     GenerateFillReports,
     GenerateOrderStatusReports,
     GeneratePositionStatusReports,
+    QueryAccount,
 )
 from nautilus_trader.model.enums import InstrumentClass
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ async def ask_venues(clients: Sequence[Any], cache: Any, msgbus: Any, began_ns: 
     """Ask all clients at once; one that cannot answer says why in `problem`."""
     since_ns = max(began_ns, time.time_ns() - round(LOOKBACK_S_MAX * 1e9))
     with _HeldMeanwhile(cache, msgbus) as meanwhile:
-        return list(await asyncio.gather(*(_ask(client, cache, meanwhile, since_ns) for client in clients)))
+        asked = (_ask(client, cache, msgbus, meanwhile, since_ns) for client in clients)
+        return list(await asyncio.gather(*asked))
 
 
 class _HeldMeanwhile:
@@ -79,7 +82,7 @@ class _HeldMeanwhile:
         return [str(each) for each in self.seen[key]]
 
 
-async def _ask(client: Any, cache: Any, meanwhile: _HeldMeanwhile, since_ns: int) -> dict[str, Any]:
+async def _ask(client: Any, cache: Any, msgbus: Any, meanwhile: _HeldMeanwhile, since_ns: int) -> dict[str, Any]:
     told: dict[str, Any] = {"client": client.id.value, "problem": "", "since_ns": since_ns}
     told["account_id"] = client.account_id.value if client.account_id is not None else ""
     if not client.is_connected:
@@ -89,6 +92,7 @@ async def _ask(client: Any, cache: Any, meanwhile: _HeldMeanwhile, since_ns: int
             told["orders"] = await _orders(client, since_ns)
             told["fills"] = await _fills(client, since_ns)
             told["positions"] = await _positions(client, cache, meanwhile)
+            told["balances"] = await _balances(client, cache, msgbus)
     except TimeoutError:
         told["problem"] = f"no answer within {CLIENT_S_MAX:g} s"
     except NotImplementedError:
@@ -153,6 +157,54 @@ async def _positions(client: Any, cache: Any, meanwhile: _HeldMeanwhile) -> list
         [instrument_id.value, str(told), await meanwhile.settle((client.account_id, instrument_id), told)]
         for instrument_id, told in net.items()
     ]
+
+
+async def _balances(client: Any, cache: Any, msgbus: Any) -> list[list[Any]] | None:
+    """Totals per currency; what the answer does not speak of is nothing. None when the client cannot be asked.
+
+    There is no report of balances: the client makes an account state of the answer, which puts the cache right before
+    it could be compared. So what counts is what the cache had beside that answer.
+    """
+    query = getattr(client, "_query_account", None)  # the public command leaves open when it is answered
+    if query is None:
+        return None
+    account = cache.account(client.account_id)
+    held: dict[str, set[Decimal]] = {}
+    _add(held, account.balances().values() if account is not None else ())
+    with _account_states(client.account_id, msgbus) as heard:
+        await query(QueryAccount(trader_id=msgbus.trader_id, account_id=client.account_id, **_formal()))
+        while not any(state.is_reported for state in heard):  # noqa: ASYNC110 - within the client's time
+            await asyncio.sleep(SETTLE_POLL_S)
+        answer = [state for state in heard if state.is_reported][-1]
+        told = dict.fromkeys(held, Decimal(0)) | {each.currency.code: _total(each) for each in answer.balances}
+        until_s = time.monotonic() + SETTLE_S_MAX
+        while True:
+            for state in heard:
+                _add(held, () if state is answer else state.balances)
+            if time.monotonic() > until_s or all(told[each] in held.get(each, {Decimal(0)}) for each in told):
+                break
+            await asyncio.sleep(SETTLE_POLL_S)
+    return [[each, str(told[each]), [str(one) for one in held.get(each, {Decimal(0)})]] for each in told]
+
+
+@contextmanager
+def _account_states(account_id: Any, msgbus: Any) -> Iterator[list[Any]]:
+    """All that the node hears of an account."""
+    heard: list[Any] = []
+    msgbus.subscribe(topic=f"events.account.{account_id}", handler=heard.append)
+    try:
+        yield heard
+    finally:
+        msgbus.unsubscribe(topic=f"events.account.{account_id}", handler=heard.append)
+
+
+def _add(held: dict[str, set[Decimal]], balances: Iterable[Any]) -> None:
+    for each in balances:
+        held.setdefault(each.currency.code, set()).add(_total(each))
+
+
+def _total(balance: Any) -> Decimal:
+    return balance.total.as_decimal()
 
 
 def _bounded(what: str, reports: list[Any]) -> list[Any]:

@@ -12,18 +12,19 @@ from typing import Any
 from nautilus_trader.model.identifiers import ClientId
 
 from nautilus_ext.simulation import SimulatedExecClientFactory, SimulatedExecutionClient, wire
-from nautilus_ext.simulation.exchange.orders import Filled, NewOrder
+from nautilus_ext.simulation.exchange.orders import AccountChanged, Filled, NewOrder
 
 WISH = "DEAF_WISH"  # names the file that holds one of these words
-STRANGER, MAKER = "stranger", "maker"
+STRANGER, POOR, MAKER = "stranger", "poor", "maker"
 STRANGER_ID = "BEHIND-YOUR-BACK"
 POLL_S = 0.05
 
 
 class DeafClient(SimulatedExecutionClient):
-    """Loses one fill of a resting order, or sends an order that it never hears of."""
+    """Loses one fill of a resting order, or what becomes of its money, or sends an order that it never hears of."""
 
     _hears_all = True
+    _is_poor = False
 
     async def _connect(self) -> None:
         await super()._connect()
@@ -48,11 +49,20 @@ class DeafClient(SimulatedExecutionClient):
         event: Any = item.event
         if getattr(event, "order", None) is not None and event.order.client_order_id == STRANGER_ID:
             return
+        if isinstance(event, AccountChanged) and self._wish == POOR:
+            if not self._is_poor and self._state is not None and _totals(event.state) != _totals(self._state):
+                self._is_poor = True
+                print("money not heard of", flush=True)
+            return
         if isinstance(event, Filled) and event.fill.maker and self._wish == MAKER and self._hears_all:
             self._hears_all = False  # a second one might bring the position back to what the node takes it for
             print(f"not heard: {event.fill.trade_id}", flush=True)
             return
         super()._apply(item)
+
+
+def _totals(state: Any) -> dict[str, Decimal]:
+    return {each.currency: each.total for each in state.balances}
 
 
 class DeafFactory(SimulatedExecClientFactory):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,12 +50,12 @@ class Node:
         request: Path = self.folder / AUDIT_REQUEST
         while not self._is_over.wait(0.005):
             if request.exists():
-                asked = json.loads(request.read_bytes())["id"]
+                question = json.loads(request.read_bytes())
+                asked = question["id"]
                 request.unlink()
                 told = {"id": asked, "seq": self.trader.seq, "orders": self.orders, "positions": self.positions}
-                told["venues"] = (
-                    (self.rounds.pop(0) if len(self.rounds) > 1 else self.rounds[0]) if self.rounds else None
-                )
+                if question["live"]:
+                    told["venues"] = self.rounds.pop(0) if len(self.rounds) > 1 else self.rounds[0]
                 self.log.append_many(list(Trader("R5", seq=self.trader.seq).order()))  # it trades on at once
                 self.trader.seq += 6
                 unnamed = self.folder / "unnamed"
@@ -139,7 +140,7 @@ def _venue(**told: Any) -> dict[str, Any]:
     answer = {
         "client": "V", "account_id": ACCOUNT, "problem": "", "since_ns": 2**62,
         "orders": [["R4-1", "V-R4-1", "FILLED", "0.010", "0.01", None]],
-        "fills": [], "positions": [[INSTRUMENT, "10", ["10.000"]]],
+        "fills": [], "positions": [[INSTRUMENT, "10", ["10.000"]]], "balances": [["USDT", "999999", ["999999"]]],
     }  # fmt: skip
     return answer | told
 
@@ -177,6 +178,45 @@ def test_a_venue_that_agrees_in_the_end_is_proven(closed: AuditStage, node: Node
     node.answer()
     report = closed.audit(live=True)
     assert (EQUAL, []) == (report.verdict, report.listed)
+
+
+@pytest.mark.usefixtures("asked_quickly")
+def test_a_balance_that_the_cache_lacked_counts_though_the_question_put_it_right(
+    closed: AuditStage, node: Node
+) -> None:
+    """The second question, asked because of an order, finds cache and tables as the venue says."""
+    wrong = _venue(orders=[], balances=[["USDT", "999999", ["999998", "1000000"]]])
+    node.rounds = [[wrong], [_venue()]]
+    node.answer()
+    report = closed.audit(live=True)
+    assert [("V balance", "USDT", "total in the cache", "999998 or 1000000", "999999")] == [
+        tuple(each) for each in report.listed
+    ]
+    assert ("venue V", False) in [(check.name, check.proven) for check in report.checks]
+
+
+@pytest.mark.usefixtures("asked_quickly")
+def test_a_balance_of_the_tables_is_held_against_the_venue(closed: AuditStage, node: Node) -> None:
+    """Not when the account moved meanwhile, nor for a currency that its newest event did not speak of."""
+    node.rounds = [[_venue(balances=[["USDT", "5", ["5"]], ["BTC", "1", ["1"]], ["EUR", "1", ["1", "2"]]])]]
+    node.answer()
+    report = closed.audit(live=True)
+    (row,) = report.listed
+    assert ("V balance", "USDT", "total in the tables", "5") == (row.table, row.key, row.field, row.found)
+    assert Decimal(row.expected) in {Decimal(1_000_000 - turn) for turn in range(1, 5)}
+
+
+@pytest.mark.usefixtures("asked_quickly")
+def test_a_client_that_knows_no_balances_is_not_proven(closed: AuditStage, node: Node) -> None:
+    """Its orders, fills and positions are compared all the same."""
+    node.rounds = [[_venue(balances=None), _venue(client="W", balances=None, positions=[[INSTRUMENT, "11", ["10"]]])]]
+    node.answer()
+    report = closed.audit(live=True)
+    assert ["W position"] == [each.table for each in report.listed]
+    silence = "not asked: its client cannot be asked for balances"
+    assert [("venue V", None, silence), ("venue W", False, f"{silence}; 1 difference")] == [
+        check[:3] for check in report.checks[-2:]
+    ]
 
 
 def test_a_venue_that_cannot_be_asked_is_not_proven(closed: AuditStage, node: Node) -> None:
