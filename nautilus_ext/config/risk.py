@@ -68,8 +68,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_position: Annotated[
         Decimal | None,
         Meta(
-            description="Largest net position per instrument, long or short, if all working orders of a side were filled; "
-            "in the instrument's own quantity. In a scope `asset`: over all its instruments and venues, in coins."
+            description="Largest net position per instrument, long or short, if all working orders of a side were "
+            "filled, in the instrument's own quantity. In a scope `asset`: over all its instruments and venues, in coins."
         ),
     ] = None
     max_exposure: Annotated[
@@ -133,14 +133,14 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     conversions: Annotated[
         dict[str, str],
         Meta(
-            description="What one unit of another currency is in the base currency: a number, or the InstrumentId whose "
-            "price says it. A currency that is missing here refuses what needs it."
+            description="What one unit of another currency is in the base currency: a number, or the InstrumentId "
+            "whose price says it. A currency that is missing here refuses what needs it."
         ),
     ] = {}
     reference: Annotated[
         Reference | None,
         Meta(
-            description="Reference price: `mid` of its quotes, `last` trade, `cross_mid`, the median mid of the asset's."
+            description="Reference price: `mid` of the quotes, `last` trade, or `cross_mid`: the median of the venues'."
         ),
     ] = None
     price_age_ms_max: Annotated[
@@ -149,9 +149,7 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     needs_limits: Annotated[
         bool | None,
-        Meta(
-            description="Refuse an instrument for which no max_order_quantity or max_order_notional, or no max_position is set."
-        ),
+        Meta(description="Refuse an instrument without a max_position, or without a max_order_quantity or _notional."),
     ] = None
     trusts_reduce_only: Annotated[
         bool,

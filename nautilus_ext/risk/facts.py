@@ -5,7 +5,7 @@ Quantities are in the instrument's own unit, prices in its quote currency, value
 
 from __future__ import annotations
 
-from decimal import Decimal  # noqa: TC003 - msgspec reads the annotations
+from decimal import Decimal
 
 import msgspec
 
@@ -34,6 +34,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     side: int  # 1 buys, -1 sells
     quantity: Decimal
     type: str
+    filled: Decimal = Decimal(0)
     account_id: str = ""  # empty: no account is known for it
     price: Decimal | None = None
     trigger_price: Decimal | None = None

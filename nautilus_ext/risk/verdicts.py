@@ -10,7 +10,7 @@ from nautilus_ext.risk.facts import Order  # noqa: TC001 - as above
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """Which limit, its scope, its value, what would have been reached, and the unit; `text` says what numbers cannot."""
+    """Which limit, its scope, what was and would have been reached, the unit; `text` says what numbers cannot."""
 
     code: str
     scope: str = ""
