@@ -17,6 +17,9 @@ MIRROR_STATE = "suite.mirror.state"
 RISK_DECISIONS = "suite.decisions.risk"
 ROUTING_DECISIONS = "suite.decisions.routing"
 PORTFOLIO = "suite.portfolio"  # an endpoint: takes an Ask
+RESERVE = "RiskGate.reserve"  # an endpoint: takes a ParentReserve, and answers before `send` returns
+RELEASE = "RiskGate.release"  # an endpoint: takes a ParentRelease
+RECENT = "suite.recent"  # key in Nautilus's cache: what the book remembers of its last orders, JSON of a Recent
 
 
 class MirrorState(msgspec.Struct, frozen=True):
@@ -36,7 +39,11 @@ class MirrorState(msgspec.Struct, frozen=True):
 
 
 class RiskDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict on an order, a modification or a parent, with the numbers that led to it."""
+    """A verdict on an order, a modification or a parent, with the numbers that led to it.
+
+    `details` has the inputs by name, so that the rule can be run again: `action` (submit, modify, cancel, reserve), the
+    order, the sight, and who lifted a block.
+    """
 
     client_order_id: str
     strategy_id: str
@@ -102,3 +109,43 @@ class Ask(msgspec.Struct, frozen=True):
 
     question: ReadPyramid | Signal | Changes
     answer: Callable[[Answer], None]
+
+
+class ReserveAnswer(msgspec.Struct, frozen=True):
+    """What the gate says of a parent: a reason means that it is refused."""
+
+    reason: str = ""
+
+
+class ParentReserve(msgspec.Struct, frozen=True, kw_only=True):
+    """An algorithm asks for its parent's whole size before it plans; asked again, it replaces what was reserved."""
+
+    client_order_id: str
+    answer: Callable[[ReserveAnswer], None]
+
+
+class ParentRelease(msgspec.Struct, frozen=True, kw_only=True):
+    """The parent is over, or needs no more than what its children have: the rest is free."""
+
+    client_order_id: str
+
+
+class PastOrder(msgspec.Struct, frozen=True, array_like=True):
+    """An order that the book has sent lately; numbers as text."""
+
+    ts_ns: int
+    client_order_id: str
+    strategy_id: str
+    instrument_id: str
+    side: str
+    quantity: str
+    price: str | None
+    operation_id: str
+    parent_id: str
+
+
+class Recent(msgspec.Struct, frozen=True, kw_only=True):
+    """What windows and counters need after a restart: the last orders, and how many each strategy ever sent."""
+
+    orders: list[PastOrder] = []
+    orders_by_strategy: dict[str, int] = {}

@@ -1,0 +1,238 @@
+"""The controls: each a limit, its scope and one method that refuses or does not. Pure.
+
+Some look at the order alone (`refusal`). The others measure how far positions and exposure can go, before the order
+counts and after it (`measure`): whoever does not make it worse is never refused by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from nautilus_ext.risk.verdicts import Refused
+
+if TYPE_CHECKING:
+    from nautilus_ext.risk.facts import Listing, Order, Sight
+    from nautilus_ext.risk.ledger import Places, Total
+
+BPS = Decimal(10_000)
+ZERO = Decimal(0)
+NEW = "while the strategy is new"
+
+
+@dataclass(frozen=True, slots=True)
+class Forbidden:
+    """A permission that is missing whatever the order says."""
+
+    scope: str
+    text: str
+
+    def refusal(self, order: Order, sight: Sight) -> Refused | None:  # noqa: ARG002 - as all of them are asked
+        return Refused(code="NOT_PERMITTED", scope=self.scope, text=self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    limit: frozenset[str]
+    scope: str
+
+    def refusal(self, order: Order, sight: Sight) -> Refused | None:  # noqa: ARG002 - as above
+        side = "BUY" if order.is_buy else "SELL"
+        if side in self.limit:
+            return None
+        text = f"side={side} allowed={','.join(sorted(self.limit)) or 'none'}"
+        return Refused(code="NOT_PERMITTED", scope=self.scope, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTypes:
+    limit: frozenset[str]
+    scope: str
+
+    def refusal(self, order: Order, sight: Sight) -> Refused | None:  # noqa: ARG002 - as above
+        if order.type in self.limit:
+            return None
+        text = f"order_type={order.type} allowed={','.join(sorted(self.limit)) or 'none'}"
+        return Refused(code="NOT_PERMITTED", scope=self.scope, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class LargestQuantity:
+    """Of the whole order, what is filled of it included: a change may not make more of it than a new one could be."""
+
+    limit: Decimal
+    scope: str
+    text: str = ""
+
+    def refusal(self, order: Order, sight: Sight) -> Refused | None:  # noqa: ARG002 - as above
+        whole = order.quantity + order.filled
+        if whole <= self.limit:
+            return None
+        numbers = {"limit": self.limit, "value": order.filled, "would_be": whole, "text": self.text}
+        return Refused(code="MAX_ORDER_QUANTITY", scope=self.scope, unit="quantity", **numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class SmallestQuantity:
+    limit: Decimal
+    scope: str
+
+    def refusal(self, order: Order, sight: Sight) -> Refused | None:  # noqa: ARG002 - as above
+        whole = order.quantity + order.filled
+        if whole >= self.limit:
+            return None
+        numbers = {"limit": self.limit, "value": order.filled, "would_be": whole}
+        return Refused(code="MIN_ORDER_QUANTITY", scope=self.scope, unit="quantity", **numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNotional:
+    limit: Decimal
+    scope: str
+    unit: str
+    text: str = ""
+
+    def refusal(self, order: Order, sight: Sight) -> Refused | None:
+        value = notional(order, sight)
+        if value is None or value <= self.limit:
+            return None
+        numbers = {"limit": self.limit, "value": ZERO, "would_be": value, "text": self.text}
+        return Refused(code="MAX_ORDER_NOTIONAL", scope=self.scope, unit=self.unit, **numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceCollar:
+    """How far a limit price may be on the side where it costs: above for a purchase, below for a sale.
+
+    Of an order that waits for a trigger the trigger is what its limit is held against.
+    """
+
+    limit: Decimal
+    scope: str
+
+    def refusal(self, order: Order, sight: Sight) -> Refused | None:
+        reference = sight.price if order.trigger_price is None else order.trigger_price
+        if order.price is None or reference is None:
+            return None
+        away = (order.price - reference) * order.side
+        if away * BPS <= self.limit * abs(reference):
+            return None
+        would_be = away * BPS / abs(reference) if reference else away * BPS
+        text = f"price={order.price:f} reference={reference:f}"
+        numbers = {"limit": self.limit, "value": ZERO, "would_be": would_be.quantize(Decimal("0.01")), "text": text}
+        return Refused(code="PRICE_COLLAR", scope=self.scope, unit="bps", **numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The net position that all working orders of the order's side would make."""
+
+    limit: Decimal
+    scope: str
+    kind: str
+    unit: str = "quantity"
+    text: str = ""
+    code = "MAX_POSITION"
+
+    def measure(self, places: Places, side: int) -> Decimal | None:
+        if self.kind == "asset":
+            return places.mark.coins.reach(side)
+        cell = {"strategy": places.own, "account": places.account}.get(self.kind, places.whole)
+        return cell.reach(side)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """The sum of the worst cases of a scope, in the base currency."""
+
+    limit: Decimal
+    scope: str
+    total: Total | None  # None: of the one instrument
+    unit: str
+    text: str = ""
+    code = "MAX_EXPOSURE"
+
+    def measure(self, places: Places, side: int) -> Decimal | None:  # noqa: ARG002 - both sides are in a worst case
+        if self.total is not None:
+            return self.total.known
+        return None if places.mark.value is None else places.whole.worst * places.mark.value
+
+
+def overstep(control: Position | Exposure, before: Decimal | None, after: Decimal | None) -> Refused | None:
+    """Refuse what passes the limit and makes it worse, and what nobody can value."""
+    if after is None:
+        return Refused(code="NO_PRICE", scope=control.scope, text=f"{control.code} cannot be reckoned without a price")
+    if after <= control.limit or (before is not None and after <= before):
+        return None
+    numbers = {"limit": control.limit, "value": before, "would_be": after, "text": control.text}
+    return Refused(code=control.code, scope=control.scope, unit=control.unit, **numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceOnly:
+    """No order of a strategy may open or flip: what works on its side counts."""
+
+    scope: str
+
+    def refusal(self, order: Order, places: Places) -> Refused | None:
+        after = places.own.reach(order.side)
+        if after <= 0:
+            return None
+        numbers = {"limit": ZERO, "value": places.own.held, "would_be": after * order.side}
+        return Refused(code="REDUCE_ONLY", scope=self.scope, unit="quantity", **numbers)
+
+
+def notional(order: Order, sight: Sight) -> Decimal | None:
+    """What an order is worth at most, in the base currency; None when nobody knows.
+
+    A purchase pays its limit at most; a sale below the market is filled at the market.
+    """
+    listing = sight.listing
+    if listing is None or sight.rate is None:
+        return None
+    whole = (order.quantity + order.filled) * listing.multiplier * sight.rate
+    if listing.is_inverse:
+        return whole
+    price = worst_price(order, sight)
+    return None if price is None else whole * abs(price)
+
+
+def worst_price(order: Order, sight: Sight) -> Decimal | None:
+    own = order.price if order.price is not None else order.trigger_price
+    if own is None:
+        return sight.price
+    if order.is_buy or sight.price is None:
+        return own
+    return max(own, sight.price)
+
+
+def cash_need(order: Order, sight: Sight) -> tuple[str, Decimal | None]:
+    """What an order takes from a cash account: money for a purchase, coins or shares for a sale."""
+    listing = _listing(sight)
+    if not order.is_buy and listing.base:
+        return listing.base, order.quantity * listing.multiplier
+    price = worst_price(order, sight)
+    if listing.is_inverse:
+        value = order.quantity * listing.multiplier
+        return listing.margin or listing.quote, value / price if price else None
+    return listing.quote, None if price is None else order.quantity * listing.multiplier * abs(price)
+
+
+def margin_need(growth: Decimal, order: Order, sight: Sight, leverage: Decimal) -> tuple[str, Decimal | None]:
+    """What more of a position, long or short, takes from a margin account."""
+    listing = _listing(sight)
+    currency = listing.margin or listing.quote
+    if growth <= 0 or not listing.margin_init:
+        return currency, ZERO
+    price = worst_price(order, sight)
+    if not price:
+        return currency, None
+    units = growth * listing.multiplier
+    value = units / price if listing.is_inverse else units * abs(price)
+    return currency, value * listing.margin_init / leverage
+
+
+def _listing(sight: Sight) -> Listing:
+    assert sight.listing is not None, "the judge has looked"
+    return sight.listing

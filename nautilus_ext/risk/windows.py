@@ -1,0 +1,92 @@
+"""Sliding windows over messages, and what was sent before. By the clock's time, never by timers. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from nautilus_ext.risk.facts import Order
+
+DUPLICATES_MAX = 10_000  # orders whose like is looked for; the oldest are forgotten
+OPERATIONS_MAX = 100_000  # operation ids that are remembered
+NS_PER_MS = 1_000_000
+
+
+class Window:
+    """The last `most` messages; full while the oldest of them is younger than the window is long."""
+
+    __slots__ = ("_stamps", "length_ns", "most")
+
+    def __init__(self, most: int, length_ns: int) -> None:
+        self.most = most
+        self.length_ns = length_ns
+        self._stamps: deque[int] = deque(maxlen=most)
+
+    def fits(self, now_ns: int, count: int = 1) -> bool:
+        """Tell whether so many more would keep within it."""
+        if count > self.most:
+            return False
+        free = self.most - len(self._stamps)
+        return count <= free or self._stamps[count - free - 1] <= now_ns - self.length_ns
+
+    def add(self, now_ns: int, count: int = 1) -> None:
+        for _ in range(min(count, self.most)):
+            self._stamps.append(now_ns)
+
+    def count(self, now_ns: int) -> int:
+        return sum(1 for stamp in self._stamps if stamp > now_ns - self.length_ns)
+
+
+class Duplicates:
+    """Orders that were let through, by what makes two of them alike."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple, tuple[int, str]] = OrderedDict()
+
+    @staticmethod
+    def _likeness(order: Order) -> tuple[str, str, int, Decimal, Decimal | None, Decimal | None, str]:
+        prices = (order.price, order.trigger_price)
+        return (order.strategy_id, order.instrument_id, order.side, order.quantity, *prices, order.type)
+
+    def age_ms(self, order: Order, now_ns: int) -> int | None:
+        """How long ago its like was sent, or None; an order is not its own like."""
+        found = self._seen.get(self._likeness(order))
+        if found is None or found[1] == order.client_order_id:
+            return None
+        return (now_ns - found[0]) // NS_PER_MS
+
+    def add(self, order: Order, now_ns: int) -> None:
+        likeness = self._likeness(order)
+        self._seen[likeness] = (now_ns, order.client_order_id)
+        self._seen.move_to_end(likeness)
+        if len(self._seen) > DUPLICATES_MAX:
+            self._seen.popitem(last=False)
+
+
+class Operations:
+    """Which order, list or parent each operation id belongs to, and which order ids were sent."""
+
+    def __init__(self) -> None:
+        self._owners: OrderedDict[str, str] = OrderedDict()
+        self._sent: OrderedDict[str, None] = OrderedDict()
+
+    @staticmethod
+    def _owner(order: Order) -> str:
+        return order.list_id or order.parent_id or order.client_order_id
+
+    def was_sent(self, client_order_id: str) -> bool:
+        return client_order_id in self._sent
+
+    def is_taken(self, order: Order) -> bool:
+        """Tell whether another order, list or parent has its operation id."""
+        return self._owners.get(order.operation_id, self._owner(order)) != self._owner(order)
+
+    def add(self, order: Order) -> None:
+        self._owners.setdefault(order.operation_id, self._owner(order))
+        self._sent[order.client_order_id] = None
+        for known in (self._owners, self._sent):
+            if len(known) > OPERATIONS_MAX:
+                known.popitem(last=False)
