@@ -5,7 +5,7 @@ Pure: no engine, no driver. A capability imports this module instead of another 
 
 from __future__ import annotations
 
-from collections.abc import Callable  # noqa: TC003 - msgspec reads the annotations
+from collections.abc import Callable, Sequence  # noqa: TC003 - msgspec reads the annotations
 from decimal import Decimal  # noqa: TC003 - as above
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ ROUTING_DECISIONS = "suite.decisions.routing"
 PORTFOLIO = "suite.portfolio"  # an endpoint: takes an Ask
 RESERVE = "RiskGate.reserve"  # an endpoint: takes a ParentReserve, and answers before `send` returns
 RELEASE = "RiskGate.release"  # an endpoint: takes a ParentRelease
+OPERATION_TAG = "op:"  # begins the tag that names what an order is a part of
 RECENT = "suite.recent"  # key in Nautilus's cache: what the book remembers of its last orders, JSON of a Recent
 
 
@@ -149,3 +150,11 @@ class Recent(msgspec.Struct, frozen=True, kw_only=True):
 
     orders: list[PastOrder] = []
     orders_by_strategy: dict[str, int] = {}
+
+
+def operation_of(tags: Sequence[str] | None) -> str | None:
+    """The operation that an order's tags name; without one its client order id counts."""
+    for tag in tags or ():
+        if tag.startswith(OPERATION_TAG):
+            return tag[len(OPERATION_TAG) :] or None
+    return None

@@ -15,7 +15,6 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
 from nautilus_trader.execution.messages import (
     BatchCancelOrders,
     CancelOrder,
@@ -24,9 +23,9 @@ from nautilus_trader.execution.messages import (
     SubmitOrderList,
 )
 from nautilus_trader.model.enums import OrderSide
-from nautilus_trader.model.events import OrderDenied, OrderModifyRejected
 
 from nautilus_ext.persistence.bounds import HALTED, Exposure, reduces
+from nautilus_ext.seam import EXECUTE, can_be_denied, deny, submitted, take_over
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
     from nautilus_ext.persistence.run_log import RunLog
 
-EXECUTE = "ExecEngine.execute"
-PROCESS = "ExecEngine.process"
 INTENT = "Intent"
 TIMED_OUT = "INTENT_TIMEOUT"
 PARKED_MAX = 10_000
@@ -66,7 +63,7 @@ class Gate:
         self._cache = cache
         self._clock = clock
         self._halt = halt
-        self.pass_on = _take_over(msgbus, self.execute)
+        self.pass_on = take_over(msgbus, EXECUTE, self.execute)
 
     def execute(self, command: Any) -> None:
         """From any thread."""
@@ -82,7 +79,7 @@ class Gate:
             return self.refusal(command, parked)
         except Exception as error:
             log.exception("a command could not be judged: %s", command)
-            return f"{HALTED}: it could not be judged ({type(error).__name__})" if _is_denied(command) else ""
+            return f"{HALTED}: it could not be judged ({type(error).__name__})" if can_be_denied(command) else ""
 
     def refusal(self, command: Any, parked: tuple[Parked, ...] = ()) -> str:
         """Why a halt refuses a command, empty when it passes: cancels do, and whatever reduces a position."""
@@ -102,7 +99,7 @@ class Gate:
 
     def _reduces(self, orders: list[Any], parked: tuple[Parked, ...]) -> bool:
         """Each order of a list must, beside those of the list that come before it."""
-        before: list[Any] = [order for each in parked for order in _submitted(each.command)]
+        before: list[Any] = [order for each in parked for order in submitted(each.command)]
         for order in orders:
             if order.is_quote_quantity or not reduces(
                 is_buy=order.side == OrderSide.BUY,
@@ -128,20 +125,7 @@ class Gate:
         return Exposure(held, sum((each.leaves_qty.as_decimal() for each in working.values()), Decimal(0)))
 
     def deny(self, command: Any, reason: str) -> None:
-        """Say it in Nautilus's words: an order that is not sent is DENIED, a change of one is refused."""
-        now_ns = self._clock.timestamp_ns()
-        for order in _submitted(command):
-            if not self._cache.order_exists(order.client_order_id):
-                self._cache.add_order(order, command.position_id, command.client_id)
-            if not order.is_closed:
-                ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
-                self._msgbus.send(PROCESS, OrderDenied(*ids, reason, UUID4(), now_ns))
-        if isinstance(command, ModifyOrder):
-            order = self._cache.order(command.client_order_id)
-            account_id = None if order is None else order.account_id
-            ids = (command.trader_id, command.strategy_id, command.instrument_id, command.client_order_id)
-            rest = (command.venue_order_id, account_id, reason, UUID4(), now_ns, now_ns)
-            self._msgbus.send(PROCESS, OrderModifyRejected(*ids, *rest))
+        deny(self._msgbus, self._cache, command, reason, self._clock.timestamp_ns())
 
 
 class PowerGate(Gate):
@@ -205,7 +189,7 @@ class PowerGate(Gate):
         except Exception as error:
             log.exception("a command could not be parked and is refused: %s", command)
             reason = f"{TIMED_OUT}: its intent could not be written ({type(error).__name__})"
-            if not _is_denied(command):
+            if not can_be_denied(command):
                 self.pass_on(command)
         if reason:
             self.deny(command, reason)
@@ -216,12 +200,12 @@ class PowerGate(Gate):
         if body is None and not self._parked:
             self.pass_on(command)
             return ""
-        if len(self._parked) >= PARKED_MAX and _is_denied(command):
+        if len(self._parked) >= PARKED_MAX and can_be_denied(command):
             return f"{TIMED_OUT}: {PARKED_MAX:,} commands wait for the disk already"
         dropped = self._run_log.dropped
         if body is not None:
             self._run_log.record(INTENT, self._clock.timestamp_ns(), body)
-        if self._run_log.dropped != dropped and _is_denied(command):
+        if self._run_log.dropped != dropped and can_be_denied(command):
             return f"{TIMED_OUT}: its intent is lost, the disk refuses the log and memory is full: free space"
         self._parked.append(Parked(command, self._run_log.seq, time.monotonic() + self._timeout_s))
         if self._loop is None:
@@ -299,7 +283,7 @@ class PowerGate(Gate):
         """Deny what has waited too long, and send the cancels among it."""
         said, unsynced = self._trouble or "the disk has not confirmed its intent", 0
         while (late := self._next(lambda first: first.until_s <= now_s)) is not None:
-            if _is_denied(late.command):
+            if can_be_denied(late.command):
                 self._refuse(late.command, f"{TIMED_OUT}: {said} {when}: it was not sent")
             else:
                 unsynced += 1
@@ -313,7 +297,7 @@ class PowerGate(Gate):
 
     def _refuse(self, command: Any, reason: str) -> None:
         """Deny; what is parked behind for the same orders has lost its object."""
-        gone = {order.client_order_id for order in _submitted(command)}
+        gone = {order.client_order_id for order in submitted(command)}
         if gone:
             with self._lock:
                 kept = [each for each in self._parked if getattr(each.command, "client_order_id", None) not in gone]
@@ -337,20 +321,9 @@ class PowerGate(Gate):
             self._timer = self._loop.call_later(delay_s, self._time_out)
 
 
-def _submitted(command: Any) -> list[Any]:
-    if isinstance(command, SubmitOrder):
-        return [command.order]
-    return list(command.order_list.orders) if isinstance(command, SubmitOrderList) else []
-
-
-def _is_denied(command: Any) -> bool:
-    """Tell what is refused when its intent is not on the disk; a cancel goes on: it makes nothing larger."""
-    return isinstance(command, (SubmitOrder, SubmitOrderList, ModifyOrder))
-
-
 def intent(command: Any) -> dict[str, Any] | None:
     """What is about to be asked of a venue; an order itself is in the log since it was made. None for a query."""
-    orders = [order.client_order_id.value for order in _submitted(command)]
+    orders = [order.client_order_id.value for order in submitted(command)]
     if isinstance(command, BatchCancelOrders):
         orders = [cancel.client_order_id.value for cancel in command.cancels]
     is_one = isinstance(command, (SubmitOrder, ModifyOrder, CancelOrder))
@@ -373,28 +346,6 @@ def intent(command: Any) -> dict[str, Any] | None:
         changes = {name: getattr(command, name) for name in ("quantity", "price", "trigger_price")}
         body |= {name: str(value) for name, value in changes.items() if value is not None}
     return body
-
-
-class _Anyone:
-    """Equal to every handler, and remembers it: how a bus hands over the one at an endpoint."""
-
-    handler: Any = None
-
-    def __call__(self, _message: Any) -> None:
-        """Be a handler, never called."""
-
-    def __eq__(self, other: object) -> bool:
-        self.handler = other
-        return True
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _take_over(msgbus: Any, handler: Callable[[Any], None]) -> Callable[[Any], None]:
-    probe = _Anyone()
-    msgbus.deregister(EXECUTE, probe)
-    msgbus.register(EXECUTE, handler)
-    return probe.handler
 
 
 def _text(error: OSError) -> str:

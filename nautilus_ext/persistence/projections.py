@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nautilus_ext.messages import operation_of
 from nautilus_ext.persistence import orders, records, rows
 from nautilus_ext.persistence.orders import EXACT, QUOTIENT, plain
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.records import Record
     from nautilus_ext.persistence.rows import InstrumentRow
 
-OPERATION_TAG = "op:"
 BASE_QUANTITY_TYPES = frozenset({"CryptoOption", "CryptoOptionSpread"})  # inverse names their premium only
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -63,7 +63,7 @@ def order_row(book_id: str, state: OrderState, instrument: InstrumentRow | None)
     return rows.OrderRow(
         book_id=book_id,
         client_order_id=state.client_order_id,
-        operation_id=_operation_id(init.tags) or state.client_order_id,
+        operation_id=operation_of(init.tags) or state.client_order_id,
         canonical_id=instrument and instrument.canonical_id,
         asset_key=instrument and instrument.asset_key,
         instrument_id=state.instrument_id,
@@ -243,13 +243,6 @@ def is_converted(instrument: InstrumentRow) -> bool:
 
 def venue_of(instrument_id: str) -> str:
     return instrument_id.rpartition(".")[2]
-
-
-def _operation_id(tags: list[str] | None) -> str | None:
-    for tag in tags or ():
-        if tag.startswith(OPERATION_TAG):
-            return tag[len(OPERATION_TAG) :] or None
-    return None
 
 
 def _by_name(amounts: Mapping[str, Decimal]) -> bytes | None:

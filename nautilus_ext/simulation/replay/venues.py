@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from nautilus_trader.adapters.sandbox.execution import SandboxExecutionClient
 from nautilus_trader.model.data import Bar
 
+from nautilus_ext.seam import PROCESS, take_over
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nautilus_trader.common.component import MessageBus
     from nautilus_trader.model.identifiers import AccountId, Venue
-
-EVENTS_ENDPOINT = "ExecEngine.process"
 
 
 class BacktestVenues:
@@ -36,7 +36,7 @@ class BacktestVenues:
                 msgbus.unsubscribe(subscription.topic, subscription.handler)
                 msgbus.subscribe(subscription.topic, self._unless_shown(sandbox.on_data))
         if self._sandboxes:
-            self._queued = _take_over(msgbus, EVENTS_ENDPOINT, self._on_event)
+            self._queued = take_over(msgbus, PROCESS, self._on_event)
             self._engine: Any = self._queued.__self__  # type: ignore[attr-defined] # a bound method
             self._commands = self._engine.command_count
 
@@ -73,27 +73,3 @@ class BacktestVenues:
             self._engine._handle_event_with_tracking(event)  # noqa: SLF001 - what its queue hands an event to
         except Exception as error:  # noqa: BLE001 - as in its queue: it logs, and shuts the node down
             self._engine._handle_queue_exception(error, "event")  # noqa: SLF001 - as above
-
-
-def _take_over(msgbus: MessageBus, endpoint: str, handler: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Register a handler instead of the one that is there, and return that one."""
-    probe = _Probe()
-    msgbus.deregister(endpoint, probe)
-    msgbus.register(endpoint, handler)
-    assert probe.found is not None, "the bus compares what it deregisters with what is there"
-    return probe.found
-
-
-class _Probe:
-    """Equal to whatever handler is registered: the bus tells it to nobody otherwise."""
-
-    found: Callable[[Any], None] | None = None
-
-    def __call__(self, _message: Any) -> None:
-        raise AssertionError("a probe is never called")
-
-    def __eq__(self, other: object) -> bool:
-        self.found = other  # type: ignore[assignment] # the registered handler
-        return True
-
-    __hash__ = None  # type: ignore[assignment] # equal to everything
