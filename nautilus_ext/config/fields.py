@@ -43,6 +43,15 @@ def enum_faults(kind: Any, value: Any, by_value: set[str] | None = None) -> list
     return [f"{value!r} is no {kind.__name__}; {hint}"]
 
 
+def word_faults(words: tuple[Any, ...], value: str) -> list[str]:
+    """One of a few words, in their own case."""
+    if value in words:
+        return []
+    near = difflib.get_close_matches(value, words, n=1) or [word for word in words if word.lower() == value.lower()]
+    hint = f'did you mean "{near[0]}"?' if near else "one of " + ", ".join(words)
+    return [f"{value!r} is unknown; {hint}"]
+
+
 def _level_faults(value: Any) -> list[str]:
     levels = value.values() if isinstance(value, dict) else [value]
     return [

@@ -22,12 +22,14 @@ from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.masking import Masker
 from nautilus_ext.config.renamed import take_renamed
+from nautilus_ext.config.risk import Risk
 from nautilus_ext.config.secret import Secrets
 from nautilus_ext.config.shape import decode, shape_problems, unknown_key
 from nautilus_ext.config.suite import (
     MARKET_CONFIG,
     MAX_STOP_S,
     OWN_STOP_S,
+    RISK_RULES,
     SYNTHETIC_QUOTES_MAX,
     Suite,
     Synthetic,
@@ -186,7 +188,14 @@ def _shapes(tree: dict[str, Any]) -> list[Problem]:
     backtest = tree.get("backtest")
     if isinstance(backtest, dict):
         problems += _backtest_shapes(backtest)
-    return problems
+    return problems + _risk_problems(tree.get("risk", {}))
+
+
+def _risk_problems(section: Any) -> list[Problem]:
+    """What the rules of the gate say of a section whose shape is right."""
+    if holds(section, Unresolved) or shape_problems(section, Risk, "risk"):
+        return []
+    return [Problem(join("risk", at), text) for at, text in locate(RISK_RULES)(decode(section, Risk))]
 
 
 def _backtest_shapes(backtest: dict[str, Any]) -> list[Problem]:
@@ -251,10 +260,28 @@ def _rules(tree: dict[str, Any], secrets: Secrets, *, backtest: bool) -> list[Pr
             problems.append(Problem(join(engine, "graceful_shutdown_on_exception"), cure))
     if isinstance(folder := tree.get("data_dir"), str) and (fault := _folder_fault(folder)):
         problems.append(Problem("data_dir", fault))
+    if tree.get("environment", "live") == "live" and not backtest:
+        problems += _unlimited(tree.get("risk", {}))
     problems += _stop_time(tree)
     problems += _order_id_tags(tree.get("strategies"))
     if tree.get("streaming"):
         problems += _streaming(tree, secrets, backtest=backtest)
+    return problems
+
+
+def _unlimited(risk: Any) -> list[Problem]:
+    """Real money takes a decision about its limits."""
+    if not isinstance(risk, dict):
+        return []
+    problems: list[Problem] = []
+    if risk.get("enabled") is False:
+        cure = (
+            "a live node does not start without the gate: leave it out; what must not be limited, leave out of limits"
+        )
+        problems.append(Problem("risk.enabled", cure))
+    if risk.get("preset") is None:
+        cure = 'is missing: a live file says which limits it begins with; write "risk": {"preset": "strict", …}'
+        problems.append(Problem("risk.preset", cure))
     return problems
 
 

@@ -21,7 +21,7 @@ Reference = Literal["mid", "last", "cross_mid"]
 Preset = Literal["strict", "paper", "none"]
 
 
-class MessageLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MessageLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An entry of `messages`: so many in a sliding window."""
 
     max: Annotated[int, Meta(ge=1, le=100_000, description="Most messages within the window.")]
@@ -29,13 +29,13 @@ class MessageLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     types: Annotated[
         list[MessageKind],
         Meta(min_length=1, description="What is counted together: `submit`, `modify`, `cancel`."),
-    ] = ["submit", "modify"]
+    ] = msgspec.field(default_factory=lambda: ["submit", "modify"])
     refuses_cancels: Annotated[
         bool, Meta(description="Cancels past the limit are not sent: only where the venue itself demands it.")
     ] = False
 
 
-class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`ramp`: smaller limits while a strategy is new. They hold until both ends that are given are reached."""
 
     orders: Annotated[
@@ -48,7 +48,7 @@ class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_exposure: Annotated[Decimal | None, Meta(description="As the limit of this name.")] = None
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What holds in one scope; what is left out is not limited there."""
 
     max_order_quantity: Annotated[
@@ -108,7 +108,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ramp: Annotated[Ramp | None, Meta(description="In a scope `strategy`: smaller limits while it is new.")] = None
 
 
-class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """An entry of `overrides`: one control of one scope does not refuse until a moment; each use is recorded."""
 
     code: Annotated[str, Meta(description="The control's code, as a refusal names it: MAX_ORDER_NOTIONAL, …")]
@@ -118,7 +118,7 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     until: Annotated[str, Meta(description="When it expires, ISO 8601 with a time zone.")]
 
 
-class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`risk`: the gate in front of the execution engine; on in live, paper and backtest alike."""
 
     enabled: Annotated[bool, Meta(description="The gate stands; a live node does not start without it.")] = True

@@ -9,6 +9,7 @@ from nautilus_trader.common.config import nautilus_schema_hook
 from nautilus_trader.live.config import TradingNodeConfig
 
 from nautilus_ext.config.keys import NAUTILUS_KEYS
+from nautilus_ext.config.risk import Risk
 from nautilus_ext.config.suite import Suite
 
 _VARIABLE = {"type": "string", "pattern": r"\$\{"}
@@ -38,8 +39,8 @@ def json_schema() -> dict[str, Any]:
 
 
 def _suite_names() -> set[str]:
-    module = Suite.__module__
-    return {cls.__name__ for cls in msgspec.Struct.__subclasses__() if cls.__module__ == module}
+    modules = (Suite.__module__, Risk.__module__)
+    return {cls.__name__ for cls in msgspec.Struct.__subclasses__() if cls.__module__ in modules}
 
 
 def _without_prose(value: Any) -> Any:

@@ -12,7 +12,7 @@ import msgspec
 from nautilus_trader.common.config import msgspec_decoding_hook
 
 from nautilus_ext.config.env import SECRET_NAME, FromEnv, Unresolved, holds, join, plain
-from nautilus_ext.config.fields import enum_faults, field_faults
+from nautilus_ext.config.fields import enum_faults, field_faults, word_faults
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.errors import Problem
 
@@ -128,6 +128,9 @@ def _check_union(value: Any, hint: Any, at: str, problems: list[Problem]) -> Non
 
 
 def _check_leaf(value: Any, hint: Any, at: str, problems: list[Problem]) -> None:
+    if typing.get_origin(hint) is typing.Literal and isinstance(value, str):
+        problems.extend(Problem(at, fault) for fault in word_faults(typing.get_args(hint), value))
+        return
     if isinstance(hint, type) and issubclass(hint, enum.Enum) and isinstance(value, str):
         by_value = {member.value for member in hint if isinstance(member.value, str)}
         problems.extend(Problem(at, fault) for fault in enum_faults(hint, value, by_value))

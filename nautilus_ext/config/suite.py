@@ -5,8 +5,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from nautilus_ext.config.risk import Risk
+
 MAX_STOP_S = 10.0  # from the signal to the end of the process
 MARKET_CONFIG = "nautilus_ext.simulation:SimulatedDataClientConfig"  # by name: the config imports no capability
+RISK_RULES = "nautilus_ext.risk.limits:scope_problems"  # by name, as above
 SYNTHETIC_QUOTES_MAX = 20_000_000  # about a day of eight instruments ten times a second, three times over
 OWN_STOP_S = 2.0  # what of it the suite keeps for itself: the book's row, the log, the display
 
@@ -161,6 +164,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     database: Database = Database()
     logging_ext: LoggingExt = LoggingExt()
     persistence: Persistence = Persistence()
+    risk: Risk = Risk()
     backtest: Annotated[
         Backtest | None, Meta(description="The other world: what `--backtest` replays, on which venues.")
     ] = None
