@@ -275,9 +275,7 @@ def _unlimited(risk: Any) -> list[Problem]:
         return []
     problems: list[Problem] = []
     if risk.get("enabled") is False:
-        cure = (
-            "a live node does not start without the gate: leave it out; what must not be limited, leave out of limits"
-        )
+        cure = "a live node does not start without the gate: leave it out, and say in limits what is limited"
         problems.append(Problem("risk.enabled", cure))
     if risk.get("preset") is None:
         cure = 'is missing: a live file says which limits it begins with; write "risk": {"preset": "strict", …}'

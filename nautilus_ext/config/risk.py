@@ -69,7 +69,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         Decimal | None,
         Meta(
             description="Largest net position per instrument, long or short, if all working orders of a side were "
-            "filled, in the instrument's own quantity. In a scope `asset`: over all its instruments and venues, in coins."
+            "filled; in the instrument's own quantity. In a scope `asset`: over all its instruments and venues, "
+            "in coins."
         ),
     ] = None
     max_exposure: Annotated[
@@ -140,7 +141,8 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     reference: Annotated[
         Reference | None,
         Meta(
-            description="Reference price: `mid` of the quotes, `last` trade, or `cross_mid`: the median of the venues'."
+            description="Reference price: `mid` of the quotes, `last` trade, "
+            "or `cross_mid`: the median of the venues'."
         ),
     ] = None
     price_age_ms_max: Annotated[
@@ -149,7 +151,10 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ] = None
     needs_limits: Annotated[
         bool | None,
-        Meta(description="Refuse an instrument without a max_position, or without a max_order_quantity or _notional."),
+        Meta(
+            description="Refuse an instrument for which no max_order_quantity or max_order_notional, or no "
+            "max_position is set."
+        ),
     ] = None
     trusts_reduce_only: Annotated[
         bool,

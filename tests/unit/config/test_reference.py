@@ -10,6 +10,7 @@ import pytest
 from nautilus_trader.live.config import TradingNodeConfig
 
 from nautilus_ext.config.keys import NAUTILUS_KEYS
+from nautilus_ext.config.risk import KINDS, MessageLimit
 from nautilus_ext.config.schema import json_schema
 from nautilus_ext.config.suite import Suite
 from nautilus_ext.simulation.client.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
@@ -76,6 +77,12 @@ def test_the_reference_explains_every_key_of_a_listing():
     assert set() == set(ListingConfig.__struct_fields__) - set(re.findall(r"`(\w+)`", paragraph))
 
 
+def test_the_reference_explains_every_key_of_a_limit_of_messages():
+    """In the paragraph about entries of `messages`."""
+    (paragraph,) = (part for part in REFERENCE.split("\n\n") if part.startswith("An entry of `risk.limits"))
+    assert set() == set(MessageLimit.__struct_fields__) - set(re.findall(r"`(\w+)`", paragraph))
+
+
 def keys_in(value, names):
     if isinstance(value, dict):
         for key, item in value.items():
@@ -95,7 +102,8 @@ def test_the_reference_explains_every_key_that_a_shipped_file_uses(path):
     used = keys_in(document, set())
     clients = {name for section in ("data_clients", "exec_clients") for name in document[section]}
     weights = {name for name in used if "." in name}
-    unexplained = used - named - clients - weights
+    scopes = {name for name in used if name.partition("=")[0] in KINDS}
+    unexplained = used - named - clients - weights - scopes
     assert set() == unexplained - {"$schema"}
 
 
