@@ -32,7 +32,15 @@ def _parser() -> argparse.ArgumentParser:
     check = _verb(commands, "check", "find everything that is wrong with a config: exit 0 or 2", verbs.check)
     check.add_argument("--backtest", action="store_true", help="as --backtest would run it, with a parity report")
     check.add_argument("--expand", action="store_true", help="print the plain Nautilus config that it becomes")
+    check.add_argument("--explain", action=Once, metavar="INSTRUMENT", help="print the limits that hold there, and why")
+    check.add_argument("--strategy", action=Once, metavar="ID", help="with --explain: of this strategy's orders")
+    check.add_argument("--account", action=Once, metavar="ID", help="with --explain: on this account")
     check.add_argument("--json", action="store_true", help="the answer as one JSON object")
+
+    purpose = "say which checks do nothing, which limits are missing, what is dangerous: exit 0 or 1"
+    doctor = _verb(commands, "doctor", purpose, _doctor)
+    doctor.add_argument("--backtest", action="store_true", help="as --backtest would run it")
+    doctor.add_argument("--json", action="store_true", help="the answer as one JSON object")
 
     migrate = _verb(commands, "migrate", "bring the tables up to date", verbs.migrate)
     migrate.add_argument("--backtest", action="store_true", help="the tables of database.backtest_url")
@@ -90,6 +98,12 @@ _FILTERS = {
     "positions --since": ("TIME", f"changed {_SINCE}"),
     "--limit": ("N", "the newest N rows at most (default 50)"),
 }
+
+
+def _doctor(command: Command, options: argparse.Namespace) -> int:
+    from nautilus_ext.app import doctor  # noqa: PLC0415 - no other verb looks at a config this way
+
+    return doctor.doctor(command, options)
 
 
 def _desk(name: str) -> Verb:

@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.app.database import open_tables
-from nautilus_ext.app.paper import say
+from nautilus_ext.app.explain import explained, say_explained
+from nautilus_ext.app.paper import Paper, say
 from nautilus_ext.app.preflight import check_machine
 from nautilus_ext.config.backtest import parity_report
 from nautilus_ext.config.schema import json_schema
-from nautilus_ext.errors import ConfigError
+from nautilus_ext.errors import ConfigError, Problem
 from nautilus_ext.logs import Masker
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ EXIT_OK = 0
 
 def check(command: Command, options: argparse.Namespace) -> int:
     """Say everything about a config: what is wrong, what deserves a look, what it becomes."""
+    if options.explain is None and (options.strategy or options.account):
+        problem = Problem(
+            "--strategy, --account", "go with --explain INSTRUMENT: say which instrument's limits to print"
+        )
+        raise ConfigError("command line", [problem])
     try:
         config = command.load(options.config, backtest=options.backtest)
     except ConfigError as error:
@@ -33,14 +39,20 @@ def check(command: Command, options: argparse.Namespace) -> int:
         _print_json({"ok": False, "source": error.source, "problems": problems})
         return error.exit_code
     parity = parity_report(config) if options.backtest else []
+    limits = (
+        explained(config, options.explain, options.strategy or "", options.account or "") if options.explain else None
+    )
     if options.json:
-        _print_json(_report(config, parity, expand=options.expand))
+        report = _report(config, parity, expand=options.expand)
+        _print_json(report if limits is None else {**report, "explained": limits})
         return EXIT_OK
     say(f"{config.source}: fine ({config.trader_id}, {config.world})")
     for note in config.notes:
         say(f"  note: {note}")
     for line in parity:
         say(f"  parity: {line}")
+    if limits is not None:
+        say_explained(limits, Paper(command.mask))
     if options.expand:
         _print_json(_expanded(config))
     return EXIT_OK

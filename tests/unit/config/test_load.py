@@ -307,8 +307,12 @@ def test_text_from_the_environment_becomes_a_number_where_one_is_wanted(write):
     [
         ({"trading_node": {}}, "trading_node", "top level"),
         ({"external_adapters": {"DERIBIT": {}}}, "external_adapters", "exec_clients"),
-        ({"risk_engine": {"max_orders_per_second": 7}}, "risk_engine.max_orders_per_second", '"7/00:00:01"'),
-        ({"risk_engine": {"max_total_notional": "1"}}, "risk_engine.max_total_notional", "until it comes"),
+        (
+            {"risk_engine": {"max_orders_per_second": 7}},
+            "risk_engine.max_orders_per_second",
+            "risk.max_orders_per_second",
+        ),
+        ({"risk_engine": {"max_total_notional": "1"}}, "risk_engine.max_total_notional", "risk.max_total_notional"),
         ({"portfolio": {"accounts": []}}, "portfolio.accounts", "exec client"),
         ({"router": {}}, "router", "until it comes"),
         ({"logging": {"level": "INFO", "log_orders": True}}, "logging.log_orders", "logging_ext.log_orders"),

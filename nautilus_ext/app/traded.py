@@ -1,0 +1,145 @@
+"""What a config trades, as far as the file alone says it: listings without a venue, accounts, strategies."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from nautilus_ext.errors import ConfigError, Problem
+from nautilus_ext.instruments import CanonicalId, parse
+from nautilus_ext.instruments.symbols import from_nautilus, to_nautilus
+from nautilus_ext.risk.facts import Listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nautilus_ext.config import Config
+
+INSTRUMENT = re.compile(r"(?P<id>[^\s:]*[A-Za-z][^\s:]*\.(?P<venue>[A-Z][A-Z0-9_]*))(?:-\d+-[A-Z_]+-[A-Z_]+\S*)?")
+_INVERSE = "INV"
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that the file gives orders to. `kind` is CASH, MARGIN, BETTING, or empty where only the venue knows."""
+
+    path: str
+    venue: str
+    kind: str
+    ignores_reduce_only: bool = False
+
+
+class Trader(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy of the file, what its config names, and what it claims at the start."""
+
+    path: str
+    strategy_id: str
+    instruments: tuple[str, ...]
+    claims: tuple[str, ...] | None  # None: its config has no such field
+
+
+def listing_of(text: str) -> tuple[Listing, list[str]]:
+    """What an InstrumentId or a canonical id tells of its instrument, and what it does not tell."""
+    if text.count(":") >= 2:  # noqa: PLR2004 - a canonical id has two colons at least
+        canonical = parse(text)
+        return _listing(str(to_nautilus(canonical)), canonical), []
+    symbol, _, venue = text.rpartition(".")
+    if not (symbol and venue and text.isprintable()):
+        cure = f"{text!a} names no instrument: write SYMBOL.VENUE, like BTCUSDT.BINANCE_SPOT, or a canonical id"
+        raise ConfigError("command line", [Problem("--explain", cure)])
+    try:
+        return _listing(text, from_nautilus(symbol, venue)), []
+    except ConfigError:
+        unknown = "its base asset, currency and canonical id: they do not follow from the symbol, the loaded instrument has them"
+        return Listing(instrument_id=text, venue=venue, asset="", quote=""), [unknown]
+
+
+def _listing(instrument_id: str, canonical: CanonicalId) -> Listing:
+    return Listing(
+        instrument_id=instrument_id,
+        venue=instrument_id.rpartition(".")[2],
+        asset=canonical.base or "",
+        quote=canonical.quote or "",
+        canonical_id=str(canonical),
+        is_inverse=canonical.chain == _INVERSE,
+    )
+
+
+def traders_of(config: Config) -> list[Trader]:
+    """The strategies, under the ids that Nautilus gives them."""
+    found = []
+    for index, entry in enumerate(config.tree.get("strategies", [])):
+        settings = entry.get("config", {})
+        name = settings.get("strategy_id") or entry["strategy_path"].rpartition(":")[2]
+        claims = settings.get("external_order_claims")
+        found.append(
+            Trader(
+                path=f"strategies[{index}]",
+                strategy_id=f"{name}-{settings.get('order_id_tag') or f'{index:03d}'}",
+                instruments=tuple(dict.fromkeys(_instruments_in(settings))),
+                claims=tuple(claims or ()),
+            )
+        )
+    return found
+
+
+def _instruments_in(value: Any) -> Iterator[str]:
+    """Whatever looks like an InstrumentId or a bar type, keys included."""
+    if isinstance(value, str):
+        found = INSTRUMENT.fullmatch(value)
+        if found:
+            yield found["id"]
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _instruments_in(key)
+            yield from _instruments_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _instruments_in(item)
+
+
+def accounts_of(config: Config) -> list[Account]:
+    """The accounts of this world: of the clients, or in a backtest of its venues."""
+    if config.world == "backtest":
+        venues = config.suite.backtest.venues if config.suite.backtest else []
+        return [
+            Account(
+                path=f"backtest.venues[{index}]",
+                venue=str(venue.get("name")),
+                kind=str(venue.get("account_type")),
+                ignores_reduce_only=venue.get("use_reduce_only", True) is False,
+            )
+            for index, venue in enumerate(venues)
+        ]
+    return [
+        Account(
+            path=f"exec_clients.{spec.name}",
+            venue=str(spec.config.get("venue") or spec.name),
+            kind=_kind(spec.config, spec.config_class.__name__),
+            ignores_reduce_only=spec.config.get("use_reduce_only", True) is False,
+        )
+        for spec in config.exec_clients
+    ]
+
+
+_ALWAYS_MARGIN = ("ArchitectAx", "Bitmex", "BitMEX", "Deribit", "Dydx", "DYDX", "Hyperliquid", "InteractiveBrokers")
+
+
+def _kind(settings: dict[str, Any], name: str) -> str:
+    """As Nautilus's adapters decide it (1.231): spot alone is cash, all else of a crypto venue is margin."""
+    given = settings.get("account_type")
+    if name.startswith("Binance"):
+        return "CASH" if given in (None, "SPOT") else "MARGIN"
+    if name.startswith("Bybit"):
+        return "CASH" if settings.get("product_types") == ["SPOT"] else "MARGIN"
+    if name.startswith("OKX"):
+        is_spot = settings.get("instrument_types", ["SPOT"]) == ["SPOT"]
+        return "CASH" if is_spot and not settings.get("use_spot_margin") else "MARGIN"
+    if name.startswith("Betfair"):
+        return "BETTING"
+    if name.startswith("Polymarket"):
+        return "CASH"
+    if name.startswith(_ALWAYS_MARGIN):
+        return "MARGIN"
+    return given if given in ("CASH", "MARGIN", "BETTING") else ""
