@@ -23,7 +23,7 @@ CODES = (
     "MAX_POSITION",
     "MAX_EXPOSURE",
     "REDUCE_ONLY",
-    "NO_LIMITS",
+    "NO_LIMIT",
     "NO_PRICE",
     "STALE_PRICE",
     "NO_CONVERSION",
