@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.risk.verdicts import Refused
 
@@ -69,7 +69,7 @@ class LargestQuantity:
         whole = order.quantity + order.filled
         if whole <= self.limit:
             return None
-        numbers = {"limit": self.limit, "value": order.filled, "would_be": whole, "text": self.text}
+        numbers: dict[str, Any] = {"limit": self.limit, "value": order.filled, "would_be": whole, "text": self.text}
         return Refused(code="MAX_ORDER_QUANTITY", scope=self.scope, unit="quantity", **numbers)
 
 
@@ -82,7 +82,7 @@ class SmallestQuantity:
         whole = order.quantity + order.filled
         if whole >= self.limit:
             return None
-        numbers = {"limit": self.limit, "value": order.filled, "would_be": whole}
+        numbers: dict[str, Any] = {"limit": self.limit, "value": order.filled, "would_be": whole}
         return Refused(code="MIN_ORDER_QUANTITY", scope=self.scope, unit="quantity", **numbers)
 
 
@@ -97,7 +97,7 @@ class OrderNotional:
         value = notional(order, sight)
         if value is None or value <= self.limit:
             return None
-        numbers = {"limit": self.limit, "value": ZERO, "would_be": value, "text": self.text}
+        numbers: dict[str, Any] = {"limit": self.limit, "value": ZERO, "would_be": value, "text": self.text}
         return Refused(code="MAX_ORDER_NOTIONAL", scope=self.scope, unit=self.unit, **numbers)
 
 
@@ -120,7 +120,12 @@ class PriceCollar:
             return None
         would_be = away * BPS / abs(reference) if reference else away * BPS
         text = f"price={order.price:f} reference={reference:f}"
-        numbers = {"limit": self.limit, "value": ZERO, "would_be": would_be.quantize(Decimal("0.01")), "text": text}
+        numbers: dict[str, Any] = {
+            "limit": self.limit,
+            "value": ZERO,
+            "would_be": would_be.quantize(Decimal("0.01")),
+            "text": text,
+        }
         return Refused(code="PRICE_COLLAR", scope=self.scope, unit="bps", **numbers)
 
 
@@ -165,7 +170,7 @@ def overstep(control: Position | Exposure, before: Decimal | None, after: Decima
         return Refused(code="NO_PRICE", scope=control.scope, text=f"{control.code} cannot be reckoned without a price")
     if after <= control.limit or (before is not None and after <= before):
         return None
-    numbers = {"limit": control.limit, "value": before, "would_be": after, "text": control.text}
+    numbers: dict[str, Any] = {"limit": control.limit, "value": before, "would_be": after, "text": control.text}
     return Refused(code=control.code, scope=control.scope, unit=control.unit, **numbers)
 
 
@@ -179,7 +184,7 @@ class ReduceOnly:
         after = places.own.reach(order.side)
         if after <= 0:
             return None
-        numbers = {"limit": ZERO, "value": places.own.held, "would_be": after * order.side}
+        numbers: dict[str, Any] = {"limit": ZERO, "value": places.own.held, "would_be": after * order.side}
         return Refused(code="REDUCE_ONLY", scope=self.scope, unit="quantity", **numbers)
 
 
@@ -207,11 +212,16 @@ def worst_price(order: Order, sight: Sight) -> Decimal | None:
     return max(own, sight.price)
 
 
-def cash_need(order: Order, sight: Sight) -> tuple[str, Decimal | None]:
-    """What an order takes from a cash account: money for a purchase, coins or shares for a sale."""
+def cash_need(growth: Decimal, order: Order, sight: Sight) -> tuple[str, Decimal | None]:
+    """What an order takes from a cash account: money for a purchase, coins for a sale.
+
+    A sale of what is no currency, as of shares, takes nothing unless it makes a position larger.
+    """
     listing = _listing(sight)
     if not order.is_buy and listing.base:
         return listing.base, order.quantity * listing.multiplier
+    if not order.is_buy and growth <= 0:
+        return listing.quote, ZERO
     price = worst_price(order, sight)
     if listing.is_inverse:
         value = order.quantity * listing.multiplier

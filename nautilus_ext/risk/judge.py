@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -142,7 +142,7 @@ class Judge:
             if former is not None:
                 self.ledger.reserve(former.order)
         else:
-            self._operations.add(order)
+            self._operations.own(order)
         return verdict
 
     def release(self, client_order_id: str) -> bool:
@@ -215,6 +215,9 @@ class Judge:
             return Refused(code="NO_INSTRUMENT", text=f"instrument={order.instrument_id} is not in the cache")
         if needs_account and not order.account_id:
             return Refused(code="NO_ACCOUNT", scope=f"venue={sight.listing.venue}", text="no account is known there")
+        if order.quantity.is_nan():
+            text = "its quantity is in money: without a price nobody knows how much that is"
+            return Refused(code="NO_PRICE", scope=f"instrument={order.instrument_id}", text=text)
         numbers = [each for each in (order.quantity, order.price, order.trigger_price) if each is not None]
         if not all(each.is_finite() for each in numbers) or order.quantity <= 0 or order.filled < 0:
             return Refused(code="BAD_VALUE", text=f"quantity={order.quantity} price={order.price}")
@@ -281,6 +284,8 @@ class Judge:
                 yield refused
         if ask.is_reducing:
             return
+        if sight.account is None and not ask.is_parent:
+            yield Refused(code="NO_ACCOUNT", scope=f"account={order.account_id}", text="its balances are not known")
         if controls.unset is not None:
             yield controls.unset
         if controls.needs_price:
@@ -296,7 +301,7 @@ class Judge:
             return
         age_ns = sight.now_ns - sight.price_ns
         if age_ns > self.book.price_age_ns_max:
-            ages = {"limit": _ms(self.book.price_age_ns_max), "would_be": _ms(age_ns)}
+            ages: dict[str, Any] = {"limit": _ms(self.book.price_age_ns_max), "would_be": _ms(age_ns)}
             yield Refused(code="STALE_PRICE", scope=f"instrument={order.instrument_id}", unit="ms", **ages)
 
     def _sizes(self, ask: _Question) -> Iterator[Refused]:
@@ -330,7 +335,7 @@ class Judge:
         age_ms = self._duplicates.age_ms(order, ask.sight.now_ns)
         for window_ms, scope in ask.controls.duplicates:
             if age_ms is not None and age_ms < window_ms:
-                ages = {"limit": Decimal(window_ms), "would_be": Decimal(age_ms)}
+                ages: dict[str, Any] = {"limit": Decimal(window_ms), "would_be": Decimal(age_ms)}
                 yield Refused(code="DUPLICATE_ORDER", scope=scope, unit="ms", **ages)
 
     def _reaching(self, ask: _Question) -> Iterator[Refused]:
@@ -357,26 +362,24 @@ class Judge:
             yield Refused(code=CANCELS_FIRST, text=" ".join(met))
         else:
             best = self.ledger.resting.best(order.instrument_id, -order.side)
-            numbers = {"limit": best, "would_be": reach}
+            numbers: dict[str, Any] = {"limit": best, "would_be": reach}
             yield Refused(code="SELF_MATCH", scope=scope, unit="price", text=f"order={met[0]}", **numbers)
 
     def _unpaid(self, ask: _Question) -> Iterator[Refused]:
         """Only what is more than before has to be paid."""
         self._due = None
         scope, account, order = ask.controls.balance, ask.sight.account, ask.order
-        if scope is None:
-            return
-        if account is None:
-            yield Refused(code="NO_ACCOUNT", scope=f"account={order.account_id}", text="its balances are not known")
+        if scope is None or account is None:  # an unknown account is refused before; a reducing order needs none
             return
         if account.is_margin:
             growth = ask.places.account.worst - ask.worst_before
             currency, need = c.margin_need(growth, order, ask.sight, account.leverage)
         else:
-            currency, need = c.cash_need(order, ask.sight)
+            growth = ask.places.account.worst - ask.worst_before
+            currency, need = c.cash_need(growth, order, ask.sight)
             former = ask.former
             if former is not None and need is not None:
-                _, paid = c.cash_need(former.order, ask.sight)
+                _, paid = c.cash_need(growth, former.order, ask.sight)
                 need = max(need - (paid or ZERO), ZERO)
         if need is None:
             yield Refused(code="NO_PRICE", scope=scope, text="what the order needs cannot be reckoned without a price")
@@ -384,7 +387,7 @@ class Judge:
         needs = self.ledger.needs
         free, on_way = account.free.get(currency, ZERO), needs.of(order.account_id, currency)
         if need and on_way + need > free:
-            numbers = {"limit": free, "value": on_way, "would_be": on_way + need}
+            numbers: dict[str, Any] = {"limit": free, "value": on_way, "would_be": on_way + need}
             yield Refused(code="INSUFFICIENT_BALANCE", scope=scope, unit=currency, **numbers)
         self._due = Due(order.account_id, currency, need)
 
@@ -398,7 +401,11 @@ class Judge:
             count = counts.get(id(each.window), 1)
             if not each.window.fits(now_ns, count):
                 had = each.window.count(now_ns)
-                numbers = {"limit": Decimal(each.limit.max), "value": Decimal(had), "would_be": Decimal(had + count)}
+                numbers: dict[str, Any] = {
+                    "limit": Decimal(each.limit.max),
+                    "value": Decimal(had),
+                    "would_be": Decimal(had + count),
+                }
                 unit = f"messages/{each.limit.window_s:g}s"
                 text = f"types={'+'.join(each.limit.types)}"
                 return Refused(code="MESSAGE_RATE", scope=each.scope, unit=unit, text=text, **numbers)
