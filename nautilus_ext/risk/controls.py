@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from nautilus_ext.risk.ledger import Coins, Total
 from nautilus_ext.risk.verdicts import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nautilus_ext.risk.facts import Listing, Order, Sight
-    from nautilus_ext.risk.ledger import Places, Total
+    from nautilus_ext.risk.ledger import Cell, Mark, Places
 
 BPS = Decimal(10_000)
 ZERO = Decimal(0)
 NEW = "while the strategy is new"
+NAMED_MAX = 3  # instruments that a refusal names
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +135,20 @@ class PriceCollar:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The net position that all working orders of the order's side would make."""
+    """The net position that all working orders of the order's side would make; of an asset in coins."""
 
     limit: Decimal
     scope: str
-    kind: str
+    net: Cell | Coins
     unit: str = "quantity"
     text: str = ""
     code = "MAX_POSITION"
 
-    def measure(self, places: Places, side: int) -> Decimal | None:
-        if self.kind == "asset":
-            return places.mark.coins.reach(side)
-        cell = {"strategy": places.own, "account": places.account}.get(self.kind, places.whole)
-        return cell.reach(side)
+    def measure(self, side: int) -> Decimal | None:
+        return self.net.reach(side)
+
+    def unvalued(self) -> Iterable[str]:
+        return self.net.unvalued if isinstance(self.net, Coins) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +157,24 @@ class Exposure:
 
     limit: Decimal
     scope: str
-    total: Total | None  # None: of the one instrument
+    total: Total | Mark  # of several instruments, or of one
     unit: str
     text: str = ""
     code = "MAX_EXPOSURE"
 
-    def measure(self, places: Places, side: int) -> Decimal | None:  # noqa: ARG002 - both sides are in a worst case
-        if self.total is not None:
-            return self.total.known
-        return None if places.mark.value is None else places.whole.worst * places.mark.value
+    def measure(self, side: int) -> Decimal | None:  # noqa: ARG002 - both sides are in a worst case
+        return self.total.known
+
+    def unvalued(self) -> Iterable[str]:
+        return self.total.unvalued if isinstance(self.total, Total) else (self.total.listing.instrument_id,)
 
 
 def overstep(control: Position | Exposure, before: Decimal | None, after: Decimal | None) -> Refused | None:
     """Refuse what passes the limit and makes it worse, and what nobody can value."""
     if after is None:
-        return Refused(code="NO_PRICE", scope=control.scope, text=f"{control.code} cannot be reckoned without a price")
+        names = ", ".join(sorted(control.unvalued())[:NAMED_MAX])
+        text = f"{control.code} cannot be reckoned: no price or no conversion of {names}"
+        return Refused(code="NO_PRICE", scope=control.scope, text=text)
     if after <= control.limit or (before is not None and after <= before):
         return None
     numbers: dict[str, Any] = {"limit": control.limit, "value": before, "would_be": after, "text": control.text}

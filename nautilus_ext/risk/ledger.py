@@ -60,16 +60,20 @@ class Cell:
 
     def work(self, side: int, amount: Decimal, *, closes: bool) -> None:
         """Add to what works; a negative amount takes away."""
-        if side > 0:
-            if closes:
+        if closes:
+            if side > 0:
                 self.closing_buys += amount
             else:
-                self.buys += amount
-        elif closes:
-            self.closing_sells += amount
+                self.closing_sells += amount
+            self._settle()
+            return
+        if side > 0:
+            self.buys += amount
+            self.longest += amount
         else:
             self.sells += amount
-        self._settle()
+            self.shortest -= amount
+        self.worst = max(self.longest, -self.shortest)
 
     def hold(self, former: Decimal, quantity: Decimal) -> None:
         """A position that was so large is so large now."""
@@ -137,6 +141,12 @@ class Mark:
     whole: Cell = field(default_factory=Cell)
     longest: Decimal = ZERO  # what of the asset's coins is its own
     shortest: Decimal = ZERO
+    seen: tuple[Listing | None, Decimal | None, Decimal | None] = (None, None, None)  # what made the values
+
+    @property
+    def known(self) -> Decimal | None:
+        """The worst case of the instrument alone."""
+        return None if self.value is None else self.whole.worst * self.value
 
 
 @dataclass(slots=True)
@@ -155,6 +165,7 @@ class Working:
     """An order that works, or that an algorithm works: what of it can still be filled."""
 
     order: Order
+    places: Places
     quantity: Decimal
     taken: Decimal = ZERO  # from the parent's reservation, in the parent's unit
 
@@ -232,6 +243,10 @@ class Ledger:
     def mark(self, instrument_id: str, price: Decimal | None, rate: Decimal | None) -> None:
         """Value an instrument anew: its price, and what its quote currency is in the base currency."""
         mark = self._marks[instrument_id]
+        seen = (mark.listing, price, rate)
+        if mark.seen == seen:
+            return
+        mark.seen = seen
         listing, value, in_coins = mark.listing, None, None
         price = price if price and price.is_finite() else None
         rate = rate if rate is not None and rate > 0 else None
@@ -254,7 +269,7 @@ class Ledger:
     def place(self, order: Order) -> Working | None:
         """Count an order from now on, in the place of one of the same id, which is returned for `put_back`."""
         former = self._take_out(order.client_order_id)
-        working = Working(order, order.quantity)
+        working = Working(order, self._places_of(order), order.quantity)
         parent = self._parents.get(order.parent_id) if order.parent_id else None
         if parent is not None:
             self._take(parent, working, self._in_unit_of(parent.order, order))
@@ -275,10 +290,9 @@ class Ledger:
         working = self._working.get(client_order_id)
         if working is None or working.quantity == quantity:
             return
-        order = working.order
         if quantity < working.quantity and working.taken:  # filled: it does not go back to the reservation
             working.taken = up(working.taken * quantity / working.quantity, QUANTITY_STEP)
-        self._work(order, quantity - working.quantity)
+        self._work(working.places, working.order, quantity - working.quantity)
         working.quantity = quantity
 
     def accept(self, client_order_id: str) -> None:
@@ -297,14 +311,14 @@ class Ledger:
 
     def _put_in(self, working: Working) -> None:
         self._working[working.order.client_order_id] = working
-        self._work(working.order, working.quantity)
+        self._work(working.places, working.order, working.quantity)
         self.resting.add(working.order)
 
     def _take_out(self, client_order_id: str) -> Working | None:
         working = self._working.pop(client_order_id, None)
         if working is None:
             return None
-        self._work(working.order, -working.quantity)
+        self._work(working.places, working.order, -working.quantity)
         self.resting.remove(working.order)
         parent = self._parents.get(working.order.parent_id) if working.order.parent_id else None
         if parent is not None and working.taken:
@@ -333,12 +347,12 @@ class Ledger:
 
     def _put_reserved(self, parent: Reserved) -> None:
         self._parents[parent.order.client_order_id] = parent
-        self._work(parent.order, parent.left)
+        self._work(self._places_of(parent.order), parent.order, parent.left)
 
     def _unreserve(self, client_order_id: str) -> Reserved | None:
         parent = self._parents.pop(client_order_id, None)
         if parent is not None:
-            self._work(parent.order, -parent.left)
+            self._work(self._places_of(parent.order), parent.order, -parent.left)
         return parent
 
     def _take(self, parent: Reserved, child: Working, wanted: Decimal) -> None:
@@ -346,7 +360,7 @@ class Ledger:
         self._leave_reserved(parent, parent.left - child.taken)
 
     def _leave_reserved(self, parent: Reserved, left: Decimal) -> None:
-        self._work(parent.order, left - parent.left)
+        self._work(self._places_of(parent.order), parent.order, left - parent.left)
         parent.left = left
 
     def _in_unit_of(self, parent: Order, child: Order) -> Decimal:
@@ -375,9 +389,8 @@ class Ledger:
 
     # -- sums ---------------------------------------------------------------------------------------
 
-    def _work(self, order: Order, amount: Decimal) -> None:
+    def _work(self, places: Places, order: Order, amount: Decimal) -> None:
         """So much more of an order works."""
-        places = self.places(Key(order.instrument_id, order.strategy_id, order.account_id))
         whole = places.whole
         before = whole.longest, whole.shortest
         for cell, totals in places.cells:
@@ -426,6 +439,9 @@ class Ledger:
         coins.longest += longest - mark.longest
         coins.shortest += shortest - mark.shortest
         mark.longest, mark.shortest = longest, shortest
+
+    def _places_of(self, order: Order) -> Places:
+        return self.places(Key(order.instrument_id, order.strategy_id, order.account_id))
 
     def _make_places(self, key: Key) -> Places:
         mark = self._marks.get(key.instrument_id)
