@@ -38,6 +38,7 @@ TRADER, STRATEGY, VENUE = TraderId("BENCH-001"), StrategyId("S-001"), Venue("BIN
 STEP_NS = 1_000_000
 SECTION: dict[str, Any] = {
     "preset": "strict",
+    "approvals_recorded_every": 1_000,  # what a record of an approval costs is measured beside it
     "limits": {
         "global": {
             "max_order_quantity": "1000",
@@ -120,14 +121,16 @@ def figures() -> list[Figure]:
     what = f"gate, {WORKING[-1]:,} working orders against {WORKING[0]:,}"
     note = "the worst of the three numbers of instruments"
     found.append(Figure(what, "ratio", (flat,), budget=FLAT_RATIO, note=note))
+    every = _gate_us(WORKING[0], INSTRUMENTS[0], SECTION | {"approvals_recorded_every": 1})
+    found.append(Figure("gate per order, each approval recorded", "us", every, note="no budget"))
     own = _risk_engine_us()
     found.append(Figure("Nautilus's RiskEngine per order, the same orders", "us", own, note="no budget: the peer"))
     return found
 
 
-def _gate_us(working: int, instruments: int) -> tuple[float, ...]:
+def _gate_us(working: int, instruments: int, section: dict[str, Any] = SECTION) -> tuple[float, ...]:
     desk = Desk(instruments)
-    gate = RiskGate(RiskGateConfig(section=SECTION))
+    gate = RiskGate(RiskGateConfig(section=section))
     gate.register_base(desk.portfolio, desk.msgbus, desk.cache, desk.clock)
     for number in range(working):
         if number % QUOTED_EVERY == 0:
