@@ -141,8 +141,7 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     reference: Annotated[
         Reference | None,
         Meta(
-            description="Reference price: `mid` of the quotes, `last` trade, "
-            "or `cross_mid`: the median of the venues'."
+            description="Reference price: `mid` of the quotes, `last` trade, or `cross_mid`: the median of the venues'."
         ),
     ] = None
     price_age_ms_max: Annotated[
