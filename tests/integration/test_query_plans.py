@@ -131,6 +131,8 @@ LIFE = [
     Question("orders by the venue's id", reading.MEANT[2], (BOOK, "V-77")),
     Question("children of an order", reading.CHILDREN, (BOOK, "O-100")),
     Question("legs of an order", reading.LEGS, (BOOK, ["O-71", "O-72"])),
+    Question("verdicts on an order", reading.DECISIONS, (BOOK, "O-77")),
+    Question("members of a list", reading.MEMBERS, (BOOK, "L-7", NS + 77 * SECOND_NS)),
     Question("the events of an order", reading.LIFE, (BOOK, "O-77")),
     Question("the newest record", reading.NEWEST, (BOOK,)),
     Question("the reach of a look", reading.REACH, (BOOK, 1, ROWS - 1000)),
@@ -167,12 +169,13 @@ FILL = {
     "unified_orders": """(book_id, client_order_id, operation_id, instrument_id, venue, venue_type, strategy_id, side,
         order_type, status, quantity, filled_quantity, time_in_force, post_only, reduce_only, quote_quantity, fills,
         fill_count, is_reconciled, created_at, updated_at, created_ns, updated_ns, run, seq, parent_client_order_id,
-        venue_order_id, account_id)
+        venue_order_id, account_id, order_list_id)
         SELECT book, o, o, instrument, venue, 'NAUTILUS', s, 'BUY', 'LIMIT',
                CASE WHEN i % 97 = 0 THEN 'ACCEPTED' WHEN i % 2 = 0 THEN 'CANCELED' ELSE 'FILLED' END,
                1, 1, 'GTC', false, false, false, '[]', 0, false,
                to_timestamp(ns / 1000000000), to_timestamp(ns / 1000000000), ns, ns, 1, i,
-               CASE WHEN i % 4 = 0 THEN 'O-' || i / 100 * 100 END, 'V-' || i, CASE WHEN i % 7 > 0 THEN 'A' END""",
+               CASE WHEN i % 4 = 0 THEN 'O-' || i / 100 * 100 END, 'V-' || i, CASE WHEN i % 7 > 0 THEN 'A' END,
+               'L-' || i / 10""",
     "risk_decisions": """(book_id, run, seq, client_order_id, strategy_id, instrument_id, verdict, ts_ns, code, scope,
         unit, details)
         SELECT book, 1, i, 'O-' || i / 5, s, instrument, 'approved', ns, '', '', '',
