@@ -11,55 +11,27 @@ from nautilus_trader.cache.cache import Cache
 from nautilus_trader.common.component import MessageBus, TestClock
 from nautilus_trader.model.identifiers import TraderId
 from nautilus_trader.portfolio.portfolio import Portfolio
-from shipper_log import INSTRUMENT, Trader, payload
+from order_book import NOW_NS, SECOND_NS, SUBMITTED, OrderBook
+from shipper_log import INSTRUMENT
 from shipper_stage import BOOK, Stage
 
-from nautilus_ext.messages import RECENT, PastOrder, Recent, RiskDecision
+from nautilus_ext.messages import RECENT, PastOrder, Recent
 from nautilus_ext.persistence import Restore, RestoreConfig, recent
 from nautilus_ext.persistence.audit import opened
 from nautilus_ext.persistence.holdings import read_holdings
 
-NOW_NS = time.time_ns()
-SECOND_NS = 10**9
-SUBMITTED = ("OrderInitialized", "OrderSubmitted")
-WITHOUT_ACCOUNT = ("OrderInitialized", "OrderDenied", "OrderEmulated", "OrderReleased", "OrderCanceled")
 WORKED = {"exec_algorithm_id": "TWAP"}
 
 
-class Desk:
-    """Orders of a book as their events tell them; `age_s` is how long ago one was made."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._start = stage.start_run()
-        self._trader = Trader()
-        self._frames = [self._trader.instrument()]
-
-    def order(self, order_id, *events, age_s=60.0, strategy="S-000", **initialized):
-        ts_ns = NOW_NS - round(age_s * SECOND_NS)
-        made = msgspec.json.decode(next(Trader().order()))[4]
-        ids = {"client_order_id": order_id, "strategy_id": strategy, "instrument_id": INSTRUMENT}
-        for kind in events or SUBMITTED:
-            body = {**made, **initialized, **ids, "event_id": f"{order_id}-{kind}", "reason": "no"}
-            account = {} if kind in WITHOUT_ACCOUNT else {"account_id": "BINANCE-001"}
-            body |= {"type": kind, "ts_event": ts_ns, "ts_init": ts_ns, **account}
-            self._frames.append(self._trader.record(kind, body, ts_ns))
-
-    def decide(self, order_id, verdict, action):
-        known = {"strategy_id": "S-000", "instrument_id": INSTRUMENT, "ts_ns": NOW_NS}
-        decision = RiskDecision(client_order_id=order_id, verdict=verdict, details={"action": action}, **known)
-        self._frames.append(self._trader.record("RiskDecision", msgspec.to_builtins(decision), NOW_NS))
+class Desk(OrderBook):
+    """A book that is read as a restart reads it."""
 
     def holdings(self, counted_max=100):
-        log = self._stage.begin_log(self._start)
-        log.append_many([*self._frames, payload(0, "End", {"last_seq": self._trader.seq, "clean": True})])
-        log.close()
-        assert self._stage.run_to_end(self._start) == 0
-        assert self._stage.rejected() == []
+        self.ship()
         return asyncio.run(self._read(counted_max))
 
     async def _read(self, counted_max):
-        async with opened(self._stage.url, 5.0, "test") as connection:
+        async with opened(self.stage.url, 5.0, "test") as connection:
             return await read_holdings(connection, BOOK, recent_s=time.time(), counted_max=counted_max)
 
 
