@@ -18,7 +18,7 @@ TOLD = frozenset({"OrderDenied", "OrderRejected", "OrderModifyRejected", "OrderC
 OURS = {
     "HALTED": "the journal takes no new orders (persistence.on_unshipped): cure what the reason names",
     "INTENT_TIMEOUT": "the disk did not take the order's intent in time: is it full or slow? The order was not sent",
-    "NOT_SENT": "nothing: the node was killed before it sent the order; the strategy may send a new one",
+    "NOT_SENT": "nothing is to be done: the strategy may send a new order",
 }
 
 
@@ -82,7 +82,7 @@ def reservation(decisions: Sequence[Row]) -> str:
         return ""
     when = iso_ns(last["ts_ns"])
     if last["verdict"] == "refused":
-        return f"refused on {when}, {last['code']}: {risk_words.reason(last)}; {risk_words.cure(last)}"
+        return f"refused on {when}, {last['code']}"
     return f"approved on {when}" if risk_words.action(last) == "reserve" else f"released on {when}"
 
 
@@ -143,6 +143,6 @@ def _unsent(order: Row, decisions: Sequence[Row]) -> Answer:
     if status == "EMULATED":
         return Answer("waits", "the node watches for its trigger and has not sent it: it is judged when it is released")
     if status == "INITIALIZED":
-        text = "it was made, and has not reached the gate: never judged, never sent"
-        return Answer("waits", text, "a leg waits for its entry; else look for what the strategy did next")
-    return Answer("unjudged", f"it is {status} and was never sent: it ended before the gate judged it")
+        text = "it was made and not sent, and no verdict is recorded: it waits in the node, or never reached the gate"
+        return Answer("waits", text, "a leg waits for its entry; else `order` and the book's log say what came next")
+    return Answer("unjudged", f"it is {status} and was never sent; no verdict is recorded: it ended before one was due")
