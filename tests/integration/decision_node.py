@@ -33,7 +33,7 @@ def main() -> None:
         os.write(1, f"O-{number}\n".encode())
 
 
-def refuse(msgbus, number: int) -> None:
+def refuse(msgbus, number: int, text: str = "") -> None:
     order = TestExecStubs.limit_order(instrument=INSTRUMENT, client_order_id=ClientOrderId(f"O-{number}"))
     topic = f"events.order.{order.strategy_id}"
     msgbus.publish(topic, order.init_event)
@@ -45,7 +45,7 @@ def refuse(msgbus, number: int) -> None:
         ts_ns=number,
         code="MAX_POSITION",
         would_be=Decimal(number),
-        details={"action": "submit", "number": str(number)},
+        details={"action": "submit", "number": str(number), "text": text},
     )
     msgbus.publish(RISK_DECISIONS, decision)
     ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
