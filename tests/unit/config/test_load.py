@@ -83,7 +83,7 @@ def test_the_suites_actors_come_first_and_the_users_follow(write):
     ]
     actors = load(write(document), environ={}).tree["actors"]
     paths = [each["actor_path"].partition(":")[2] for each in actors]
-    assert ["Restore", "Mirror", "PortfolioStore", "EventLog", "EventLog"] == paths
+    assert ["Restore", "Mirror", "PortfolioStore", "RiskGate", "EventLog", "EventLog"] == paths
     assert "event" == actors[1]["config"]["flush"]
     assert {"log_orders": True, "log_fills": True} == actors[3]["config"]
     assert {} == actors[4]["config"]
