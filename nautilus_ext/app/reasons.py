@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nautilus_ext.app.text_tables import Row
 
 EXTERNAL = "EXTERNAL"
+AROUND = "NOT_JUDGED"
 TOLD = frozenset({"OrderDenied", "OrderRejected", "OrderModifyRejected", "OrderCancelRejected"})
 # What the suite itself says in a denial, besides the gate.
 OURS = {
@@ -30,7 +31,7 @@ class Gate(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`kind` is for programs: refused, denied, rejected, approved, sent, worked, waits, unjudged, external, unknown."""
+    """`kind` is for programs: refused, denied, rejected, approved, around, sent, worked, waits, unjudged, external."""
 
     kind: str
     text: str
@@ -39,19 +40,18 @@ class Answer(NamedTuple):
 
 def answer(order: Row, decisions: Sequence[Row], gate: Gate) -> Answer:
     """The first of these that is true explains the order."""
+    is_sent = order["account_id"] is not None or order["status"] == "RELEASED"
     verdict = _newest(decisions, "submit")
-    if verdict is not None and verdict["verdict"] == "refused":
+    if verdict is not None and verdict["verdict"] == "refused" and not is_sent:
         return _refused(verdict)
     if order["status"] == "DENIED":
         return _denied(order["rejection_reason"] or "no reason was given", in_list=order["order_list_id"] is not None)
     if order["status"] == "REJECTED":
         reason = order["rejection_reason"] or "without a reason"
         return Answer("rejected", f"it was sent, and the venue rejected it: {reason}", _VENUES_WORDS)
-    if verdict is not None:
-        when = iso_ns(verdict["ts_ns"])
-        return Answer("approved", f"the risk gate approved it on {when}; it is {order['status']}")
-    is_sent = order["account_id"] is not None or order["status"] == "RELEASED"
-    return _undecided(order, gate) if is_sent or order["strategy_id"] == EXTERNAL else _unsent(order, decisions)
+    if is_sent or order["strategy_id"] == EXTERNAL or verdict is not None:
+        return _let_through(order, decisions, gate)
+    return _unsent(order, decisions)
 
 
 def of_decisions(decisions: Sequence[Row]) -> Answer:
@@ -62,12 +62,13 @@ def of_decisions(decisions: Sequence[Row]) -> Answer:
 
 
 def asides(order: Row, decisions: Sequence[Row]) -> list[tuple[str, str]]:
-    """What else was refused of an order that lives: changes and cancels."""
-    refused = [each for each in decisions if each["verdict"] == "refused"]
+    """What else was refused of an order that lives: changes, cancels, and to send it once more."""
+    refused = [each for each in decisions if each["verdict"] == "refused" and each["code"] != AROUND]
+    beside = ("modify", "cancel") if order["account_id"] is None else ("modify", "cancel", "submit")
     told = [
         (each["code"], f"{risk_words.title(each)}: {risk_words.reason(each)}; {risk_words.cure(each)}")
         for each in refused
-        if risk_words.action(each) in ("modify", "cancel")
+        if risk_words.action(each) in beside
     ]
     said = order["error_message"]
     if said and said.partition(":")[0] not in {code for code, _ in told}:
@@ -113,11 +114,18 @@ def _denied(reason: str, *, in_list: bool) -> Answer:
     return Answer("denied", f"Nautilus denied it before it reached the risk gate or the venue: {reason}", _NAUTILUS)
 
 
-def _undecided(order: Row, gate: Gate) -> Answer:
+def _let_through(order: Row, decisions: Sequence[Row], gate: Gate) -> Answer:
+    now = f"it is {order['status']}"
+    verdict = _newest([each for each in decisions if each["verdict"] == "approved"], "submit")
+    if verdict is not None:
+        return Answer("approved", f"the risk gate approved it on {iso_ns(verdict['ts_ns'])}; {now}")
+    around = next((each for each in decisions if each["code"] == AROUND), None)
+    if around is not None:
+        return Answer("around", f"it went around the gate: {risk_words.reason(around)}; {now}", risk_words.cure(around))
     if order["strategy_id"] == EXTERNAL:
         text = "it was found at the venue: no strategy of this book sent it, so the gate never judged it"
         return Answer("external", text)
-    return Answer("sent", f"it was sent, and no decision is recorded: {_unrecorded(gate)}; it is {order['status']}")
+    return Answer("sent", f"it was sent, and no decision is recorded: {_unrecorded(gate)}; {now}")
 
 
 def _unrecorded(gate: Gate) -> str:

@@ -97,6 +97,11 @@ CODES = {
         "the gate itself failed, and what it cannot judge is refused: {text}",
         "a defect of the gate: its traceback is in the book's log; report it with this answer",
     ),
+    "NOT_NEW": Words("{text}", "an order is sent once: make a new one with an id of its own"),
+    "NO_ORDER": Words("{text}", "a change needs an order that a venue has: wait for its acceptance, or send a new one"),
+    "NOT_JUDGED": Words(
+        "{text}", "find out what sends to the execution engine or the venue past the suite, and end it"
+    ),
     "CANCELED_BEFORE_SUBMIT": Words("a cancel overtook the order: it was never sent", "nothing is to be done"),
 }
 UNKNOWN = Words("{text}", "this version has no words for the code: the numbers say it")

@@ -6,10 +6,12 @@ import json
 from decimal import Decimal
 
 import pytest
+from conftest import CONFIGS
 from order_book import SUBMITTED, OrderBook
 from shipper_stage import Stage
 
 from nautilus_ext import cli
+from nautilus_ext.embedded import EmbeddedPostgres
 
 LARGE = Decimal("12.000000000000000000000001")
 POSITION = {"code": "MAX_POSITION", "scope": "instrument=BTC*", "unit": "quantity", "limit": Decimal(10)}
@@ -116,3 +118,31 @@ def test_each_fate_of_an_order_has_its_answer(shell, config, book, capsys):
     assert "Traceback" not in output
     code, output = shell.verb("why", path, " ")
     assert (2, True) == (code, "give one as `orders` shows it" in output)
+
+
+def test_what_the_gate_refuses_in_a_run_is_explained(shell, config):
+    """From the real gate through log and shipper: each denied order has its verdict, and approvals are told apart."""
+    document = json.loads((CONFIGS / "paper.json").read_text())
+    document["backtest"]["synthetic"] = {**document["backtest"].get("synthetic", {}), "minutes": 1}
+    document["risk"]["limits"]["instrument=BTC*"] = {"max_order_quantity": "0.01"}
+    path = config(risk=document["risk"], backtest=document["backtest"])
+    with EmbeddedPostgres.join(shell.data / "postgres"):
+        code, output = shell.run(path, "--backtest")
+        assert 0 == code, output
+        denied, sent = (
+            json.loads(shell.verb("orders", path, "--backtest", "--json", "--limit", "9", *which)[1])
+            for which in (("--status", "DENIED", "--instrument", "BTCUSDT-PERP.SIM3"), ("--status", "FILLED"))
+        )
+        code, output = shell.verb("why", path, denied[0]["client_order_id"], "--backtest", "--json")
+        assert 0 == code, output
+        refused = json.loads(output)
+        code, output = shell.verb("why", path, sent[0]["client_order_id"], "--backtest")
+    assert 0 == code, output
+    assert "it is FILLED" in output
+    (decision,) = refused["decisions"]
+    (said,) = refused["refusals"]
+    assert ("refused", "MAX_ORDER_QUANTITY", "0.01") == (decision["verdict"], decision["code"], decision["limit"])
+    assert Decimal("0.05") == Decimal(decision["would_be"])
+    assert "at most 0.01 is allowed" in refused["answer"]["text"]
+    assert said["event"]["reason"].startswith("MAX_ORDER_QUANTITY: limit=0.01")
+    assert (decision["run"], decision["seq"]) < (said["run"], said["seq"])

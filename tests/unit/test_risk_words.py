@@ -10,10 +10,9 @@ import pytest
 
 from nautilus_ext.app import reasons, risk_words
 from nautilus_ext.app.reasons import Gate
-from nautilus_ext.risk.compiling import CANCELS_FIRST
 
 RISK = Path(__file__).resolve().parents[2] / "nautilus_ext" / "risk"
-OF_THE_GATE = {"GATE_ERROR", "CANCELED_BEFORE_SUBMIT"}
+OF_THE_GATE = {"GATE_ERROR", "CANCELED_BEFORE_SUBMIT", "NOT_NEW", "NO_ORDER", "NOT_JUDGED"}
 ORDER = {
     "status": "ACCEPTED",
     "strategy_id": "S-1",
@@ -54,7 +53,7 @@ def test_every_code_of_the_gate_has_words_and_no_other():
     """A new control comes with what it means and what to do; a control that goes takes its words along."""
     found = codes_in(*(path.read_text() for path in RISK.glob("*.py")))
     assert "MAX_POSITION" in found
-    assert found | OF_THE_GATE == {*risk_words.CODES, CANCELS_FIRST}
+    assert found | OF_THE_GATE == risk_words.CODES.keys()
 
 
 def test_a_code_is_found_however_it_is_given():
@@ -97,10 +96,10 @@ def test_the_verdict_on_the_order_counts_and_not_that_on_a_change():
     gate = Gate(is_on=True, recorded_every=1)
     first, change = decision(code="NO_PRICE"), decision(code="MESSAGE_RATE", details={"action": "modify"})
     second = decision(verdict="approved", details={"action": "submit"})
-    assert "refused" == reasons.answer(ORDER, [first], gate).kind
+    assert "refused" == reasons.answer(ORDER | {"account_id": None, "status": "DENIED"}, [first], gate).kind
     assert "approved" == reasons.answer(ORDER, [first, second, change], gate).kind
     assert ["a change of the order: refused, MESSAGE_RATE"] == [
-        text.partition(": nothing")[0] for _, text in reasons.asides(ORDER, [first, second, change])
+        text.partition(": nothing")[0] for _, text in reasons.asides(ORDER, [second, change])
     ]
 
 
@@ -111,3 +110,15 @@ def test_a_refusal_of_the_venue_is_no_refusal_of_the_gate():
     of_gate = ORDER | {"error_message": "MESSAGE_RATE: limit=1"}
     change = decision(code="MESSAGE_RATE", details={"action": "modify"})
     assert 1 == len(reasons.asides(of_gate, [change]))
+
+
+def test_an_order_that_is_sent_once_more_was_not_refused():
+    """The second attempt was; and what went around the gate was judged by nobody."""
+    gate = Gate(is_on=True, recorded_every=100)
+    again = decision(code="NOT_NEW", details={"text": "it was sent before"})
+    assert "sent" == reasons.answer(ORDER, [again], gate).kind
+    ((_, text),) = reasons.asides(ORDER, [again])
+    assert text.startswith("the order: refused, NOT_NEW: it was sent before")
+    around = decision(code="NOT_JUDGED", details={"text": "sent past the gate"})
+    assert "around" == reasons.answer(ORDER, [around], gate).kind
+    assert [] == reasons.asides(ORDER, [around])
