@@ -274,7 +274,9 @@ def _unlimited(risk: Any) -> list[Problem]:
     if not isinstance(risk, dict):
         return []
     problems: list[Problem] = []
-    if risk.get("enabled") is False:
+    switch = {"enabled": risk.get("enabled", True)}  # a variable may say it
+    is_clean = not holds(switch, Unresolved) and not shape_problems(switch, Risk, "risk")
+    if is_clean and not decode(switch, Risk).enabled:
         cure = "a live node does not start without the gate: leave it out, and say in limits what is limited"
         problems.append(Problem("risk.enabled", cure))
     if risk.get("preset") is None:
