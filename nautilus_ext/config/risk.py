@@ -53,9 +53,9 @@ class MessageLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
     max: Annotated[int, Meta(ge=1, le=100_000, description="Most messages within the window.")]
     window_s: Annotated[float, Meta(ge=0.001, le=86_400, description="Length of the sliding window, in seconds.")] = 1.0
-    types: Annotated[
-        list[MessageKind], Meta(description="What is counted together: `submit`, `modify`, `cancel`.")
-    ] = msgspec.field(default_factory=lambda: ["submit", "modify"])
+    types: Annotated[list[MessageKind], Meta(description="What is counted together: `submit`, `modify`, `cancel`.")] = (
+        msgspec.field(default_factory=lambda: ["submit", "modify"])
+    )
     refuses_cancels: Annotated[
         bool, Meta(description="Cancels past the limit are not sent: only where the venue itself demands it.")
     ] = False

@@ -51,7 +51,7 @@ def test_what_an_id_does_not_tell_is_said():
     """A symbol of a venue without a rule means nothing by itself."""
     listing, unknown = listing_of("ESZ5.XCME")
     assert ("XCME", "", "") == (listing.venue, listing.asset, listing.quote)
-    assert "a node loads them" in unknown[0]
+    assert "only the loaded instrument has them" in unknown[0]
 
 
 @pytest.mark.parametrize("text", ["", "BTC", ".SIM1", "BTC.", "A:B:C", "BTC\n.SIM1"])
@@ -117,22 +117,61 @@ def test_explained_limits_say_value_scope_and_source(tmp_path):
             "asset=BTC": {"max_position": "2"},
         },
     )
-    answer = explained(config, "SIM3:PERPETUAL:BTC-USDT", "TwoSidedQuoter-002", "")
+    answer = explained(config, "SIM3:PERPETUAL:BTC-USDT", "TwoSidedQuoter-002", "", 0)
     rows = {(row["limit"], row["source"]): row for row in answer["limits"]}
     assert "1,000 USDT" == rows["max_exposure", "risk.limits.venue=SIM*"]["shown"]
     assert "venue=SIM3" == rows["max_exposure", "risk.limits.venue=SIM*"]["scope"]
     assert "50 orders" == rows["max_position", "risk.limits.strategy=Two*.ramp"]["until"]
     assert "2 BTC" == rows["max_position", "risk.limits.asset=BTC"]["shown"]
-    assert "7 in 1 s (submit + modify)" == rows["messages", "risk"]["shown"]
-    assert ("messages", "preset paper.global") not in rows
+    assert "7 in 1 s (submit + modify)" == rows["messages", "risk.max_orders_per_second"]["shown"]
+    assert ("messages", "preset paper") not in rows
     assert [] == answer["unknown"]
 
 
 def test_what_cannot_be_explained_is_said(tmp_path):
     """A strategy that nobody knows, a venue without an account, scopes that need an id."""
     config = written(tmp_path, limits={"account=SIM*": {"max_exposure": 1}, "strategy=*": {"max_exposure": 1}})
-    said = " ".join(explained(config, "BTCUSDT.SIM9", "", "")["unknown"])
+    said = " ".join(explained(config, "BTCUSDT.SIM9", "", "", 0)["unknown"])
     assert "--account" in said
     assert "--strategy" in said
     assert "SIM9" in said
-    assert "Nobody-1" in " ".join(explained(config, "BTCUSDT.SIM1", "Nobody-1", "SIM1-x")["unknown"])
+    assert "Nobody-1" in " ".join(explained(config, "BTCUSDT.SIM1", "Nobody-1", "SIM1-x", 0)["unknown"])
+
+
+def test_an_override_is_explained_until_it_expires(tmp_path):
+    """Where it lifts something of this order, and nowhere else."""
+    given = {"code": "MAX_POSITION", "scope": "venue=SIM3", "by": "ann", "why": "move", "until": "1970-01-02T00:00:00Z"}
+    config = written(tmp_path, overrides=[given])
+    assert [given] == explained(config, "BTCUSDT-PERP.SIM3", "", "", 0)["lifted"]
+    assert [] == explained(config, "BTCUSDT-PERP.SIM3", "", "", 86_400 * 10**9)["lifted"]
+    assert [] == explained(config, "BTCUSDT-PERP.SIM2", "", "", 0)["lifted"]
+
+
+def test_a_canonical_id_means_the_venue_of_the_file():
+    """Binance's two markets have names of their own there."""
+    venues = ["BINANCE_SPOT", "BINANCE_FUTURES"]
+    assert "BTCUSDT.BINANCE_SPOT" == listing_of("BINANCE-SPOT:SPOT_PAIR:BTC-USDT", venues)[0].instrument_id
+    assert "BTCUSDT-PERP.BINANCE_FUTURES" == listing_of("BINANCE-FUTURES:PERPETUAL:BTC-USDT", venues)[0].instrument_id
+    assert "BTCUSDT.BINANCE" == listing_of("BINANCE-SPOT:SPOT_PAIR:BTC-USDT")[0].instrument_id
+
+
+@pytest.mark.parametrize(
+    ("scope", "is_met"),
+    [
+        ("instrument=BTCUSDT-PERP.SIM3", True),
+        ("instrument=SIM3:PERPETUAL:BTC-USDT", True),
+        ("instrument=BTC*", True),
+        ("instrument=BTCUSTD-PERP.SIM3", False),
+        ("asset=ETH", True),
+        ("asset=SOL", False),
+        ("venue=SIM*", True),
+        ("venue=SIM4", False),
+        ("strategy=TwoSidedQuoter-002", True),
+        ("strategy=TwoSidedQuoter-003", False),
+        ("account=SIM9-001", True),  # the venue names its accounts
+    ],
+)
+def test_a_scope_in_which_nothing_is_traded_is_found(tmp_path, scope, is_met):
+    """A name with a slip of the finger would limit nothing."""
+    file = file_of(written(tmp_path, limits={scope: {"max_exposure": 5}}), now_ns=0)
+    assert is_met == ([] == dangers(file))
