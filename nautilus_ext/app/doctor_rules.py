@@ -195,7 +195,7 @@ def _of_account(file: File, venue: Venue) -> Inert:
 
 
 def _inert(file: File, check: Check, markets: Sequence[Market]) -> Inert:
-    instead = check.instead or ", ".join(each[0] for each in check.wanted)
+    instead = check.instead or ", ".join(_named(limits, markets) for limits in check.wanted)
     gaps = [
         f"{_either(limits)}: {market.strategy_id} in {market.instrument_id}"
         for limits in check.wanted
@@ -203,6 +203,11 @@ def _inert(file: File, check: Check, markets: Sequence[Market]) -> Inert:
         if not market.limited.intersection(limits)
     ]
     return Inert(check.path, check.what, instead, check.rows, tuple(gaps) if file.is_gated else GATE_OFF)
+
+
+def _named(limits: Sequence[str], markets: Sequence[Market]) -> str:
+    """The one of them that is set everywhere, or all."""
+    return next((each for each in limits if all(each in market.limited for market in markets)), _either(limits))
 
 
 def _either(limits: Sequence[str]) -> str:
