@@ -187,6 +187,8 @@ def _moment_fault(text: str) -> str | None:
 
 def _conversion_problems(risk: Risk) -> Iterator[tuple[str, str]]:
     base = risk.base_currency or BASE_CURRENCY
+    if base != base.upper():
+        yield "base_currency", f'"{base}" is written in capitals: "{base.upper()}"'
     for currency, source in risk.conversions.items():
         at = f"conversions.{currency}"
         if currency == base:

@@ -105,6 +105,7 @@ CASES = [
     ({"overrides": [{"code": "MAX_POSITION"}]}, "overrides[0].why", "is missing"),
     # money
     ({"base_currency": "??"}, "base_currency", "no currency"),
+    ({"base_currency": "eur"}, "base_currency", '"EUR"'),
     ({"conversions": {"BTC": "much"}}, "conversions.BTC", "neither a number above 0"),
     ({"conversions": {"BTC": "-1"}}, "conversions.BTC", "neither a number above 0"),
     ({"conversions": {"BTC": 0}}, "conversions.BTC", "neither a number above 0"),
@@ -139,6 +140,14 @@ def test_a_mistake_in_the_section_is_told_with_its_path(write, section, path, pa
     problems = problems_of(write({**base(), "risk": section}))
     assert part in problems[f"risk.{path}"]
     assert len(problems) == 1 or "code" in section.get("overrides", [{}])[0]
+
+
+def test_a_mistake_in_one_part_hides_none_in_another(write):  # noqa: F811 - the fixture
+    """A wrong name of a scope beside a wrong value in it, a variable that is not set beside both."""
+    scopes = {"asset=btc": {"max_position": "much"}, "*": {"max_position": "${NO_SUCH}"}, "venue=A": {"reduce_only": 1}}
+    problems = problems_of(write({**base(), "risk": {"preset": "x", "limits": scopes, "max_total_notional": "-1"}}))
+    inner = {"asset=btc.max_position", "asset=btc", "*", "*.max_position", "venue=A.reduce_only"}
+    assert {"risk.preset", "risk.max_total_notional", *(f"risk.limits.{each}" for each in inner)} == set(problems)
 
 
 def test_mistakes_in_the_section_are_told_with_all_others(write):  # noqa: F811 - the fixture
