@@ -1,10 +1,13 @@
 """The risk section from a shell: the refusal to start live, the limits explained, the doctor."""
 
 import json
+import re
 
 import pytest
+from conftest import ROOT
 
 PAPER = "node_configs/paper.json"
+GUIDE = ROOT / "docs" / "guides" / "risk-limits.md"
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,8 @@ def test_the_limits_of_a_strategy_are_explained(shell):
     """For people as a table, for programs as JSON; by InstrumentId and by canonical id."""
     code, output = shell.verb("check", PAPER, "--explain", "BTCUSDT-PERP.SIM3", "--strategy", "TwoSidedQuoter-002")
     assert 0 == code, output
+    (shown,) = re.findall(r"```\n\$ python -m nautilus_ext check.*?\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert shown in output, "the guide shows what it prints"
     lines = output.splitlines()
     of_pattern = lines.index("risk.limits.instrument=BTC*: instrument=BTCUSDT-PERP.SIM3")
     assert {"max_position", "3"} <= set(" ".join(lines[of_pattern : of_pattern + 3]).split())
