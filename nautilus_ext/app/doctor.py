@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from nautilus_ext.app.doctor_rules import (
+    GATE_OFF,
     Danger,
     Expiry,
     File,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 EXIT_OK = 0
 EXIT_DANGER = 1
-GAPS_SHOWN = 4
 OFF = (False, "off")
 _INDENT = "      "
 
@@ -49,16 +49,18 @@ def doctor(command: Command, options: argparse.Namespace) -> int:
     if options.json:
         names = ("inert", "unset", "dangers")
         report = {name: msgspec.to_builtins(each) for name, each in zip(names, found, strict=True)}
-        paper.say(json.dumps({"source": str(config.source), "world": config.world, **report}, indent=2))
+        report |= {"source": str(config.source), "world": config.world, "silent_strategies": list(file.silent)}
+        paper.say(json.dumps(report, indent=2))
     else:
-        _say(config, found, paper)
+        paper.say(f"{config.source}: {config.trader_id}, {config.world}, preset {file.preset}")
+        _say(file, found, paper)
     return EXIT_DANGER if found[2] else EXIT_OK
 
 
 def file_of(config: Config, now_ns: int) -> File:
     """The config as the rules see it."""
     suite, risk = config.suite, config.suite.risk
-    book = Rulebook(risk)
+    book, traders = Rulebook(risk), traders_of(config)
     return File(
         world=config.world,
         preset=book.preset,
@@ -72,7 +74,8 @@ def file_of(config: Config, now_ns: int) -> File:
             Venue(path=each.path, venue=each.venue, kind=each.kind, ignores_reduce_only=each.ignores_reduce_only)
             for each in accounts_of(config)
         ),
-        markets=tuple(market for trader in traders_of(config) for market in _markets(trader, book)),
+        markets=tuple(market for trader in traders for market in _markets(trader, book)),
+        silent=tuple(trader.strategy_id for trader in traders if not trader.instruments),
         overrides=tuple(
             Expiry(path=f"risk.overrides[{index}]", code=each.code, until=each.until, until_ns=moment_ns(each.until))
             for index, each in enumerate(risk.overrides)
@@ -134,11 +137,13 @@ def _short_names(config: Config) -> Iterator[str]:
     yield from config.suite.risk.max_position_per_instrument
 
 
-def _say(config: Config, found: tuple[list[Inert], list[Unset], list[Danger]], paper: Paper) -> None:
+def _say(file: File, found: tuple[list[Inert], list[Unset], list[Danger]], paper: Paper) -> None:
     asleep, missing, dangerous = found
-    paper.say(f"{config.source}: {config.trader_id}, {config.world}, preset {Rulebook(config.suite.risk).preset}")
     _say_inert(paper, asleep)
-    _title(paper, "Limits that are not set", missing)
+    _title(paper, "Limits that are not set", [*missing, *file.silent])
+    for strategy_id in file.silent:
+        _item(paper, strategy_id, "alert")
+        _lines(paper, "its config names no instrument: ask check --explain for each that it trades")
     for each in missing:
         _item(paper, f"{each.strategy_id} in {each.instrument_id}", "alert")
         _lines(paper, ", ".join(each.limits))
@@ -168,10 +173,8 @@ def _say_inert(paper: Paper, found: Sequence[Inert]) -> None:
             said = where
         _lines(paper, same[0].what)
         _lines(paper, f"  instead: {same[0].instead}")
-        for gap in gaps[:GAPS_SHOWN]:
-            _lines(paper, f"    not set: {gap}", "alert")
-        if len(gaps) > GAPS_SHOWN:
-            _lines(paper, f"    and {len(gaps) - GAPS_SHOWN} more", "alert")
+        for gap in dict.fromkeys(gap.partition(":")[0] for gap in gaps):
+            _lines(paper, f"    {gap}" if (gap,) == GATE_OFF else f"    not set everywhere: {gap}", "alert")
 
 
 def _title(paper: Paper, text: str, found: Sequence[Any]) -> None:

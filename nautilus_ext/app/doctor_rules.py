@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 LOOKBACK_MINS_MIN = 60
 OVERRIDE_DAYS_MAX = 7
 NS_PER_DAY = 86_400 * 10**9
+IN_MONEY = ("max_order_notional", "max_exposure")
 SIZES = ("max_order_quantity", "max_order_notional")
 WANTED = (
     SIZES,
@@ -75,6 +76,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     converted: frozenset[str] = frozenset()
     venues: tuple[Venue, ...] = ()
     markets: tuple[Market, ...] = ()
+    silent: tuple[str, ...] = ()  # strategies whose config names no instrument
     overrides: tuple[Expiry, ...] = ()
     scopes: tuple[Place, ...] = ()
     risk_engine: dict[str, Any] = {}
@@ -276,10 +278,10 @@ def _of_currencies(file: File) -> Iterator[Danger]:
     known = {file.base_currency, *file.converted}
     missing: dict[str, list[str]] = {}
     for market in file.markets:
-        if market.quote and market.quote not in known:
+        if market.quote and market.quote not in known and market.limited.intersection(IN_MONEY):
             missing.setdefault(market.quote, []).append(market.instrument_id)
     for currency, instruments in missing.items():
-        what = f"has no {currency}, in which {_few(instruments)} is priced: limits in money refuse its orders"
+        what = f"no rate of {currency}, in which orders of {_few(instruments)} are priced: limits in money refuse them"
         cure = f'"{currency}": "…": a number of {file.base_currency}, or the InstrumentId whose price says it'
         yield Danger("risk.conversions", what, cure)
 

@@ -60,13 +60,13 @@ def test_the_doctor_finds_nothing_dangerous_in_the_shipped_file(shell):
     assert 0 == code, output
     assert "exec_clients.SIM2, exec_clients.SIM3" in output
     assert "instead: max_order_notional, check_balance, max_position" in output
-    assert "    not set:" not in output
+    assert "not set everywhere" not in output
     assert output.rstrip().endswith("nothing dangerous")
 
 
 def test_the_doctor_names_what_is_dangerous_and_exits_1(shell, config):
     """Each with its path and its cure, the same in JSON."""
-    risk = {"preset": "paper", "conversions": {}, "base_currency": "EUR"}
+    risk = {"preset": "paper", "base_currency": "EUR", "limits": {"global": {"max_exposure": 5}}}
     path = config(risk=risk, risk_engine={"bypass": True}, exec_engine={"reconciliation": False})
     code, output = shell.verb("doctor", path)
     assert 1 == code, output
@@ -95,6 +95,7 @@ def test_the_doctor_names_the_limits_that_nobody_has_set(shell, config):
     """With what the gate makes of it."""
     code, output = shell.verb("doctor", config(risk={"preset": "paper", "needs_limits": True}))
     assert 0 == code, output
+    assert "not set everywhere: max_order_notional or max_order_quantity" in output
     assert "TrendFollower-001 in ETHUSDT-PERP.SIM2" in output
     assert "max_order_quantity or max_order_notional, max_position, max_exposure" in output
     assert "refused (risk.needs_limits)" in output

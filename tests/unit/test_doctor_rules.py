@@ -65,7 +65,8 @@ DANGERS = [
     (override(8), "risk.overrides[0].until", "another 8 days"),
     (override(-1), "risk.overrides[0].until", "expired"),
     (scope(is_met=False), "risk.limits.venue=BYBT", "nothing that this file trades is in venue=BYBT"),
-    (market(quote="USD"), "risk.conversions", "no USD"),
+    (market(quote="USD"), "risk.conversions", "no rate of USD"),
+    (market(quote="USD", limited=ALL - {"max_exposure"}), "risk.conversions", "no rate of USD"),
     (
         {"venues": (replace(DESK.venues[0], ignores_reduce_only=True),)},
         "exec_clients.BYBIT.use_reduce_only",
@@ -104,6 +105,7 @@ def test_each_danger_is_found_alone_with_its_path_and_a_cure(changes, path, part
         {"world": "backtest", "venues": (replace(DESK.venues[0], ignores_reduce_only=True),)},
         market(quote="USD") | {"converted": frozenset({"USD"})},
         market(quote=""),
+        market(quote="USD", limited=ALL - {"max_exposure", "max_order_notional"}),
         {"trusts_reduce_only": False, "venues": (replace(DESK.venues[0], ignores_reduce_only=True),)},
         engine(reconciliation_lookback_mins=60),
         engine(reconciliation_lookback_mins=None),

@@ -2,15 +2,18 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from nautilus_ext.app.doctor import file_of
 from nautilus_ext.app.doctor_rules import dangers, unset
 from nautilus_ext.app.explain import explained
 from nautilus_ext.app.traded import accounts_of, listing_of, traders_of
 from nautilus_ext.config import load
+from nautilus_ext.config.risk import Limits, Risk
 from nautilus_ext.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "node_configs"
@@ -175,3 +178,14 @@ def test_a_scope_in_which_nothing_is_traded_is_found(tmp_path, scope, is_met):
     """A name with a slip of the finger would limit nothing."""
     file = file_of(written(tmp_path, limits={scope: {"max_exposure": 5}}), now_ns=0)
     assert is_met == ([] == dangers(file))
+
+
+def test_a_strategy_that_names_no_instrument_is_named_itself():
+    """It may trade anything, so that no scope is called a slip of the finger."""
+    config = shipped("paper.json")
+    bare = [{**each, "config": {"order_id_tag": each["config"]["order_id_tag"]}} for each in config.tree["strategies"]]
+    scope = Risk(limits={"instrument=SOL*": Limits(reduce_only=True), "strategy=Nobody-1": Limits(reduce_only=True)})
+    config = replace(config, tree={**config.tree, "strategies": bare}, suite=structs.replace(config.suite, risk=scope))
+    file = file_of(config, now_ns=0)
+    assert ("TrendFollower-001", "TwoSidedQuoter-002", "Rebalancer-003") == file.silent
+    assert ["risk.limits.strategy=Nobody-1"] == [each.path for each in dangers(file)]
