@@ -42,8 +42,9 @@ class MirrorState(msgspec.Struct, frozen=True):
 class RiskDecision(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict on an order, a modification or a parent, with the numbers that led to it.
 
-    `details` has the inputs by name, so that the rule can be run again: `action` (submit, modify, cancel, reserve), the
-    order, the sight, and who lifted a block.
+    `details` has the inputs by name, so that the rule can be run again: `action` (submit, modify, cancel, reserve,
+    release), `text` (what the refusal says beside its numbers), the order, the sight, and who lifted a block. Refusals,
+    reservations and releases are always published: `Recent.reserved` is read from them.
     """
 
     client_order_id: str
@@ -132,7 +133,7 @@ class ParentRelease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PastOrder(msgspec.Struct, frozen=True, array_like=True):
-    """An order that the book has sent lately; numbers as text."""
+    """An order that the book has sent lately, as it is now; numbers as text. `parent_id`: the algorithm's order."""
 
     ts_ns: int
     client_order_id: str
@@ -143,13 +144,21 @@ class PastOrder(msgspec.Struct, frozen=True, array_like=True):
     price: str | None
     operation_id: str
     parent_id: str
+    type: str = ""
+    trigger_price: str | None = None
+    account_id: str = ""  # empty: the emulator had released it and the venue had not got it
+    list_id: str = ""
 
 
 class Recent(msgspec.Struct, frozen=True, kw_only=True):
-    """What windows and counters need after a restart: the last orders, and how many each strategy ever sent."""
+    """What the gate needs after a restart: the last orders (the oldest first), how many each strategy ever sent.
+
+    And the open parents whose reservation stands: with their children they are in the cache, so is what each needs.
+    """
 
     orders: list[PastOrder] = []
-    orders_by_strategy: dict[str, int] = {}
+    orders_by_strategy: dict[str, int] = {}  # as many as a ramp asks for at most
+    reserved: list[str] = []
 
 
 def operation_of(tags: Sequence[str] | None) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from nautilus_ext.config.suite import Suite
 
@@ -13,6 +15,7 @@ _STOP = {"timeout_post_stop": 2.0, "timeout_disconnection": 3.0, "timeout_shutdo
 ENGINE_DEFAULTS = {"graceful_shutdown_on_exception": True}
 MIRROR = "nautilus_ext.persistence:Mirror"
 RESTORE = "nautilus_ext.persistence:Restore"
+RISK_GATE = "nautilus_ext.risk:RiskGate"
 BACKTEST_FLUSH, BACKTEST_POLICY = "batch", "continue"  # no venue waits there, and nothing is lost by another run
 _ENGINES = ("data_engine", "risk_engine", "exec_engine")
 
@@ -36,6 +39,7 @@ def suite_actors(suite: Suite, world: str) -> list[dict[str, Any]]:
     settings = suite.logging_ext
     return [
         *_persistence_actors(suite, world),
+        *_risk_actors(suite),
         {
             "actor_path": "nautilus_ext.logs:EventLog",
             "config_path": "nautilus_ext.logs:EventLogConfig",
@@ -69,4 +73,18 @@ def _persistence_actors(suite: Suite, world: str) -> list[dict[str, Any]]:
             "config_path": "nautilus_ext.persistence:PortfolioStoreConfig",
             "config": {},
         },
+    ]
+
+
+def _risk_actors(suite: Suite) -> list[dict[str, Any]]:
+    """Behind the Mirror: the last at the engine's endpoint is asked first, so what waits for the disk has passed."""
+    if not suite.risk.enabled:
+        return []
+    section = msgspec.to_builtins(suite.risk)
+    return [
+        {
+            "actor_path": RISK_GATE,
+            "config_path": "nautilus_ext.risk:RiskGateConfig",
+            "config": {"section": section},
+        }
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nautilus_ext.config.risk import MESSAGE_KINDS
 from nautilus_ext.risk import controls as c
 from nautilus_ext.risk.limits import expression
 from nautilus_ext.risk.verdicts import Refused
@@ -13,12 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nautilus_ext.config.risk import MessageLimit, Ramp
-    from nautilus_ext.risk.facts import Listing
-    from nautilus_ext.risk.ledger import Ledger
+    from nautilus_ext.risk.ledger import Ledger, Places
     from nautilus_ext.risk.limits import Effective, Rulebook
     from nautilus_ext.risk.windows import Window
-
-CANCELS_FIRST = "CANCELS_FIRST"  # no refusal: own orders that are cancelled before
 
 
 class Counted(NamedTuple):
@@ -33,13 +31,14 @@ class Counted(NamedTuple):
 class Controls:
     """All controls of one instrument, strategy and account."""
 
+    places: Places
     permissions: list[c.Forbidden | c.Sides | c.OrderTypes] = field(default_factory=list)
     sizes: list[tuple[c.LargestQuantity | c.SmallestQuantity, Ramp | None]] = field(default_factory=list)
     notionals: list[tuple[c.OrderNotional, Ramp | None]] = field(default_factory=list)
     collars: list[c.PriceCollar] = field(default_factory=list)
     reaches: list[tuple[c.Position | c.Exposure, Ramp | None]] = field(default_factory=list)
     reduce_only: list[c.ReduceOnly] = field(default_factory=list)
-    counted: list[Counted] = field(default_factory=list)
+    counted: dict[str, list[Counted]] = field(default_factory=lambda: {kind: [] for kind in MESSAGE_KINDS})
     duplicates: list[tuple[int, str]] = field(default_factory=list)  # ms, scope
     self_match: tuple[str, str] | None = None  # what is done, scope
     balance: str | None = None  # scope
@@ -52,13 +51,14 @@ class Compiling:
     """One use: `compile`."""
 
     def __init__(
-        self, book: Rulebook, listing: Listing, window: Callable[[str, MessageLimit], Window], ledger: Ledger
+        self, book: Rulebook, places: Places, window: Callable[[str, MessageLimit], Window], ledger: Ledger
     ) -> None:
         self._book = book
-        self._listing = listing
+        self._places = places
+        self._listing = places.mark.listing
         self._window = window
         self._ledger = ledger
-        self._made = Controls()
+        self._made = Controls(places)
 
     def compile(self, limits: Iterable[Effective]) -> Controls:
         limits = list(limits)
@@ -99,16 +99,22 @@ class Compiling:
         self._made.collars.append(c.PriceCollar(limit.value, limit.scope))
 
     def _max_position(self, limit: Effective) -> None:
+        places = self._places
         unit = self._listing.asset if limit.kind == "asset" else "quantity"
-        self._made.reaches.append((c.Position(limit.value, limit.scope, limit.kind, unit, _new(limit)), limit.ramp))
+        nets = {"asset": places.mark.coins, "strategy": places.own, "account": places.account}
+        net = nets.get(limit.kind, places.whole)
+        self._made.reaches.append((c.Position(limit.value, limit.scope, net, unit, _new(limit)), limit.ramp))
 
     def _max_exposure(self, limit: Effective) -> None:
-        total = None if limit.kind == "instrument" else self._ledger.total(limit.kind, limit.member)
+        is_one = limit.kind == "instrument"
+        total = self._places.mark if is_one else self._ledger.total(limit.kind, limit.member)
         control = c.Exposure(limit.value, limit.scope, total, self._book.base_currency, _new(limit))
         self._made.reaches.append((control, limit.ramp))
 
     def _messages(self, limit: Effective) -> None:
-        self._made.counted.append(Counted(self._window(limit.scope, limit.value), limit.value, limit.scope))
+        counted = Counted(self._window(limit.scope, limit.value), limit.value, limit.scope)
+        for kind in dict.fromkeys(limit.value.types):
+            self._made.counted[kind].append(counted)
 
     def _duplicate_window_ms(self, limit: Effective) -> None:
         if limit.value:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nautilus_ext.risk.ledger import Coins, Total
 from nautilus_ext.risk.verdicts import Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nautilus_ext.risk.facts import Listing, Order, Sight
-    from nautilus_ext.risk.ledger import Places, Total
+    from nautilus_ext.risk.ledger import Cell, Mark, Places
 
 BPS = Decimal(10_000)
 ZERO = Decimal(0)
 NEW = "while the strategy is new"
+NAMED_MAX = 3  # instruments that a refusal names
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class LargestQuantity:
         whole = order.quantity + order.filled
         if whole <= self.limit:
             return None
-        numbers = {"limit": self.limit, "value": order.filled, "would_be": whole, "text": self.text}
+        numbers: dict[str, Any] = {"limit": self.limit, "value": order.filled, "would_be": whole, "text": self.text}
         return Refused(code="MAX_ORDER_QUANTITY", scope=self.scope, unit="quantity", **numbers)
 
 
@@ -82,7 +86,7 @@ class SmallestQuantity:
         whole = order.quantity + order.filled
         if whole >= self.limit:
             return None
-        numbers = {"limit": self.limit, "value": order.filled, "would_be": whole}
+        numbers: dict[str, Any] = {"limit": self.limit, "value": order.filled, "would_be": whole}
         return Refused(code="MIN_ORDER_QUANTITY", scope=self.scope, unit="quantity", **numbers)
 
 
@@ -97,7 +101,7 @@ class OrderNotional:
         value = notional(order, sight)
         if value is None or value <= self.limit:
             return None
-        numbers = {"limit": self.limit, "value": ZERO, "would_be": value, "text": self.text}
+        numbers: dict[str, Any] = {"limit": self.limit, "value": ZERO, "would_be": value, "text": self.text}
         return Refused(code="MAX_ORDER_NOTIONAL", scope=self.scope, unit=self.unit, **numbers)
 
 
@@ -120,26 +124,31 @@ class PriceCollar:
             return None
         would_be = away * BPS / abs(reference) if reference else away * BPS
         text = f"price={order.price:f} reference={reference:f}"
-        numbers = {"limit": self.limit, "value": ZERO, "would_be": would_be.quantize(Decimal("0.01")), "text": text}
+        numbers: dict[str, Any] = {
+            "limit": self.limit,
+            "value": ZERO,
+            "would_be": would_be.quantize(Decimal("0.01")),
+            "text": text,
+        }
         return Refused(code="PRICE_COLLAR", scope=self.scope, unit="bps", **numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The net position that all working orders of the order's side would make."""
+    """The net position that all working orders of the order's side would make; of an asset in coins."""
 
     limit: Decimal
     scope: str
-    kind: str
+    net: Cell | Coins
     unit: str = "quantity"
     text: str = ""
     code = "MAX_POSITION"
 
-    def measure(self, places: Places, side: int) -> Decimal | None:
-        if self.kind == "asset":
-            return places.mark.coins.reach(side)
-        cell = {"strategy": places.own, "account": places.account}.get(self.kind, places.whole)
-        return cell.reach(side)
+    def measure(self, side: int) -> Decimal | None:
+        return self.net.reach(side)
+
+    def unvalued(self) -> Iterable[str]:
+        return self.net.unvalued if isinstance(self.net, Coins) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,24 +157,27 @@ class Exposure:
 
     limit: Decimal
     scope: str
-    total: Total | None  # None: of the one instrument
+    total: Total | Mark  # of several instruments, or of one
     unit: str
     text: str = ""
     code = "MAX_EXPOSURE"
 
-    def measure(self, places: Places, side: int) -> Decimal | None:  # noqa: ARG002 - both sides are in a worst case
-        if self.total is not None:
-            return self.total.known
-        return None if places.mark.value is None else places.whole.worst * places.mark.value
+    def measure(self, side: int) -> Decimal | None:  # noqa: ARG002 - both sides are in a worst case
+        return self.total.known
+
+    def unvalued(self) -> Iterable[str]:
+        return self.total.unvalued if isinstance(self.total, Total) else (self.total.listing.instrument_id,)
 
 
 def overstep(control: Position | Exposure, before: Decimal | None, after: Decimal | None) -> Refused | None:
     """Refuse what passes the limit and makes it worse, and what nobody can value."""
     if after is None:
-        return Refused(code="NO_PRICE", scope=control.scope, text=f"{control.code} cannot be reckoned without a price")
+        names = ", ".join(sorted(control.unvalued())[:NAMED_MAX])
+        text = f"{control.code} cannot be reckoned: no price or no conversion of {names}"
+        return Refused(code="NO_PRICE", scope=control.scope, text=text)
     if after <= control.limit or (before is not None and after <= before):
         return None
-    numbers = {"limit": control.limit, "value": before, "would_be": after, "text": control.text}
+    numbers: dict[str, Any] = {"limit": control.limit, "value": before, "would_be": after, "text": control.text}
     return Refused(code=control.code, scope=control.scope, unit=control.unit, **numbers)
 
 
@@ -179,7 +191,7 @@ class ReduceOnly:
         after = places.own.reach(order.side)
         if after <= 0:
             return None
-        numbers = {"limit": ZERO, "value": places.own.held, "would_be": after * order.side}
+        numbers: dict[str, Any] = {"limit": ZERO, "value": places.own.held, "would_be": after * order.side}
         return Refused(code="REDUCE_ONLY", scope=self.scope, unit="quantity", **numbers)
 
 
@@ -207,11 +219,16 @@ def worst_price(order: Order, sight: Sight) -> Decimal | None:
     return max(own, sight.price)
 
 
-def cash_need(order: Order, sight: Sight) -> tuple[str, Decimal | None]:
-    """What an order takes from a cash account: money for a purchase, coins or shares for a sale."""
+def cash_need(growth: Decimal, order: Order, sight: Sight) -> tuple[str, Decimal | None]:
+    """What an order takes from a cash account: money for a purchase, coins for a sale.
+
+    A sale of what is no currency, as of shares, takes nothing unless it makes a position larger.
+    """
     listing = _listing(sight)
     if not order.is_buy and listing.base:
         return listing.base, order.quantity * listing.multiplier
+    if not order.is_buy and growth <= 0:
+        return listing.quote, ZERO
     price = worst_price(order, sight)
     if listing.is_inverse:
         value = order.quantity * listing.multiplier

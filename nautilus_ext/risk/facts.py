@@ -18,6 +18,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     asset: str  # its base asset, over all venues
     quote: str  # currency of its value: a price times a quantity, or contracts of an inverse one
     canonical_id: str = ""
+    asset_key: str = ""  # the canonical id without its venue: the same thing wherever it is traded
     base: str = ""  # currency that a sale on a cash account hands over; empty where there is none
     margin: str = ""  # currency in which margin is due; empty: the quote currency
     is_inverse: bool = False

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from nautilus_ext.risk import controls as c
-from nautilus_ext.risk.compiling import CANCELS_FIRST, Compiling, Controls, Counted
-from nautilus_ext.risk.ledger import Key, Ledger
+from nautilus_ext.risk.compiling import Compiling, Controls, Counted
+from nautilus_ext.risk.ledger import Key, Ledger, Reserved, Working
 from nautilus_ext.risk.limits import moment_ns
 from nautilus_ext.risk.verdicts import Approved, Lifted, Refused
 from nautilus_ext.risk.windows import Duplicates, Operations, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from nautilus_ext.config.risk import MessageLimit, Ramp
     from nautilus_ext.messages import PastOrder
     from nautilus_ext.risk.facts import Listing, Order, Sight
-    from nautilus_ext.risk.ledger import Places, Working
     from nautilus_ext.risk.limits import Rulebook
 
 KEYS_MAX = 100_000  # combinations of instrument, strategy and account whose controls are remembered
@@ -38,18 +38,21 @@ class Due(NamedTuple):
     amount: Decimal
 
 
-class _Question(NamedTuple):
-    """An order under judgement: it counts in the ledger already."""
+@dataclass(slots=True)
+class _Question:
+    """An order under judgement: it counts in the ledger already, as `counted`."""
 
     order: Order
+    counted: Order
     sight: Sight
     controls: Controls
-    places: Places
-    former: Working | None  # what it replaces
-    befores: list[Decimal | None]
-    worst_before: Decimal
+    former: Working | Reserved | None  # what it replaces
+    worst_before: Decimal  # of its account
     is_reducing: bool
     is_parent: bool = False
+    found: list[Refused] = field(default_factory=list)
+    cancels: tuple[str, ...] = ()
+    due: Due | None = None
 
 
 class Judge:
@@ -60,7 +63,6 @@ class Judge:
         self.ledger = Ledger()
         self._controls: dict[Key, Controls] = {}
         self._windows: dict[tuple[str, str], Window] = {}
-        self._due: Due | None = None
         self._duplicates = Duplicates()
         self._operations = Operations()
         self._sent: Counter[str] = Counter()
@@ -70,55 +72,57 @@ class Judge:
     def submit(self, orders: Sequence[Order], sights: Sequence[Sight]) -> list[Approved] | Refused:
         """All of them or none. Each counts for those that come after it."""
         approved: list[Approved] = []
-        placed: list[tuple[Order, Working | None, Controls]] = []
-        refused: Refused | None = None
-        for order, sight in zip(orders, sights, strict=True):
-            verdict = self._submitted(order, sight, placed)
-            if isinstance(verdict, Refused):
-                refused = verdict
-                break
-            approved.append(verdict)
+        asked: list[_Question] = []
         now_ns = sights[0].now_ns
-        windows = [counted for _, _, each in placed for counted in each.counted if "submit" in counted.limit.types]
-        refused = refused or self._too_many(windows, now_ns)
+        for order, sight in zip(orders, sights, strict=True):
+            verdict = self._submitted(order, sight, asked)
+            if isinstance(verdict, Refused):
+                return self._take_back(asked, verdict)
+            approved.append(verdict)
+        windows = [counted for each in asked for counted in each.controls.counted["submit"]]
+        refused = self._too_many(windows, now_ns, several=len(asked) > 1)
         if refused is not None:
-            for order, former, _ in reversed(placed):
-                self.ledger.put_back(order.client_order_id, former)
-                self.ledger.needs.drop(order.client_order_id)
-            return refused
+            return self._take_back(asked, refused)
         for counted in windows:
             counted.window.add(now_ns)
-        for order in orders:
-            self._remember(order, now_ns)
+        for ask in asked:
+            self._remember(ask.order, ask.controls, now_ns)
+            self._sent[ask.order.strategy_id] += 1
         return approved
+
+    def _take_back(self, asked: list[_Question], refused: Refused) -> Refused:
+        for ask in reversed(asked):
+            self._uncount(ask)
+            self.ledger.needs.drop(ask.order.client_order_id)
+        return refused
 
     def modify(self, order: Order, sight: Sight) -> Approved | Refused:
         """`order` as it would be; until the venue says so the larger of both counts."""
         former = self.ledger.working(order.client_order_id)
+        counted = order
         if former is not None and former.quantity > order.quantity:
-            counts = msgspec.structs.replace(order, quantity=former.quantity)
-        else:
-            counts = order
-        question = self._ask(counts, sight)
-        if isinstance(question, Refused):
-            return question
-        windows = [each for each in question.controls.counted if "modify" in each.limit.types]
-        verdict = self._verdict(question._replace(order=order), self._change_refusals)
+            counted = msgspec.structs.replace(order, quantity=former.quantity)
+        ask = self._ask(order, sight, counted)
+        if isinstance(ask, Refused):
+            return ask
+        self._judge_change(ask)
+        verdict = self._verdict(ask)
+        windows = ask.controls.counted["modify"]
         refused = verdict if isinstance(verdict, Refused) else self._too_many(windows, sight.now_ns)
         if refused is not None:
-            self.ledger.put_back(order.client_order_id, question.former)
+            self._uncount(ask)
             return refused
-        for counted in windows:
-            counted.window.add(sight.now_ns)
-        self._need(order)
+        for each in windows:
+            each.window.add(sight.now_ns)
+        self._need(ask)
         return verdict
 
     def cancel(self, order: Order, sight: Sight) -> Refused | None:
         """Counted; refused only where the venue itself demands it."""
         if sight.listing is None:
             return None
-        controls = self._controls_of(sight.listing, order)
-        windows = [each for each in controls.counted if "cancel" in each.limit.types]
+        self.ledger.know(sight.listing)
+        windows = self._controls_of(order).counted["cancel"]
         refused = self._too_many([each for each in windows if each.limit.refuses_cancels], sight.now_ns)
         if refused is None:
             for counted in windows:
@@ -130,19 +134,17 @@ class Judge:
         refused = self._unknown(order, sight, needs_account=False)
         if refused is not None:
             return refused
-        controls, places = self._places(order, sight)
-        befores = [control.measure(places, order.side) for control, _ in controls.reaches]
-        worst = places.account.worst
+        controls = self._prepared(order, sight)
+        worst = controls.places.account.worst
         former = self.ledger.reserve(order)
-        reducing = places.whole.reach(order.side) <= 0
-        question = _Question(order, sight, controls, places, None, befores, worst, reducing, is_parent=True)
-        verdict = self._verdict(question, self._parent_refusals)
+        is_reducing = controls.places.whole.reach(order.side) <= 0
+        ask = _Question(order, order, sight, controls, former, worst, is_reducing, is_parent=True)
+        self._judge_parent(ask)
+        verdict = self._verdict(ask)
         if isinstance(verdict, Refused):
-            self.ledger.release(order.client_order_id)
-            if former is not None:
-                self.ledger.reserve(former.order)
+            self._uncount(ask)
         else:
-            self._operations.add(order)
+            self._operations.own(order)
         return verdict
 
     def release(self, client_order_id: str) -> bool:
@@ -152,62 +154,76 @@ class Judge:
 
     def remember(self, past: PastOrder, order: Order, listing: Listing | None) -> None:
         """An order that was sent before a restart, the oldest first."""
-        self._duplicates.add(order, past.ts_ns)
-        self._operations.add(order)
-        if listing is not None:
-            for counted in self._controls_of(listing, order).counted:
-                if "submit" in counted.limit.types:
-                    counted.window.add(past.ts_ns)
+        if listing is None:
+            self._operations.add(order)  # no order of it passes before it is known
+            return
+        self.ledger.know(listing)
+        controls = self._controls_of(order)
+        self._remember(order, controls, past.ts_ns)
+        for counted in controls.counted["submit"]:
+            counted.window.add(past.ts_ns)
 
     def count_sent(self, strategy_id: str, count: int) -> None:
         """How many orders a strategy had sent before a restart."""
         self._sent[strategy_id] = count
 
-    def _remember(self, order: Order, now_ns: int) -> None:
+    def _remember(self, order: Order, controls: Controls, now_ns: int) -> None:
         self._operations.add(order)
-        if not order.parent_id:
+        if controls.duplicates and not order.parent_id:
             self._duplicates.add(order, now_ns)
-        self._sent[order.strategy_id] += 1
 
     # -- one order ----------------------------------------------------------------------------------
 
-    def _submitted(
-        self, order: Order, sight: Sight, placed: list[tuple[Order, Working | None, Controls]]
-    ) -> Approved | Refused:
+    def _submitted(self, order: Order, sight: Sight, asked: list[_Question]) -> Approved | Refused:
         if self._operations.was_sent(order.client_order_id):
             return Refused(code="DUPLICATE_ORDER", text=f"client_order_id {order.client_order_id} was sent before")
-        question = self._ask(order, sight)
-        if isinstance(question, Refused):
-            return question
-        placed.append((order, question.former, question.controls))
-        verdict = self._verdict(question, self._order_refusals)
+        ask = self._ask(order, sight, order)
+        if isinstance(ask, Refused):
+            return ask
+        asked.append(ask)
+        self._judge_order(ask)
+        verdict = self._verdict(ask)
         if isinstance(verdict, Approved):
-            self._need(order)
+            self._need(ask)
         return verdict
 
-    def _need(self, order: Order) -> None:
-        if self._due is not None:
-            self.ledger.needs.add(order.client_order_id, *self._due)
+    def _need(self, ask: _Question) -> None:
+        if ask.due is not None:
+            self.ledger.needs.add(ask.order.client_order_id, *ask.due)
 
-    def _ask(self, order: Order, sight: Sight) -> _Question | Refused:
+    def _ask(self, order: Order, sight: Sight, counted: Order) -> _Question | Refused:
         """Count the order, unless nobody can say what it is."""
         refused = self._unknown(order, sight, needs_account=True)
         if refused is not None:
             return refused
-        controls, places = self._places(order, sight)
-        befores = [control.measure(places, order.side) for control, _ in controls.reaches]
+        controls = self._prepared(order, sight)
+        places = controls.places
         worst = places.account.worst
-        former = self.ledger.place(order)
-        reducing = places.whole.reach(order.side) <= 0
-        return _Question(order, sight, controls, places, former, befores, worst, reducing)
+        former = self.ledger.place(counted)
+        return _Question(order, counted, sight, controls, former, worst, places.whole.reach(order.side) <= 0)
 
-    def _places(self, order: Order, sight: Sight) -> tuple[Controls, Places]:
+    def _count(self, ask: _Question) -> None:
+        if ask.is_parent:
+            self.ledger.reserve(ask.counted)
+        else:
+            self.ledger.place(ask.counted)
+
+    def _uncount(self, ask: _Question) -> None:
+        """As if it had never been asked."""
+        name, former = ask.order.client_order_id, ask.former
+        if not ask.is_parent:
+            self.ledger.put_back(name, former if isinstance(former, Working) else None)
+            return
+        self.ledger.release(name)
+        if isinstance(former, Reserved):
+            self.ledger.reserve(former.order)
+
+    def _prepared(self, order: Order, sight: Sight) -> Controls:
         listing = sight.listing
         assert listing is not None, "looked for before"
         self.ledger.know(listing)
         self.ledger.mark(listing.instrument_id, sight.price, sight.rate)
-        places = self.ledger.places(Key(order.instrument_id, order.strategy_id, order.account_id))
-        return self._controls_of(listing, order), places
+        return self._controls_of(order)
 
     @staticmethod
     def _unknown(order: Order, sight: Sight, *, needs_account: bool) -> Refused | None:
@@ -215,136 +231,149 @@ class Judge:
             return Refused(code="NO_INSTRUMENT", text=f"instrument={order.instrument_id} is not in the cache")
         if needs_account and not order.account_id:
             return Refused(code="NO_ACCOUNT", scope=f"venue={sight.listing.venue}", text="no account is known there")
-        numbers = [each for each in (order.quantity, order.price, order.trigger_price) if each is not None]
-        if not all(each.is_finite() for each in numbers) or order.quantity <= 0 or order.filled < 0:
-            return Refused(code="BAD_VALUE", text=f"quantity={order.quantity} price={order.price}")
+        quantity, price, trigger = order.quantity, order.price, order.trigger_price
+        if quantity.is_nan():
+            text = "its quantity is in money: without a price nobody knows how much that is"
+            return Refused(code="NO_PRICE", scope=f"instrument={order.instrument_id}", text=text)
+        is_odd = (price is not None and not price.is_finite()) or (trigger is not None and not trigger.is_finite())
+        if is_odd or not quantity.is_finite() or quantity <= 0 or order.filled < 0:
+            return Refused(code="BAD_VALUE", text=f"quantity={quantity} price={price} trigger_price={trigger}")
         return None
 
-    def _verdict(self, question: _Question, refusals: Callable[[_Question], Iterator[Refused]]) -> Approved | Refused:
+    def _verdict(self, ask: _Question) -> Approved | Refused:
         """The first refusal that no override lifts."""
+        if not ask.found:
+            return Approved(order=ask.order, cancels_first=ask.cancels)
         lifted: list[Lifted] = []
-        cancels: tuple[str, ...] = ()
-        for refused in refusals(question):
-            if refused.code == CANCELS_FIRST:
-                cancels = tuple(refused.text.split())
-                continue
-            override = self.book.lifting(refused.code, refused.scope, question.sight.now_ns)
+        for refused in ask.found:
+            override = self.book.lifting(refused.code, refused.scope, ask.sight.now_ns)
             if override is None:
                 return refused
             lifted.append(Lifted(refused=refused, by=override.by, why=override.why, until=override.until))
-        return Approved(order=question.order, lifted=tuple(lifted), cancels_first=cancels)
+        return Approved(order=ask.order, lifted=tuple(lifted), cancels_first=ask.cancels)
 
-    def _order_refusals(self, ask: _Question) -> Iterator[Refused]:
-        yield from self._general(ask)
-        yield from self._sizes(ask)
-        yield from self._collared(ask)
-        yield from self._repeated(ask)
-        yield from self._reaching(ask)
-        yield from self._self_matched(ask)
-        yield from self._unpaid(ask)
+    # -- which controls are asked -------------------------------------------------------------------
 
-    def _parent_refusals(self, ask: _Question) -> Iterator[Refused]:
-        yield from self._general(ask)
-        yield from self._repeated(ask)
-        yield from self._reaching(ask)
+    def _judge_order(self, ask: _Question) -> None:
+        self._general(ask)
+        self._sizes(ask)
+        self._collared(ask)
+        self._repeated(ask)
+        self._reaching(ask)
+        self._self_matched(ask)
+        self._unpaid(ask)
 
-    def _change_refusals(self, ask: _Question) -> Iterator[Refused]:
+    def _judge_parent(self, ask: _Question) -> None:
+        self._general(ask)
+        self._repeated(ask)
+        self._reaching(ask)
+
+    def _judge_change(self, ask: _Question) -> None:
         """Of a change only what it changes is judged: a smaller order passes limits that were lowered meanwhile."""
-        former = ask.former.order if ask.former is not None else None
-        is_larger = former is None or ask.order.quantity + ask.order.filled > former.quantity + former.filled
-        is_repriced = former is None or (former.price, former.trigger_price) != (
-            ask.order.price,
-            ask.order.trigger_price,
-        )
-        yield from self._general(ask)
+        order, former = ask.order, ask.former.order if ask.former is not None else None
+        is_larger = former is None or order.quantity + order.filled > former.quantity + former.filled
+        prices = (order.price, order.trigger_price)
+        is_repriced = former is None or (former.price, former.trigger_price) != prices
+        self._general(ask)
         if is_larger:
-            yield from self._sizes(ask)
+            self._sizes(ask)
         elif is_repriced:
-            yield from self._valued(ask)
+            self._valued(ask)
         if is_repriced:
-            yield from self._collared(ask)
-        yield from self._reaching(ask)
+            self._collared(ask)
+        self._reaching(ask)
         if is_repriced:
-            yield from self._self_matched(ask)
-        yield from self._unpaid(ask)
+            self._self_matched(ask)
+        self._unpaid(ask)
 
-    def _general(self, ask: _Question) -> Iterator[Refused]:
+    # -- the controls -------------------------------------------------------------------------------
+
+    def _general(self, ask: _Question) -> None:
         """May it be traded at all, and is known what its limits need? Who only gets out is not held up by that."""
         order, sight, controls = ask.order, ask.sight, ask.controls
         for permission in controls.permissions:
-            refused = permission.refusal(order, sight)
-            if refused is not None:
-                yield refused
+            _note(ask, permission.refusal(order, sight))
         for mode in controls.reduce_only:
-            refused = mode.refusal(order, ask.places)
-            if refused is not None:
-                yield refused
+            _note(ask, mode.refusal(order, controls.places))
         if ask.is_reducing:
             return
+        if sight.account is None and not ask.is_parent:
+            scope, text = f"account={order.account_id}", "its balances are not known"
+            ask.found.append(Refused(code="NO_ACCOUNT", scope=scope, text=text))
         if controls.unset is not None:
-            yield controls.unset
+            ask.found.append(controls.unset)
         if controls.needs_price:
-            yield from self._priced(order, sight)
+            self._priced(ask)
         if controls.needs_rate and sight.rate is None:
             currency = sight.listing.quote if sight.listing is not None else ""
             text = f"risk.conversions has no price of {currency} in {self.book.base_currency}"
-            yield Refused(code="NO_CONVERSION", text=text)
+            ask.found.append(Refused(code="NO_CONVERSION", text=text))
 
-    def _priced(self, order: Order, sight: Sight) -> Iterator[Refused]:
-        if sight.price is None:
-            yield Refused(code="NO_PRICE", scope=f"instrument={order.instrument_id}", text="no reference price")
-            return
+    def _priced(self, ask: _Question) -> None:
+        sight, scope = ask.sight, f"instrument={ask.order.instrument_id}"
         age_ns = sight.now_ns - sight.price_ns
-        if age_ns > self.book.price_age_ns_max:
-            ages = {"limit": _ms(self.book.price_age_ns_max), "would_be": _ms(age_ns)}
-            yield Refused(code="STALE_PRICE", scope=f"instrument={order.instrument_id}", unit="ms", **ages)
+        if sight.price is None:
+            ask.found.append(Refused(code="NO_PRICE", scope=scope, text="no reference price"))
+        elif age_ns > self.book.price_age_ns_max:
+            limit, age = _ms(self.book.price_age_ns_max), _ms(age_ns)
+            ask.found.append(Refused(code="STALE_PRICE", scope=scope, unit="ms", limit=limit, would_be=age))
 
-    def _sizes(self, ask: _Question) -> Iterator[Refused]:
+    def _sizes(self, ask: _Question) -> None:
         for control, ramp in ask.controls.sizes:
-            if isinstance(control, c.SmallestQuantity) and ask.is_reducing:
-                continue
             refused = control.refusal(ask.order, ask.sight)
-            if refused is not None and self._holds(ramp, ask):
-                yield refused
-        yield from self._valued(ask)
+            if refused is None or (ask.is_reducing and isinstance(control, c.SmallestQuantity)):
+                continue
+            if self._holds(ramp, ask):
+                ask.found.append(refused)
+        self._valued(ask)
 
-    def _valued(self, ask: _Question) -> Iterator[Refused]:
+    def _valued(self, ask: _Question) -> None:
         for control, ramp in ask.controls.notionals:
             refused = control.refusal(ask.order, ask.sight)
             if refused is not None and self._holds(ramp, ask):
-                yield refused
+                ask.found.append(refused)
 
     @staticmethod
-    def _collared(ask: _Question) -> Iterator[Refused]:
+    def _collared(ask: _Question) -> None:
         for control in ask.controls.collars:
-            refused = control.refusal(ask.order, ask.sight)
-            if refused is not None:
-                yield refused
+            _note(ask, control.refusal(ask.order, ask.sight))
 
-    def _repeated(self, ask: _Question) -> Iterator[Refused]:
+    def _repeated(self, ask: _Question) -> None:
         order = ask.order
         if self._operations.is_taken(order):
-            yield Refused(code="OPERATION_REPEATED", text=f"operation_id={order.operation_id} is another order's")
+            text = f"operation_id={order.operation_id} is another order's"
+            ask.found.append(Refused(code="OPERATION_REPEATED", text=text))
         if order.parent_id or not ask.controls.duplicates:
             return
         age_ms = self._duplicates.age_ms(order, ask.sight.now_ns)
+        if age_ms is None:
+            return
         for window_ms, scope in ask.controls.duplicates:
-            if age_ms is not None and age_ms < window_ms:
-                ages = {"limit": Decimal(window_ms), "would_be": Decimal(age_ms)}
-                yield Refused(code="DUPLICATE_ORDER", scope=scope, unit="ms", **ages)
+            if age_ms < window_ms:
+                limit, age = Decimal(window_ms), Decimal(age_ms)
+                ask.found.append(Refused(code="DUPLICATE_ORDER", scope=scope, unit="ms", limit=limit, would_be=age))
 
-    def _reaching(self, ask: _Question) -> Iterator[Refused]:
-        for (control, ramp), before in zip(ask.controls.reaches, ask.befores, strict=True):
-            after = control.measure(ask.places, ask.order.side)
+    def _reaching(self, ask: _Question) -> None:
+        """Who is past a limit has to show that it is not worse than before."""
+        side = ask.order.side
+        for control, ramp in ask.controls.reaches:
+            after = control.measure(side)
             if after is not None and after <= control.limit:
                 continue
             if after is None and ask.is_reducing:
                 continue
-            refused = c.overstep(control, before, after)
+            refused = c.overstep(control, self._before(ask, control), after)
             if refused is not None and self._holds(ramp, ask):
-                yield refused
+                ask.found.append(refused)
 
-    def _self_matched(self, ask: _Question) -> Iterator[Refused]:
+    def _before(self, ask: _Question, control: c.Position | c.Exposure) -> Decimal | None:
+        """What a control measures without the order."""
+        self._uncount(ask)
+        before = control.measure(ask.order.side)
+        self._count(ask)
+        return before
+
+    def _self_matched(self, ask: _Question) -> None:
         order, sight = ask.order, ask.sight
         if ask.controls.self_match is None or order.is_post_only or order.trigger_price is not None:
             return
@@ -354,51 +383,52 @@ class Judge:
         if not met:
             return
         if action == "cancel_oldest":
-            yield Refused(code=CANCELS_FIRST, text=" ".join(met))
+            ask.cancels = tuple(met)
         else:
             best = self.ledger.resting.best(order.instrument_id, -order.side)
-            numbers = {"limit": best, "would_be": reach}
-            yield Refused(code="SELF_MATCH", scope=scope, unit="price", text=f"order={met[0]}", **numbers)
+            numbers: dict[str, Any] = {"limit": best, "would_be": reach}
+            ask.found.append(Refused(code="SELF_MATCH", scope=scope, unit="price", text=f"order={met[0]}", **numbers))
 
-    def _unpaid(self, ask: _Question) -> Iterator[Refused]:
+    def _unpaid(self, ask: _Question) -> None:
         """Only what is more than before has to be paid."""
-        self._due = None
         scope, account, order = ask.controls.balance, ask.sight.account, ask.order
-        if scope is None:
+        if scope is None or account is None:  # an unknown account is refused before; a reducing order needs none
             return
-        if account is None:
-            yield Refused(code="NO_ACCOUNT", scope=f"account={order.account_id}", text="its balances are not known")
-            return
+        growth = ask.controls.places.account.worst - ask.worst_before
         if account.is_margin:
-            growth = ask.places.account.worst - ask.worst_before
             currency, need = c.margin_need(growth, order, ask.sight, account.leverage)
         else:
-            currency, need = c.cash_need(order, ask.sight)
-            former = ask.former
-            if former is not None and need is not None:
-                _, paid = c.cash_need(former.order, ask.sight)
+            currency, need = c.cash_need(growth, order, ask.sight)
+            if ask.former is not None and need is not None:
+                _, paid = c.cash_need(growth, ask.former.order, ask.sight)
                 need = max(need - (paid or ZERO), ZERO)
         if need is None:
-            yield Refused(code="NO_PRICE", scope=scope, text="what the order needs cannot be reckoned without a price")
+            text = "what the order needs cannot be reckoned without a price"
+            ask.found.append(Refused(code="NO_PRICE", scope=scope, text=text))
             return
-        needs = self.ledger.needs
-        free, on_way = account.free.get(currency, ZERO), needs.of(order.account_id, currency)
-        if need and on_way + need > free:
-            numbers = {"limit": free, "value": on_way, "would_be": on_way + need}
-            yield Refused(code="INSUFFICIENT_BALANCE", scope=scope, unit=currency, **numbers)
-        self._due = Due(order.account_id, currency, need)
+        if not need:
+            return
+        free, on_way = account.free.get(currency, ZERO), self.ledger.needs.of(order.account_id, currency)
+        if on_way + need > free:
+            numbers: dict[str, Any] = {"limit": free, "value": on_way, "would_be": on_way + need}
+            ask.found.append(Refused(code="INSUFFICIENT_BALANCE", scope=scope, unit=currency, **numbers))
+        ask.due = Due(order.account_id, currency, need)
 
     # -- windows and ramps --------------------------------------------------------------------------
 
     @staticmethod
-    def _too_many(windows: list[Counted], now_ns: int) -> Refused | None:
+    def _too_many(windows: list[Counted], now_ns: int, *, several: bool = False) -> Refused | None:
         """The first window that does not hold them all; the same one stands there once for each message."""
-        counts = Counter(id(each.window) for each in windows) if len(windows) > 1 else {}
+        counts = Counter(id(each.window) for each in windows) if several else {}
         for each in windows:
             count = counts.get(id(each.window), 1)
             if not each.window.fits(now_ns, count):
                 had = each.window.count(now_ns)
-                numbers = {"limit": Decimal(each.limit.max), "value": Decimal(had), "would_be": Decimal(had + count)}
+                numbers: dict[str, Any] = {
+                    "limit": Decimal(each.limit.max),
+                    "value": Decimal(had),
+                    "would_be": Decimal(had + count),
+                }
                 unit = f"messages/{each.limit.window_s:g}s"
                 text = f"types={'+'.join(each.limit.types)}"
                 return Refused(code="MESSAGE_RATE", scope=each.scope, unit=unit, text=text, **numbers)
@@ -413,14 +443,15 @@ class Judge:
 
     # -- controls -----------------------------------------------------------------------------------
 
-    def _controls_of(self, listing: Listing, order: Order) -> Controls:
+    def _controls_of(self, order: Order) -> Controls:
         key = Key(order.instrument_id, order.strategy_id, order.account_id)
         found = self._controls.get(key)
         if found is None:
             if len(self._controls) >= KEYS_MAX:
                 self._controls.clear()
-            limits = self.book.effective(listing, order.strategy_id, order.account_id)
-            found = self._controls[key] = Compiling(self.book, listing, self._window, self.ledger).compile(limits)
+            places = self.ledger.places(key)
+            limits = self.book.effective(places.mark.listing, order.strategy_id, order.account_id)
+            found = self._controls[key] = Compiling(self.book, places, self._window, self.ledger).compile(limits)
         return found
 
     def _window(self, scope: str, limit: MessageLimit) -> Window:
@@ -428,6 +459,11 @@ class Judge:
         if place not in self._windows:
             self._windows[place] = Window(limit.max, round(limit.window_s * NS_PER_S))
         return self._windows[place]
+
+
+def _note(ask: _Question, refused: Refused | None) -> None:
+    if refused is not None:
+        ask.found.append(refused)
 
 
 def _ms(length_ns: int) -> Decimal:

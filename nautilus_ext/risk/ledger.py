@@ -44,16 +44,20 @@ class Cell:
 
     def work(self, side: int, amount: Decimal, *, closes: bool) -> None:
         """Add to what works; a negative amount takes away."""
-        if side > 0:
-            if closes:
+        if closes:
+            if side > 0:
                 self.closing_buys += amount
             else:
-                self.buys += amount
-        elif closes:
-            self.closing_sells += amount
+                self.closing_sells += amount
+            self._settle()
+            return
+        if side > 0:
+            self.buys += amount
+            self.longest += amount
         else:
             self.sells += amount
-        self._settle()
+            self.shortest -= amount
+        self.worst = max(self.longest, -self.shortest)
 
     def hold(self, change: Decimal) -> None:
         self.held += change
@@ -115,6 +119,12 @@ class Mark:
     in_coins: Decimal | None = None
     cells: list[tuple[Cell, tuple[Total, ...]]] = field(default_factory=list)
     whole: Cell = field(default_factory=Cell)
+    seen: tuple[Decimal | None, Decimal | None] = (None, None)  # the price and the rate that made the values
+
+    @property
+    def known(self) -> Decimal | None:
+        """The worst case of the instrument alone."""
+        return None if self.value is None else self.whole.worst * self.value
 
 
 @dataclass(slots=True)
@@ -133,6 +143,7 @@ class Working:
     """An order that works, or that an algorithm works: what of it can still be filled."""
 
     order: Order
+    places: Places
     quantity: Decimal
     taken: Decimal = ZERO  # from the parent's reservation, in the parent's unit
 
@@ -209,6 +220,9 @@ class Ledger:
     def mark(self, instrument_id: str, price: Decimal | None, rate: Decimal | None) -> None:
         """Value an instrument anew: its price, and what its quote currency is in the base currency."""
         mark = self._marks[instrument_id]
+        if mark.seen == (price, rate) and mark.in_coins is not None:
+            return
+        mark.seen = (price, rate)
         listing, value, in_coins = mark.listing, None, None
         if listing.is_inverse:
             value = None if rate is None else listing.multiplier * rate
@@ -254,7 +268,8 @@ class Ledger:
     def place(self, order: Order) -> Working | None:
         """Count an order from now on, in the place of one of the same id, which is returned for `put_back`."""
         former = self._take_out(order.client_order_id)
-        working = Working(order, order.quantity)
+        places = self.places(Key(order.instrument_id, order.strategy_id, order.account_id))
+        working = Working(order, places, order.quantity)
         parent = self._parents.get(order.parent_id) if order.parent_id else None
         if parent is not None:
             working.taken = min(parent.left, self._in_unit_of(parent.order, order))
@@ -280,7 +295,7 @@ class Ledger:
         if quantity < working.quantity and working.taken:  # filled: it does not go back to the reservation
             share = working.taken * quantity / working.quantity
             working.taken = share
-        self._work(order, quantity - working.quantity)
+        self._change(working.places, order.side, quantity - working.quantity, closes=order.is_reduce_only)
         working.quantity = quantity
 
     def accept(self, client_order_id: str) -> None:
@@ -299,15 +314,17 @@ class Ledger:
 
     def _put_in(self, working: Working) -> None:
         self._working[working.order.client_order_id] = working
-        self._work(working.order, working.quantity)
-        self.resting.add(working.order)
+        order = working.order
+        self._change(working.places, order.side, working.quantity, closes=order.is_reduce_only)
+        self.resting.add(order)
 
     def _take_out(self, client_order_id: str) -> Working | None:
         working = self._working.pop(client_order_id, None)
         if working is None:
             return None
-        self._work(working.order, -working.quantity)
-        self.resting.remove(working.order)
+        order = working.order
+        self._change(working.places, order.side, -working.quantity, closes=order.is_reduce_only)
+        self.resting.remove(order)
         parent = self._parents.get(working.order.parent_id) if working.order.parent_id else None
         if parent is not None and working.taken:
             self._reserve_less(parent, -working.taken)

@@ -84,9 +84,15 @@ class Operations:
         """Tell whether another order, list or parent has its operation id."""
         return self._owners.get(order.operation_id, self._owner(order)) != self._owner(order)
 
+    def own(self, order: Order) -> None:
+        """Its operation is its own from now on; without one there is nothing to own."""
+        if order.operation_id:
+            self._owners.setdefault(order.operation_id, self._owner(order))
+            if len(self._owners) > OPERATIONS_MAX:
+                self._owners.popitem(last=False)
+
     def add(self, order: Order) -> None:
-        self._owners.setdefault(order.operation_id, self._owner(order))
+        self.own(order)
         self._sent[order.client_order_id] = None
-        for known in (self._owners, self._sent):
-            if len(known) > OPERATIONS_MAX:
-                known.popitem(last=False)
+        if len(self._sent) > OPERATIONS_MAX:
+            self._sent.popitem(last=False)
