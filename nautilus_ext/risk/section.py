@@ -195,8 +195,22 @@ def _conversion_problems(risk: Risk) -> Iterator[tuple[str, str]]:
             yield at, f"{base} is the base currency itself: leave it out"
         elif not _NAME.fullmatch(currency) or currency != currency.upper():
             yield at, f'"{currency}" is no currency: its code is written in capitals, like BTC'
-        if not _is_rate(source) and not (isinstance(source, str) and _PRICED.fullmatch(source)):
-            yield at, f'"{source}" is neither a number above 0 nor an InstrumentId like BTCUSDT.BINANCE_SPOT'
+        if not _is_rate(source):
+            yield from _faults(at, _source_fault(currency, base, str(source)))
+
+
+def _source_fault(currency: str, base: str, source: str) -> str | None:
+    """What an InstrumentId tells of its price: of this currency, and not the wrong way round."""
+    if not _PRICED.fullmatch(source):
+        return f'"{source}" is neither a number above 0 nor an InstrumentId like BTCUSDT.BINANCE_SPOT'
+    symbol, _, venue = source.rpartition(".")
+    try:
+        priced = from_nautilus(symbol, venue)
+    except ConfigError:
+        return None  # its symbol does not tell
+    if (priced.base, priced.quote) == (base, currency):
+        return f"{source} says what {base} is in {currency}: give a number for the other direction"
+    return None if priced.base == currency else f"{source} is the price of {priced.base}, not of {currency}"
 
 
 def _is_rate(source: str | float) -> bool:

@@ -112,6 +112,8 @@ CASES = [
     ({"conversions": {"BTC": "NaN"}}, "conversions.BTC", "neither a number above 0"),
     ({"conversions": {"BTC": "1.5x"}}, "conversions.BTC", "neither a number above 0"),
     ({"conversions": {"BTC": True}}, "conversions.BTC", "got `bool`"),
+    ({"conversions": {"BTC": "ETHUSDT.BINANCE_SPOT"}}, "conversions.BTC", "the price of ETH, not of BTC"),
+    ({"conversions": {"EUR": "USDTEUR.SIM1"}}, "conversions.EUR", "the other direction"),
     ({"conversions": {"btc": 1}}, "conversions.btc", "capitals"),
     ({"conversions": {"USDT": 1}}, "conversions.USDT", "base currency itself"),
     # what is said twice
@@ -194,7 +196,7 @@ def test_what_a_trader_writes_is_taken(write):  # noqa: F811 - the fixture
     """Every kind of scope, both kinds of names, wildcards, numbers as numbers and as texts."""
     section = {
         "preset": "strict",
-        "conversions": {"BTC": "BTCUSDT.BINANCE_SPOT", "USDC": 1, "EUR": 1.08, "JPY": "0.0065"},
+        "conversions": {"BTC": "BTCUSDT.BINANCE_SPOT", "HKD": "ES.XCME", "USDC": 1, "EUR": 1.08, "JPY": "0.0065"},
         "limits": {
             "global": {"max_exposure": 1e6, "messages": [], "allowed_venues": ["SIM1"], "restricted_instruments": []},
             "venue=*": {"max_exposure": 0},
