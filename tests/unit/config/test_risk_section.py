@@ -48,6 +48,8 @@ CASES = [
     (limits(max_position="Infinity"), "limits.global.max_position", "from 0 to 1e18"),
     (limits(max_position=-1), "limits.global.max_position", "from 0 to 1e18"),
     (limits(max_position="1e400"), "limits.global.max_position", "from 0 to 1e18"),
+    (limits(max_position="1000000000000000001"), "limits.global.max_position", "from 0 to 1e18"),
+    (limits(max_position="0.1234567890123456789"), "limits.global.max_position", "more than 18 decimals"),
     (limits(max_position="1e-400"), "limits.global.max_position", "more than 18 decimals"),
     (limits(max_order_quantity=1, min_order_quantity=2), "limits.global.min_order_quantity", "no order passes both"),
     (limits(messages=[{"max": 0}]), "limits.global.messages[0].max", ">= 1"),
@@ -199,7 +201,7 @@ def test_what_a_trader_writes_is_taken(write):  # noqa: F811 - the fixture
         "conversions": {"BTC": "BTCUSDT.BINANCE_SPOT", "HKD": "ES.XCME", "USDC": 1, "EUR": 1.08, "JPY": "0.0065"},
         "limits": {
             "global": {"max_exposure": 1e6, "messages": [], "allowed_venues": ["SIM1"], "restricted_instruments": []},
-            "venue=*": {"max_exposure": 0},
+            "venue=*": {"max_exposure": 0, "max_order_quantity": "1e18", "min_order_quantity": "0.000000000000000001"},
             "account=SIM1-001": {"check_balance": False},
             "strategy=TwoSidedQuoter-*": {"ramp": {"until": "2026-01-31T12:00:00+01:00", "max_exposure": 5}},
             "asset=kPEPE": {"max_position": "1_000"},
