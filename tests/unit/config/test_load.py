@@ -90,12 +90,13 @@ def test_the_suites_actors_come_first_and_the_users_follow(write):
 
 
 def test_a_backtest_mirrors_in_batches_and_a_file_may_do_without(write):
-    """The policy follows the world; `enabled: false` leaves a section's actors out."""
+    """The policy follows the world; `enabled: false` leaves both actors out."""
     document = base()
     document["backtest"] = {"venues": [], "synthetic": {}}
     tree = load(write(document), backtest=True, environ={}).tree
     assert "batch" == tree["actors"][0]["config"]["flush"]
-    document["persistence"] = document["risk"] = {"enabled": False}
+    document["persistence"] = {"enabled": False}
+    document["risk"] = {"enabled": False}
     (only,) = load(write(document), environ={}).tree["actors"]
     assert "nautilus_ext.logs:EventLog" == only["actor_path"]
 
