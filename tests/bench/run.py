@@ -35,7 +35,8 @@ from nautilus_ext.embedded.binaries import bin_folder
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 BENCHES = (
     bench_paper, bench_postgres, bench_logs, bench_exchange, bench_backtest, bench_live, bench_simulated_client,
-    bench_mirror, bench_shipper, bench_redis, bench_portfolio, bench_persistence, bench_power, bench_restart, bench_gate,
+    bench_mirror, bench_shipper, bench_redis, bench_portfolio, bench_persistence, bench_power, bench_restart,
+    bench_gate,
 )  # fmt: skip
 BEGIN, END = "<!-- figures: make bench writes what is between these lines -->", "<!-- end of the figures -->"
 
