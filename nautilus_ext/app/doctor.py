@@ -8,22 +8,35 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from nautilus_ext.app.doctor_rules import Danger, Expiry, File, Inert, Market, Unset, Venue, dangers, inert, unset
-from nautilus_ext.app.paper import Paper
-from nautilus_ext.app.text_tables import STYLES, plain, styled, wrapped
+from nautilus_ext.app.doctor_rules import (
+    GATE_OFF,
+    Danger,
+    Expiry,
+    File,
+    Inert,
+    Market,
+    Place,
+    Unset,
+    Venue,
+    dangers,
+    inert,
+    unset,
+)
+from nautilus_ext.app.paper import WIDTH_MIN, Paper
+from nautilus_ext.app.text_tables import plain, styled, wrapped
 from nautilus_ext.app.traded import Trader, accounts_of, listing_of, traders_of
-from nautilus_ext.risk.limits import Rulebook, moment_ns
+from nautilus_ext.risk.limits import Rulebook, expression, moment_ns
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nautilus_ext.app.command import Command
     from nautilus_ext.config import Config
 
 EXIT_OK = 0
 EXIT_DANGER = 1
-GAPS_SHOWN = 4
+OFF = (False, "off")
 _INDENT = "      "
 
 
@@ -36,16 +49,18 @@ def doctor(command: Command, options: argparse.Namespace) -> int:
     if options.json:
         names = ("inert", "unset", "dangers")
         report = {name: msgspec.to_builtins(each) for name, each in zip(names, found, strict=True)}
-        paper.say(json.dumps({"source": str(config.source), "world": config.world, **report}, indent=2))
+        report |= {"source": str(config.source), "world": config.world, "silent_strategies": list(file.silent)}
+        paper.say(json.dumps(report, indent=2))
     else:
-        _say(config, found, paper)
+        paper.say(f"{config.source}: {config.trader_id}, {config.world}, preset {file.preset}")
+        _say(file, found, paper)
     return EXIT_DANGER if found[2] else EXIT_OK
 
 
 def file_of(config: Config, now_ns: int) -> File:
     """The config as the rules see it."""
     suite, risk = config.suite, config.suite.risk
-    book = Rulebook(risk)
+    book, traders = Rulebook(risk), traders_of(config)
     return File(
         world=config.world,
         preset=book.preset,
@@ -59,11 +74,13 @@ def file_of(config: Config, now_ns: int) -> File:
             Venue(path=each.path, venue=each.venue, kind=each.kind, ignores_reduce_only=each.ignores_reduce_only)
             for each in accounts_of(config)
         ),
-        markets=tuple(market for trader in traders_of(config) for market in _markets(trader, book)),
+        markets=tuple(market for trader in traders for market in _markets(trader, book)),
+        silent=tuple(trader.strategy_id for trader in traders if not trader.instruments),
         overrides=tuple(
             Expiry(path=f"risk.overrides[{index}]", code=each.code, until=each.until, until_ns=moment_ns(each.until))
             for index, each in enumerate(risk.overrides)
         ),
+        scopes=tuple(_places(config)),
         risk_engine=config.tree.get("risk_engine") or {},
         exec_engine=config.tree.get("exec_engine") or {},
         is_mirrored=suite.persistence.enabled,
@@ -85,55 +102,97 @@ def _markets(trader: Trader, book: Rulebook) -> list[Market]:
                 venue=listing.venue,
                 quote=listing.quote,
                 # a ramp ends, and what is switched off limits nothing
-                limited=frozenset(each.key for each in limits if each.ramp is None and each.value is not False),
+                limited=frozenset(each.key for each in limits if each.ramp is None and each.value not in OFF),
                 is_claimed=trader.claims is None or instrument_id in trader.claims,
             )
         )
     return found
 
 
-def _say(config: Config, found: tuple[list[Inert], list[Unset], list[Danger]], paper: Paper) -> None:
+def _places(config: Config) -> Iterator[Place]:
+    """Each scope that the section names. What the file does not tell of is taken to be there."""
+    risk, traders = config.suite.risk, traders_of(config)
+    venues = [each.venue for each in accounts_of(config)]
+    listings = [listing_of(each, venues)[0] for trader in traders for each in trader.instruments]
+    is_told = bool(traders) and all(trader.instruments for trader in traders)
+    names = {
+        "strategy": {trader.strategy_id for trader in traders},
+        "venue": {*venues, *(each.venue for each in listings)},
+    }
+    if is_told:
+        names["instrument"] = {name for each in listings for name in (each.instrument_id, each.canonical_id)}
+    if is_told and all(each.asset for each in listings):
+        names["asset"] = {each.asset for each in listings}
+    scopes = {f"risk.limits.{scope}": scope for scope in risk.limits}
+    scopes |= {f"risk.max_position_per_instrument.{name}": f"instrument={name}" for name in _short_names(config)}
+    scopes |= {f"risk.overrides[{index}].scope": each.scope for index, each in enumerate(risk.overrides)}
+    for path, scope in scopes.items():
+        kind, _, member = scope.partition("=")
+        pattern = expression(member)
+        is_met = kind not in names or any(pattern.fullmatch(name) for name in names[kind])
+        yield Place(path=path, scope=scope, is_met=is_met)
+
+
+def _short_names(config: Config) -> Iterator[str]:
+    yield from config.suite.risk.max_position_per_instrument
+
+
+def _say(file: File, found: tuple[list[Inert], list[Unset], list[Danger]], paper: Paper) -> None:
     asleep, missing, dangerous = found
-    paper.say(f"{config.source}: {config.trader_id}, {config.world}, preset {Rulebook(config.suite.risk).preset}")
-    _title(paper, "Checks of Nautilus's own that do nothing here, and what stands in for them", asleep)
-    for each in asleep:
-        _item(paper, each.path, each.what, "alert" if each.gaps else "good")
-        rows = ", ".join(map(str, each.rows))
-        _lines(
-            paper, f"covered by {', '.join(each.limits)} (row {rows})" if not each.gaps else f"row {rows}, not covered:"
-        )
-        for gap in [*each.gaps[:GAPS_SHOWN]]:
-            _lines(paper, f"  {gap}")
-        if len(each.gaps) > GAPS_SHOWN:
-            _lines(paper, f"  and {len(each.gaps) - GAPS_SHOWN} more")
-    _title(paper, "Limits that are not set", missing)
+    _say_inert(paper, asleep)
+    _title(paper, "Limits that are not set", [*missing, *file.silent])
+    for strategy_id in file.silent:
+        _item(paper, strategy_id, "alert")
+        _lines(paper, "its config names no instrument: ask check --explain for each that it trades")
     for each in missing:
-        _item(paper, each.path, f"{each.strategy_id} in {each.instrument_id}: {', '.join(each.limits)}", "alert")
+        _item(paper, f"{each.strategy_id} in {each.instrument_id}", "alert")
+        _lines(paper, ", ".join(each.limits))
         if each.is_refused:
             _lines(paper, "its orders are refused (risk.needs_limits) until a size and max_position are set")
     _title(paper, "Dangerous", dangerous)
     for each in dangerous:
-        _item(paper, each.path, each.what, "bad")
+        _item(paper, each.path, "bad")
+        _lines(paper, each.what)
         _lines(paper, f"cure: {each.cure}")
-    count = (
-        f"{len(dangerous)} thing{'s' if len(dangerous) != 1 else ''} dangerous" if dangerous else "nothing dangerous"
-    )
-    paper.say("", styled(count, "bad" if dangerous else "good", color=paper.color))
+    things = f"{len(dangerous)} thing{'s' if len(dangerous) != 1 else ''}" if dangerous else "nothing"
+    paper.say("", styled(f"{things} dangerous", "bad" if dangerous else "good", color=paper.color))
+
+
+def _say_inert(paper: Paper, found: Sequence[Inert]) -> None:
+    """Place by place; accounts of which the same is to be said stand together."""
+    _title(paper, "What Nautilus's own risk engine does not check here, and what does it instead", found)
+    alike: dict[tuple[str, str], list[Inert]] = {}
+    for each in found:
+        alike.setdefault((each.what, each.instead), []).append(each)
+    said = ""
+    for same in alike.values():
+        gaps = list(dict.fromkeys(gap for each in same for gap in each.gaps))
+        where = ", ".join(each.path for each in same)
+        if where != said:
+            _item(paper, where, "")
+            said = where
+        _lines(paper, same[0].what)
+        _lines(paper, f"  instead: {same[0].instead}")
+        for gap in dict.fromkeys(gap.partition(":")[0] for gap in gaps):
+            _lines(paper, f"    {gap}" if (gap,) == GATE_OFF else f"    not set everywhere: {gap}", "alert")
 
 
 def _title(paper: Paper, text: str, found: Sequence[Any]) -> None:
-    paper.say("", styled(text if found else f"{text}: none", "bold", color=paper.color))
+    title = text if found else f"{text}: none"
+    paper.say("", *(styled(each, "bold", color=paper.color) for each in _wrapped(title, paper.width)))
 
 
-def _item(paper: Paper, path: str, what: str, style: str) -> None:
-    assert style in STYLES
-    mark = styled("●", style, color=paper.color)
-    paper.say(f"  {mark} {plain(path)}")
-    _lines(paper, what)
+def _item(paper: Paper, text: str, style: str) -> None:
+    mark = styled("●", style, color=paper.color) if style else "·"
+    first, *others = _wrapped(plain(text), paper.width and paper.width - 4)
+    paper.say(f"  {mark} {first}", *(f"    {each}" for each in others))
 
 
-def _lines(paper: Paper, text: str) -> None:
-    width = max(paper.width - len(_INDENT), 20) if paper.width else None
+def _lines(paper: Paper, text: str, style: str = "") -> None:
     indent = _INDENT + " " * (len(text) - len(text.lstrip()))
-    parts = wrapped(plain(text.strip()), width) if width else [plain(text.strip())]
-    paper.say(*(f"{indent}{part}" for part in parts))
+    parts = _wrapped(plain(text.strip()), paper.width and paper.width - len(indent))
+    paper.say(*(indent + styled(part, style, color=paper.color) for part in parts))
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    return wrapped(text, max(width, WIDTH_MIN)) if width else [text]

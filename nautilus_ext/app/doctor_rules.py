@@ -1,4 +1,4 @@
-"""What `doctor` says of a file: which checks of Nautilus do nothing, what stands in for them, what is dangerous. Pure."""
+"""What `doctor` says of a file: which checks of Nautilus do nothing, what is there instead, what is dangerous. Pure."""
 
 from __future__ import annotations
 
@@ -12,26 +12,17 @@ if TYPE_CHECKING:
 LOOKBACK_MINS_MIN = 60
 OVERRIDE_DAYS_MAX = 7
 NS_PER_DAY = 86_400 * 10**9
+IN_MONEY = ("max_order_notional", "max_exposure")
 SIZES = ("max_order_quantity", "max_order_notional")
-WANTED = (SIZES, ("max_position",), ("max_exposure",), ("price_collar_bps",), ("messages",), ("check_balance",))
-CODES = (
-    "NOT_PERMITTED",
-    "MAX_ORDER_QUANTITY",
-    "MIN_ORDER_QUANTITY",
-    "MAX_ORDER_NOTIONAL",
-    "PRICE_COLLAR",
-    "MAX_POSITION",
-    "MAX_EXPOSURE",
-    "REDUCE_ONLY",
-    "NO_LIMIT",
-    "NO_PRICE",
-    "STALE_PRICE",
-    "NO_CONVERSION",
-    "OPERATION_REPEATED",
-    "DUPLICATE_ORDER",
-    "SELF_MATCH",
-    "INSUFFICIENT_BALANCE",
-)  # what an override may lift
+WANTED = (
+    SIZES,
+    ("max_position",),
+    ("max_exposure",),
+    ("price_collar_bps",),
+    ("messages",),
+    ("self_match",),
+    ("check_balance",),
+)
 
 
 class Market(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +55,14 @@ class Expiry(msgspec.Struct, frozen=True, kw_only=True):
     until_ns: int
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A scope that the file names; whether anything that the file trades is in it."""
+
+    path: str
+    scope: str
+    is_met: bool
+
+
 class File(msgspec.Struct, frozen=True, kw_only=True):
     """A config, reduced to what the rules ask about."""
 
@@ -77,7 +76,9 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     converted: frozenset[str] = frozenset()
     venues: tuple[Venue, ...] = ()
     markets: tuple[Market, ...] = ()
+    silent: tuple[str, ...] = ()  # strategies whose config names no instrument
     overrides: tuple[Expiry, ...] = ()
+    scopes: tuple[Place, ...] = ()
     risk_engine: dict[str, Any] = {}
     exec_engine: dict[str, Any] = {}
     is_mirrored: bool = True
@@ -98,13 +99,13 @@ class Danger(msgspec.Struct, frozen=True):
 
 
 class Inert(msgspec.Struct, frozen=True):
-    """A check of Nautilus's that does nothing here, with the rows of the yardstick and the limits that stand in."""
+    """A check of Nautilus's that does nothing here, what is there instead, with the rows of the yardstick."""
 
     path: str
     what: str
-    rows: tuple[int, ...]
-    limits: tuple[str, ...]  # that take its place
-    gaps: tuple[str, ...]  # where such a limit is not set
+    instead: str
+    rows: tuple[int, ...]  # of docs/risk-controls.md
+    gaps: tuple[str, ...]  # where that is not set
 
 
 class Unset(msgspec.Struct, frozen=True):
@@ -117,75 +118,109 @@ class Unset(msgspec.Struct, frozen=True):
     is_refused: bool
 
 
+class Check(msgspec.Struct, frozen=True):
+    """A check of Nautilus's with its weakness; of limits that serve alike one is enough."""
+
+    path: str
+    what: str
+    rows: tuple[int, ...]
+    wanted: tuple[tuple[str, ...], ...] = ()
+    instead: str = ""  # where it is no limit that does it
+
+
+_NOTIONAL = ("max_order_notional", "max_order_quantity")
+BYPASS = Check(
+    "risk_engine.bypass",
+    "is true: Nautilus checks nothing but repeated ids",
+    (2, 3, 4, 7),
+    (_NOTIONAL, ("messages",), ("check_balance",)),
+)
+EVERYWHERE = (
+    Check(
+        "risk_engine.max_notional_per_order",
+        "holds on cash accounts only: whole numbers, one instrument at a time, fixed at the start",
+        (2, 8),
+        (_NOTIONAL,),
+    ),
+    Check(
+        "risk_engine.max_order_submit_rate",
+        "is one window for the whole node, whatever the venue or strategy; cancels are not counted",
+        (4,),
+        (("messages",),),
+    ),
+    Check("risk_engine", "compares no price with the market", (1,), (("price_collar_bps",),)),
+    Check(
+        "risk_engine",
+        "does not count what is sent already: neither positions nor exposure are limited",
+        (5, 8, 12),
+        (("max_position",), ("max_exposure",)),
+    ),
+    Check(
+        "risk_engine",
+        "lets its state REDUCING open a position from flat, and flip one",
+        (14,),
+        instead="reduce_only in a scope, which counts working orders too",
+    ),
+    Check(
+        "risk_engine",
+        "does not see what the emulator releases, even when it is HALTED",
+        (5, 12),
+        instead="the gate, which stands behind it: released orders pass it as all others",
+    ),
+    Check(
+        "risk_engine",
+        "denies the bad member of a list and leaves the others INITIALIZED for ever",
+        (3,),
+        instead="the gate: a list is sent whole, or all of it is denied",
+    ),
+)
+GATE_OFF = ("the gate is off",)
+
+
 def inert(file: File) -> list[Inert]:
     """Nautilus's own checks that do not bind here; each of these is shown by a test beside the gate."""
     if file.risk_engine.get("bypass"):
-        everything = "bypass: Nautilus checks nothing but repeated ids"
-        return [_inert(file, "risk_engine.bypass", everything, (2, 3, 4, 7), ("check_balance", "messages", *SIZES))]
+        return [_inert(file, BYPASS, file.markets)]
     found = [_of_account(file, venue) for venue in file.venues if venue.kind not in ("CASH", "BETTING")]
     for venue, path in _without_account(file):
-        what = f"no account at {venue}: Nautilus's money checks let everything pass"
-        found.append(Inert(path, what, (22,), ("NO_ACCOUNT",), () if file.is_gated else ("the gate is off",)))
-    found += [
-        _inert(file, path, what, rows, limits)
-        for path, what, rows, limits in (
-            (
-                "risk_engine.max_notional_per_order",
-                "whole numbers, instrument by instrument, fixed at the start, cash accounts only",
-                (2, 8),
-                ("max_order_notional",),
-            ),
-            (
-                "risk_engine.max_order_submit_rate",
-                "cancels are not counted; one window for the whole node, the same for all venues and strategies",
-                (4,),
-                ("messages",),
-            ),
-        )
-    ]
-    by_gate = (
-        ("REDUCING lets an order open from flat, or flip the position", (14,), ("reduce_only",)),
-        ("HALTED does not hold back what the emulator releases; nothing checks it again", (5, 12), ("max_position",)),
-        ("a list with one bad member: that one is denied, the others stay INITIALIZED", (3,), ("lists: all or none",)),
-        ("nothing counts what is sent already: position and exposure are not limited", (5, 8, 12), ("max_exposure",)),
-        ("no price is compared with the market", (1,), ("price_collar_bps",)),
-    )
-    return found + [_inert(file, "risk_engine", what, rows, limits) for what, rows, limits in by_gate]
+        what = f"trades at {venue}, where there is no account: Nautilus's money checks let everything pass"
+        found.append(_inert(file, Check(path, what, (22,), instead="the gate, which refuses it (NO_ACCOUNT)"), ()))
+    return found + [_inert(file, check, file.markets) for check in EVERYWHERE]
 
 
 def _of_account(file: File, venue: Venue) -> Inert:
     kind = "a margin account" if venue.kind == "MARGIN" else "maybe a margin account (only the venue knows)"
-    what = f"{kind}: Nautilus skips balance and notional"
-    at = [market for market in file.markets if market.venue == venue.venue]
-    return _inert(file, venue.path, what, (2, 7, 12), ("max_order_notional", "check_balance", "max_position"), at)
+    what = f"{kind}: Nautilus looks at neither balance nor value"
+    wanted = (_NOTIONAL, ("check_balance",), ("max_position",))
+    markets = [each for each in file.markets if each.venue == venue.venue]
+    return _inert(file, Check(venue.path, what, (2, 7, 12), wanted), markets)
 
 
-def _inert(
-    file: File,
-    path: str,
-    what: str,
-    rows: tuple[int, ...],
-    limits: tuple[str, ...],
-    markets: Sequence[Market] | None = None,
-) -> Inert:
-    if not file.is_gated:
-        return Inert(path, what, rows, limits, ("the gate is off",))
-    known = set().union(*WANTED)
+def _inert(file: File, check: Check, markets: Sequence[Market]) -> Inert:
+    instead = check.instead or ", ".join(_named(limits, markets) for limits in check.wanted)
     gaps = [
-        f"{limit}: {market.strategy_id} in {market.instrument_id}"
-        for limit in limits
-        if limit in known
-        for market in (file.markets if markets is None else markets)
-        if limit not in market.limited
+        f"{_either(limits)}: {market.strategy_id} in {market.instrument_id}"
+        for limits in check.wanted
+        for market in markets
+        if not market.limited.intersection(limits)
     ]
-    return Inert(path, what, rows, limits, tuple(gaps))
+    return Inert(check.path, check.what, instead, check.rows, tuple(gaps) if file.is_gated else GATE_OFF)
+
+
+def _named(limits: Sequence[str], markets: Sequence[Market]) -> str:
+    """The one of them that is set everywhere, or all."""
+    return next((each for each in limits if all(each in market.limited for market in markets)), _either(limits))
+
+
+def _either(limits: Sequence[str]) -> str:
+    return " or ".join(limits)
 
 
 def unset(file: File) -> list[Unset]:
     """Market by market; of two limits that serve alike one is enough."""
     found = []
     for market in file.markets:
-        missing = tuple(" or ".join(each) for each in WANTED if not market.limited.intersection(each))
+        missing = tuple(_either(each) for each in WANTED if not market.limited.intersection(each))
         if missing:
             lacks = not market.limited.intersection(SIZES) or "max_position" not in market.limited
             is_refused = file.is_gated and file.needs_limits and lacks
@@ -197,6 +232,7 @@ def dangers(file: File) -> list[Danger]:
     """In the order of the file's own sections."""
     return [
         *_of_gate(file),
+        *_of_scopes(file),
         *_of_overrides(file),
         *_of_currencies(file),
         *_of_reduce_only(file),
@@ -217,11 +253,18 @@ def _of_gate(file: File) -> Iterator[Danger]:
         yield Danger("risk.needs_limits", what, "set true, and limit each instrument: sizes and max_position")
 
 
+def _of_scopes(file: File) -> Iterator[Danger]:
+    if not file.is_gated:
+        return
+    for each in file.scopes:
+        if not each.is_met:
+            what = f"nothing that this file trades is in {each.scope}: it has no effect"
+            yield Danger(each.path, what, "correct the name, or take it out")
+
+
 def _of_overrides(file: File) -> Iterator[Danger]:
     for each in file.overrides:
         days = (each.until_ns - file.now_ns) / NS_PER_DAY
-        if each.code not in CODES:
-            yield Danger(f"{each.path}.code", f"no refusal that can be lifted has the code {each.code}", "correct it")
         if days > OVERRIDE_DAYS_MAX:
             what = f"lifts {each.code} for another {days:,.0f} days, until {each.until}"
             yield Danger(f"{each.path}.until", what, f"end it within {OVERRIDE_DAYS_MAX} days, or change the limit")
@@ -235,16 +278,17 @@ def _of_currencies(file: File) -> Iterator[Danger]:
     known = {file.base_currency, *file.converted}
     missing: dict[str, list[str]] = {}
     for market in file.markets:
-        if market.quote and market.quote not in known:
+        if market.quote and market.quote not in known and market.limited.intersection(IN_MONEY):
             missing.setdefault(market.quote, []).append(market.instrument_id)
     for currency, instruments in missing.items():
-        what = f"has no {currency}, in which {_few(instruments)} is priced: limits in money refuse its orders"
+        what = f"no rate of {currency}, in which orders of {_few(instruments)} are priced: limits in money refuse them"
         cure = f'"{currency}": "…": a number of {file.base_currency}, or the InstrumentId whose price says it'
         yield Danger("risk.conversions", what, cure)
 
 
 def _of_reduce_only(file: File) -> Iterator[Danger]:
-    if not (file.is_gated and file.trusts_reduce_only):
+    """In a backtest nobody is hurt, and with it Nautilus would reject the exits of a bracket."""
+    if not (file.is_gated and file.trusts_reduce_only) or file.world == "backtest":
         return
     for venue in file.venues:
         if venue.ignores_reduce_only:

@@ -9,11 +9,11 @@ import msgspec
 
 from nautilus_ext.errors import ConfigError, Problem
 from nautilus_ext.instruments import CanonicalId, parse
-from nautilus_ext.instruments.symbols import from_nautilus, to_nautilus
+from nautilus_ext.instruments.symbols import canonical_venue, from_nautilus, to_nautilus
 from nautilus_ext.risk.facts import Listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nautilus_ext.config import Config
 
@@ -22,7 +22,7 @@ _INVERSE = "INV"
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """An account that the file gives orders to. `kind` is CASH, MARGIN, BETTING, or empty where only the venue knows."""
+    """An account that orders go to. `kind` is CASH, MARGIN, BETTING, or empty where only the venue knows."""
 
     path: str
     venue: str
@@ -39,11 +39,14 @@ class Trader(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[str, ...] | None  # None: its config has no such field
 
 
-def listing_of(text: str) -> tuple[Listing, list[str]]:
-    """What an InstrumentId or a canonical id tells of its instrument, and what it does not tell."""
+def listing_of(text: str, venues: Sequence[str] = ()) -> tuple[Listing, list[str]]:
+    """What an InstrumentId or a canonical id tells of its instrument, and what it does not tell.
+
+    `venues` are those of the file: Nautilus's name of a venue is not always the one in a canonical id.
+    """
     if text.count(":") >= 2:  # noqa: PLR2004 - a canonical id has two colons at least
         canonical = parse(text)
-        return _listing(str(to_nautilus(canonical)), canonical), []
+        return _listing(_named(canonical, venues), canonical), []
     symbol, _, venue = text.rpartition(".")
     if not (symbol and venue and text.isprintable()):
         cure = f"{text!a} names no instrument: write SYMBOL.VENUE, like BTCUSDT.BINANCE_SPOT, or a canonical id"
@@ -51,8 +54,14 @@ def listing_of(text: str) -> tuple[Listing, list[str]]:
     try:
         return _listing(text, from_nautilus(symbol, venue)), []
     except ConfigError:
-        unknown = "its base asset, currency and canonical id: they do not follow from the symbol, the loaded instrument has them"
+        unknown = "its base asset, currency and canonical id: only the loaded instrument has them, not its symbol"
         return Listing(instrument_id=text, venue=venue, asset="", quote=""), [unknown]
+
+
+def _named(canonical: CanonicalId, venues: Sequence[str]) -> str:
+    name = to_nautilus(canonical)
+    same = [venue for venue in venues if canonical_venue(venue, canonical.type) == canonical.venue]
+    return f"{name.symbol}.{same[0]}" if same and name.venue not in venues else str(name)
 
 
 def _listing(instrument_id: str, canonical: CanonicalId) -> Listing:
@@ -123,23 +132,24 @@ def accounts_of(config: Config) -> list[Account]:
     ]
 
 
-_ALWAYS_MARGIN = ("ArchitectAx", "Bitmex", "BitMEX", "Deribit", "Dydx", "DYDX", "Hyperliquid", "InteractiveBrokers")
+_KINDS = {
+    **dict.fromkeys(("ArchitectAx", "Bitmex", "BitMEX", "Deribit", "Dydx", "DYDX", "Hyperliquid"), "MARGIN"),
+    "InteractiveBrokers": "MARGIN",
+    "Betfair": "BETTING",
+    "Polymarket": "CASH",
+}
 
 
 def _kind(settings: dict[str, Any], name: str) -> str:
     """As Nautilus's adapters decide it (1.231): spot alone is cash, all else of a crypto venue is margin."""
     given = settings.get("account_type")
-    if name.startswith("Binance"):
-        return "CASH" if given in (None, "SPOT") else "MARGIN"
-    if name.startswith("Bybit"):
-        return "CASH" if settings.get("product_types") == ["SPOT"] else "MARGIN"
-    if name.startswith("OKX"):
-        is_spot = settings.get("instrument_types", ["SPOT"]) == ["SPOT"]
-        return "CASH" if is_spot and not settings.get("use_spot_margin") else "MARGIN"
-    if name.startswith("Betfair"):
-        return "BETTING"
-    if name.startswith("Polymarket"):
-        return "CASH"
-    if name.startswith(_ALWAYS_MARGIN):
-        return "MARGIN"
-    return given if given in ("CASH", "MARGIN", "BETTING") else ""
+    spots = {
+        "Binance": given in (None, "SPOT"),
+        "Bybit": settings.get("product_types") == ["SPOT"],
+        "OKX": settings.get("instrument_types", ["SPOT"]) == ["SPOT"] and not settings.get("use_spot_margin"),
+    }
+    for start, is_spot in spots.items():
+        if name.startswith(start):
+            return "CASH" if is_spot else "MARGIN"
+    known = next((kind for start, kind in _KINDS.items() if name.startswith(start)), "")
+    return known or (given if given in ("CASH", "MARGIN", "BETTING") else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.app.database import open_tables
@@ -39,9 +40,7 @@ def check(command: Command, options: argparse.Namespace) -> int:
         _print_json({"ok": False, "source": error.source, "problems": problems})
         return error.exit_code
     parity = parity_report(config) if options.backtest else []
-    limits = (
-        explained(config, options.explain, options.strategy or "", options.account or "") if options.explain else None
-    )
+    limits = _explained(config, options)
     if options.json:
         report = _report(config, parity, expand=options.expand)
         _print_json(report if limits is None else {**report, "explained": limits})
@@ -56,6 +55,12 @@ def check(command: Command, options: argparse.Namespace) -> int:
     if options.expand:
         _print_json(_expanded(config))
     return EXIT_OK
+
+
+def _explained(config: Config, options: argparse.Namespace) -> dict[str, Any] | None:
+    if options.explain is None:
+        return None
+    return explained(config, options.explain, options.strategy or "", options.account or "", time.time_ns())
 
 
 def _report(config: Config, parity: list[Any], *, expand: bool) -> dict[str, Any]:

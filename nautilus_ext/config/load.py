@@ -192,10 +192,20 @@ def _shapes(tree: dict[str, Any]) -> list[Problem]:
 
 
 def _risk_problems(section: Any) -> list[Problem]:
-    """What the rules of the gate say of a section whose shape is right."""
-    if holds(section, Unresolved) or shape_problems(section, Risk, "risk"):
+    """What the rules of the gate say of the parts whose shape is right."""
+    if not isinstance(section, dict):
         return []
-    return [Problem(join("risk", at), text) for at, text in locate(RISK_RULES)(decode(section, Risk))]
+    sound = {key: value for key, value in section.items() if _is_sound({key: value})}
+    limits = section.get("limits")
+    if isinstance(limits, dict):  # a scope's name is looked at whatever is in it
+        sound["limits"] = {
+            scope: each if _is_sound({"limits": {scope: each}}) else {} for scope, each in limits.items()
+        }
+    return [Problem(join("risk", at), text) for at, text in locate(RISK_RULES)(decode(sound, Risk))]
+
+
+def _is_sound(part: dict[str, Any]) -> bool:
+    return not holds(part, Unresolved) and not shape_problems(part, Risk, "")
 
 
 def _backtest_shapes(backtest: dict[str, Any]) -> list[Problem]:
@@ -274,7 +284,8 @@ def _unlimited(risk: Any) -> list[Problem]:
     if not isinstance(risk, dict):
         return []
     problems: list[Problem] = []
-    if risk.get("enabled") is False:
+    switch = {"enabled": risk.get("enabled", True)}  # a variable may say it
+    if _is_sound(switch) and not decode(switch, Risk).enabled:
         cure = "a live node does not start without the gate: leave it out, and say in limits what is limited"
         problems.append(Problem("risk.enabled", cure))
     if risk.get("preset") is None:

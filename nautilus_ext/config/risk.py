@@ -2,7 +2,7 @@
 
 `limits` has a scope as key: `global`, or `KIND=PATTERN` with one of the kinds below. A pattern may hold `*`, and gives
 each of its matches a limit of its own. Within a kind the most exact pattern that sets a limit counts; over the kinds
-all of them do.
+all of them do. What no single field can tell is checked in `risk.section`.
 """
 
 from decimal import Decimal
@@ -19,17 +19,43 @@ Side = Literal["BUY", "SELL"]
 SelfMatch = Literal["off", "refuse", "cancel_oldest"]
 Reference = Literal["mid", "last", "cross_mid"]
 Preset = Literal["strict", "paper", "none"]
+OrderType = Literal[
+    "MARKET",
+    "LIMIT",
+    "STOP_MARKET",
+    "STOP_LIMIT",
+    "MARKET_TO_LIMIT",
+    "MARKET_IF_TOUCHED",
+    "LIMIT_IF_TOUCHED",
+    "TRAILING_STOP_MARKET",
+    "TRAILING_STOP_LIMIT",
+]
+Liftable = Literal[
+    "NOT_PERMITTED",
+    "REDUCE_ONLY",
+    "NO_LIMIT",
+    "NO_PRICE",
+    "STALE_PRICE",
+    "MAX_ORDER_QUANTITY",
+    "MIN_ORDER_QUANTITY",
+    "MAX_ORDER_NOTIONAL",
+    "PRICE_COLLAR",
+    "DUPLICATE_ORDER",
+    "MAX_POSITION",
+    "MAX_EXPOSURE",
+    "SELF_MATCH",
+    "INSUFFICIENT_BALANCE",
+]
 
 
 class MessageLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An entry of `messages`: so many in a sliding window."""
 
     max: Annotated[int, Meta(ge=1, le=100_000, description="Most messages within the window.")]
-    window_s: Annotated[float, Meta(gt=0, le=86_400, description="Length of the sliding window, in seconds.")] = 1.0
-    types: Annotated[
-        list[MessageKind],
-        Meta(min_length=1, description="What is counted together: `submit`, `modify`, `cancel`."),
-    ] = msgspec.field(default_factory=lambda: ["submit", "modify"])
+    window_s: Annotated[float, Meta(ge=0.001, le=86_400, description="Length of the sliding window, in seconds.")] = 1.0
+    types: Annotated[list[MessageKind], Meta(description="What is counted together: `submit`, `modify`, `cancel`.")] = (
+        msgspec.field(default_factory=lambda: ["submit", "modify"])
+    )
     refuses_cancels: Annotated[
         bool, Meta(description="Cancels past the limit are not sent: only where the venue itself demands it.")
     ] = False
@@ -104,7 +130,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     allowed_venues: Annotated[list[str] | None, Meta(description="Venues that may be traded at.")] = None
     allowed_sides: Annotated[list[Side] | None, Meta(description="`BUY`, `SELL`.")] = None
     allowed_order_types: Annotated[
-        list[str] | None, Meta(description="Nautilus's order types: MARKET, LIMIT, STOP_MARKET, …")
+        list[OrderType] | None, Meta(description="Nautilus's order types: MARKET, LIMIT, STOP_MARKET, …")
     ] = None
     ramp: Annotated[Ramp | None, Meta(description="In a scope `strategy`: smaller limits while it is new.")] = None
 
@@ -112,8 +138,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """An entry of `overrides`: one control of one scope does not refuse until a moment; each use is recorded."""
 
-    code: Annotated[str, Meta(description="The control's code, as a refusal names it: MAX_ORDER_NOTIONAL, …")]
-    scope: Annotated[str, Meta(description="The scope, as the refusal names it.")]
+    code: Annotated[Liftable, Meta(description="The control's code, as a refusal names it: MAX_ORDER_NOTIONAL, …")]
+    scope: Annotated[str, Meta(description="The scope, as the refusal names it: `global`, `instrument=BTCUSDT.SIM1`.")]
     by: Annotated[str, Meta(min_length=1, description="Who decided it.")]
     why: Annotated[str, Meta(min_length=1, description="Why.")]
     until: Annotated[str, Meta(description="When it expires, ISO 8601 with a time zone.")]
@@ -132,7 +158,7 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     ] = None
     base_currency: Annotated[str | None, Meta(description="Currency of notional and exposure; default USDT.")] = None
     conversions: Annotated[
-        dict[str, str],
+        dict[str, str | int | float],
         Meta(
             description="What one unit of another currency is in the base currency: a number, or the InstrumentId "
             "whose price says it. A currency that is missing here refuses what needs it."

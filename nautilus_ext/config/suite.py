@@ -9,7 +9,7 @@ from nautilus_ext.config.risk import Risk
 
 MAX_STOP_S = 10.0  # from the signal to the end of the process
 MARKET_CONFIG = "nautilus_ext.simulation:SimulatedDataClientConfig"  # by name: the config imports no capability
-RISK_RULES = "nautilus_ext.risk.limits:scope_problems"  # by name, as above
+RISK_RULES = "nautilus_ext.risk.section:section_problems"  # by name, as above
 SYNTHETIC_QUOTES_MAX = 20_000_000  # about a day of eight instruments ten times a second, three times over
 OWN_STOP_S = 2.0  # what of it the suite keeps for itself: the book's row, the log, the display
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nautilus_ext.config.risk import KINDS, Limits, MessageLimit, Override, Ramp, Risk
+from nautilus_ext.instruments.canonical import ASSET_CLASSES
 from nautilus_ext.risk.presets import BASE_CURRENCY, DEFAULT, PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import msgspec
-
     from nautilus_ext.risk.facts import Listing
 
 _SETTINGS = ("base_currency", "reference", "price_age_ms_max", "needs_limits", "approvals_recorded_every")
 RAMPED = ("max_order_quantity", "max_order_notional", "max_position", "max_exposure")
-SHORT = "risk"  # the source of what the short keys say
 PRESET = "preset "
+_CLASS = re.compile(
+    rf"(?:{'|'.join(ASSET_CLASSES)}):(?=.*:.*:)"
+)  # in front of a canonical id, where it may be left out
 
 
 class Effective(NamedTuple):
@@ -50,6 +50,7 @@ class Pattern(NamedTuple):
     source: str
     expression: re.Pattern[str]
     exactness: tuple[bool, int]
+    is_short: bool = False
 
     def matches(self, *names: str) -> bool:
         return any(self.expression.fullmatch(name) for name in names)
@@ -75,33 +76,34 @@ class Rulebook:
         self.price_age_ns_max: int = chosen["price_age_ms_max"] * 1_000_000
         self.needs_limits: bool = chosen["needs_limits"]
         self.approvals_recorded_every: int = chosen["approvals_recorded_every"]
-        self.conversions = risk.conversions
+        self.conversions = {currency: str(source) for currency, source in risk.conversions.items()}
         self.trusts_reduce_only = risk.trusts_reduce_only
         self._patterns = [
-            *_patterns(base.limits, PRESET + preset),
-            *_patterns(risk.limits, "risk.limits"),
-            *_patterns(_short(risk), SHORT),
+            *(_pattern(scope, limits, PRESET + preset) for scope, limits in base.limits.items()),
+            *(_pattern(scope, limits, f"risk.limits.{scope}") for scope, limits in risk.limits.items()),
+            *_shorts(risk),
         ]
         self._liftings = {(each.code, each.scope): Lifting(each, moment_ns(each.until)) for each in risk.overrides}
 
     def effective(self, listing: Listing, strategy_id: str, account_id: str) -> list[Effective]:
         """All limits of an order, from the widest scope to the narrowest."""
         members = {
-            "global": ("",),
             "venue": (listing.venue,),
             "account": (account_id,),
             "strategy": (strategy_id,),
             "asset": (listing.asset,),
-            "instrument": tuple(filter(None, (listing.instrument_id, listing.canonical_id))),
+            "instrument": (listing.instrument_id, listing.canonical_id),
         }
-        found = []
-        for kind in KINDS:
-            names = members[kind]
-            scope = f"{kind}={names[0]}" if kind != "global" else kind
-            of_kind = [each for each in self._patterns if each.kind == kind and each.matches(*names)]
-            for key in Limits.__struct_fields__:
-                found += self._of(key, scope, of_kind)
+        found = self._of_kind("global", "global", "")
+        for kind in KINDS[1:]:
+            names = [name for name in members[kind] if name]  # what is not known has no limit of its own
+            if names:
+                found += self._of_kind(kind, f"{kind}={names[0]}", *names)
         return found
+
+    def _of_kind(self, kind: str, scope: str, *names: str) -> list[Effective]:
+        of_kind = [each for each in self._patterns if each.kind == kind and each.matches(*names)]
+        return [limit for key in Limits.__struct_fields__ for limit in self._of(key, scope, of_kind)]
 
     def _of(self, key: str, scope: str, of_kind: list[Pattern]) -> Iterator[Effective]:
         setting = [each for each in of_kind if getattr(each.limits, key) is not None]
@@ -132,9 +134,9 @@ def _most_exact(setting: list[Pattern]) -> Pattern:
 
 def _messages(setting: list[Pattern], scope: str) -> Iterator[Effective]:
     """The short keys come on top of what the file sets; of a preset they replace the windows of their length."""
-    shorts = [(each.source, limit) for each in setting if each.source == SHORT for limit in each.limits.messages or ()]
+    shorts = [(each.source, limit) for each in setting if each.is_short for limit in each.limits.messages or ()]
     lengths = {limit.window_s for _, limit in shorts}
-    others = [each for each in setting if each.source != SHORT]
+    others = [each for each in setting if not each.is_short]
     if others:
         winner = _most_exact(others)
         is_preset = winner.source.startswith(PRESET)
@@ -153,95 +155,34 @@ def moment_ns(text: str) -> int:
     return round(moment.timestamp() * 1_000_000) * 1_000
 
 
-def scope_problems(risk: Risk) -> Iterator[tuple[str, str]]:
-    """What is wrong with the section although its shape is right: the path below `risk`, and the cure."""
-    for scope, limits in risk.limits.items():
-        path = f"limits.{scope}"
-        kind, equals, member = scope.partition("=")
-        if kind not in KINDS or (kind == "global") == bool(equals) or (equals and not member):
-            yield (
-                path,
-                f'"{scope}" is no scope: write "global", or one of {", ".join(KINDS[1:])} with "=" and a name or *',
-            )
-        if limits.ramp is not None:
-            if kind != "strategy":
-                yield f"{path}.ramp", "a ramp belongs to a scope strategy=…: strategies are new, nothing else"
-            yield from _ramp_problems(f"{path}.ramp", limits.ramp)
-        yield from _number_problems(path, limits)
-    for number, override in enumerate(risk.overrides):
-        yield from _moment_problems(f"overrides[{number}].until", override.until)
-    for currency, source in risk.conversions.items():
-        if "." not in source and not _is_positive(source):
-            text = f'"{source}" is neither a number above 0 nor an InstrumentId like BTCUSDT.BINANCE'
-            yield f"conversions.{currency}", text
-    yield from _number_problems("", risk)
-    whole = risk.limits.get("global")
-    if whole is not None and whole.max_exposure is not None and risk.max_total_notional is not None:
-        yield "max_total_notional", "the same as limits.global.max_exposure, which is set too: keep one of them"
-    for name, value in risk.max_position_per_instrument.items():
-        yield from _negative(f"max_position_per_instrument.{name}", value)
-
-
-def _ramp_problems(path: str, ramp: Ramp) -> Iterator[tuple[str, str]]:
-    if ramp.orders is None and ramp.until is None:
-        yield path, "it never ends: give orders, or until, or both"
-    if ramp.until is not None:
-        yield from _moment_problems(f"{path}.until", ramp.until)
-    yield from _number_problems(path, ramp)
-
-
-def _moment_problems(path: str, text: str) -> Iterator[tuple[str, str]]:
-    try:
-        moment_ns(text)
-    except ValueError:
-        yield path, f'"{text}" is no moment: ISO 8601 with a time zone, like 2026-01-31T12:00:00Z'
-
-
-def _number_problems(path: str, struct: msgspec.Struct) -> Iterator[tuple[str, str]]:
-    for name in struct.__struct_fields__:
-        value = getattr(struct, name)
-        if isinstance(value, Decimal):
-            yield from _negative(f"{path}.{name}" if path else name, value)
-
-
-def _negative(path: str, value: Decimal) -> Iterator[tuple[str, str]]:
-    if not value.is_finite() or value < 0:
-        yield path, f"{value} is no limit: a number from 0 on"
-
-
-def _is_positive(text: str) -> bool:
-    try:
-        return Decimal(text).is_finite() and Decimal(text) > 0
-    except ArithmeticError:
-        return False
-
-
 def expression(pattern: str) -> re.Pattern[str]:
-    """What a name with `*` in it stands for."""
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))))
+    """What a name with `*` in it stands for. The asset class of a canonical id may be left out, on either side."""
+    bare, replaced = _CLASS.subn("", pattern, count=1)
+    is_canonical = replaced or bare.count(":") >= 2  # noqa: PLR2004 - a canonical id has two colons at least
+    front = f"(?:{_CLASS.pattern})?" if is_canonical else ""
+    return re.compile(front + ".*".join(map(re.escape, bare.split("*"))))
 
 
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def _patterns(limits: dict[str, Limits], source: str) -> list[Pattern]:
-    found = []
-    for scope, each in limits.items():
-        kind, _, text = scope.partition("=")
-        exactness = ("*" not in text, len(text.replace("*", "")))
-        named = source if source == SHORT else f"{source}.{scope}"
-        found.append(Pattern(kind, text, each, named, expression(text), exactness))
-    return found
+def _pattern(scope: str, limits: Limits, source: str, *, is_short: bool = False) -> Pattern:
+    kind, _, text = scope.partition("=")
+    exactness = ("*" not in text, len(text.replace("*", "")))
+    return Pattern(kind, text, limits, source, expression(text), exactness, is_short)
 
 
-def _short(risk: Risk) -> dict[str, Limits]:
+def _shorts(risk: Risk) -> Iterator[Pattern]:
     """The keys of the requirements, as scopes."""
-    windows = ((risk.max_orders_per_second, 1.0), (risk.max_orders_per_minute, 60.0))
-    messages = [MessageLimit(max=most, window_s=length_s) for most, length_s in windows if most is not None]
-    scopes = {
-        f"instrument={name}": Limits(max_position=value) for name, value in risk.max_position_per_instrument.items()
-    }
-    if messages or risk.max_total_notional is not None:
-        scopes["global"] = Limits(messages=messages or None, max_exposure=risk.max_total_notional)
-    return scopes
+    for key, length_s in (("max_orders_per_second", 1.0), ("max_orders_per_minute", 60.0)):
+        most = getattr(risk, key)
+        if most is not None:
+            limits = Limits(messages=[MessageLimit(max=most, window_s=length_s)])
+            yield _pattern("global", limits, f"risk.{key}", is_short=True)
+    if risk.max_total_notional is not None:
+        limits = Limits(max_exposure=risk.max_total_notional)
+        yield _pattern("global", limits, "risk.max_total_notional", is_short=True)
+    for name, value in risk.max_position_per_instrument.items():
+        source = f"risk.max_position_per_instrument.{name}"
+        yield _pattern(f"instrument={name}", Limits(max_position=value), source, is_short=True)

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from nautilus_ext.app.doctor_rules import CODES, NS_PER_DAY, WANTED, Expiry, File, Market, Venue, dangers, inert, unset
+from nautilus_ext.app.doctor_rules import NS_PER_DAY, WANTED, Expiry, File, Market, Place, Venue, dangers, inert, unset
 
 ALL = frozenset(limit for each in WANTED for limit in each)
 PERPETUAL = Market(
@@ -41,12 +41,13 @@ def test_nothing_is_dangerous_in_a_sound_file():
     assert [] == unset(DESK)
 
 
-def override(days, code="MAX_POSITION"):
-    return {
-        "overrides": (
-            Expiry(path="risk.overrides[0]", code=code, until="then", until_ns=int((100 + days) * NS_PER_DAY)),
-        )
-    }
+def override(days):
+    until_ns = int((100 + days) * NS_PER_DAY)
+    return {"overrides": (Expiry(path="risk.overrides[0]", code="MAX_POSITION", until="then", until_ns=until_ns),)}
+
+
+def scope(*, is_met):
+    return {"scopes": (Place(path="risk.limits.venue=BYBT", scope="venue=BYBT", is_met=is_met),)}
 
 
 def market(**changes):
@@ -63,8 +64,9 @@ DANGERS = [
     ({"needs_limits": False}, "risk.needs_limits", "without limits"),
     (override(8), "risk.overrides[0].until", "another 8 days"),
     (override(-1), "risk.overrides[0].until", "expired"),
-    (override(1, "MAX_POSTION"), "risk.overrides[0].code", "MAX_POSTION"),
-    (market(quote="USD"), "risk.conversions", "no USD"),
+    (scope(is_met=False), "risk.limits.venue=BYBT", "nothing that this file trades is in venue=BYBT"),
+    (market(quote="USD"), "risk.conversions", "no rate of USD"),
+    (market(quote="USD", limited=ALL - {"max_exposure"}), "risk.conversions", "no rate of USD"),
     (
         {"venues": (replace(DESK.venues[0], ignores_reduce_only=True),)},
         "exec_clients.BYBIT.use_reduce_only",
@@ -99,8 +101,11 @@ def test_each_danger_is_found_alone_with_its_path_and_a_cure(changes, path, part
     "changes",
     [
         override(7),
+        scope(is_met=True),
+        {"world": "backtest", "venues": (replace(DESK.venues[0], ignores_reduce_only=True),)},
         market(quote="USD") | {"converted": frozenset({"USD"})},
         market(quote=""),
+        market(quote="USD", limited=ALL - {"max_exposure", "max_order_notional"}),
         {"trusts_reduce_only": False, "venues": (replace(DESK.venues[0], ignores_reduce_only=True),)},
         engine(reconciliation_lookback_mins=60),
         engine(reconciliation_lookback_mins=None),
@@ -113,12 +118,6 @@ def test_each_danger_is_found_alone_with_its_path_and_a_cure(changes, path, part
 def test_what_is_just_within_bounds_or_of_another_world_is_no_danger(changes):
     """The other side of each rule that has one."""
     assert [] == dangers(replace(DESK, **changes))
-
-
-def test_codes_that_an_override_may_lift_are_all_accepted():
-    """None of them is called unknown."""
-    for code in CODES:
-        assert [] == dangers(replace(DESK, **override(1, code)))
 
 
 def found_in(file, path):
@@ -142,15 +141,26 @@ def test_what_stands_in_for_a_check_names_where_it_is_not_set():
     file = replace(DESK, markets=(bare, elsewhere))
     (found,) = found_in(file, "exec_clients.BYBIT")
     assert ("max_position: Quoter-001 in BTCUSDT-LINEAR.BYBIT",) == found.gaps
-    released = next(each for each in inert(file) if "emulator" in each.what)
-    assert 2 == len(released.gaps)
+    uncounted = next(each for each in inert(file) if "sent already" in each.what)
+    assert 2 == len(uncounted.gaps)
+
+
+@pytest.mark.parametrize("limit", ["max_order_notional", "max_order_quantity"])
+def test_one_of_two_limits_that_serve_alike_stands_in_for_a_check(limit):
+    """The size of an order is limited by its value or by its quantity."""
+    sizes = {"max_order_notional", "max_order_quantity"}
+    file = replace(DESK, markets=(replace(PERPETUAL, limited=ALL - sizes | {limit}),))
+    assert [()] == [each.gaps for each in inert(file) if "max_notional_per_order" in each.path]
+    bare = replace(DESK, markets=(replace(PERPETUAL, limited=ALL - sizes),))
+    (found,) = found_in(bare, "risk_engine.max_notional_per_order")
+    assert ("max_order_notional or max_order_quantity: Quoter-001 in BTCUSDT-LINEAR.BYBIT",) == found.gaps
 
 
 def test_a_venue_without_an_account_is_covered_by_the_gate_alone():
     """NO_ACCOUNT refuses; without the gate nothing does."""
     file = replace(DESK, **market(venue="OKX"))
-    assert [()] == [each.gaps for each in inert(file) if "no account at OKX" in each.what]
-    (found,) = (each for each in inert(replace(file, is_gated=False)) if "no account at OKX" in each.what)
+    assert [()] == [each.gaps for each in inert(file) if "trades at OKX" in each.what]
+    (found,) = (each for each in inert(replace(file, is_gated=False)) if "trades at OKX" in each.what)
     assert ("the gate is off",) == found.gaps
     assert [] == [each for each in inert(DESK) if "no account" in each.what]
 

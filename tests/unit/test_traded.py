@@ -2,15 +2,18 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from nautilus_ext.app.doctor import file_of
 from nautilus_ext.app.doctor_rules import dangers, unset
 from nautilus_ext.app.explain import explained
 from nautilus_ext.app.traded import accounts_of, listing_of, traders_of
 from nautilus_ext.config import load
+from nautilus_ext.config.risk import Limits, Risk
 from nautilus_ext.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "node_configs"
@@ -51,7 +54,7 @@ def test_what_an_id_does_not_tell_is_said():
     """A symbol of a venue without a rule means nothing by itself."""
     listing, unknown = listing_of("ESZ5.XCME")
     assert ("XCME", "", "") == (listing.venue, listing.asset, listing.quote)
-    assert "a node loads them" in unknown[0]
+    assert "only the loaded instrument has them" in unknown[0]
 
 
 @pytest.mark.parametrize("text", ["", "BTC", ".SIM1", "BTC.", "A:B:C", "BTC\n.SIM1"])
@@ -117,22 +120,72 @@ def test_explained_limits_say_value_scope_and_source(tmp_path):
             "asset=BTC": {"max_position": "2"},
         },
     )
-    answer = explained(config, "SIM3:PERPETUAL:BTC-USDT", "TwoSidedQuoter-002", "")
+    answer = explained(config, "SIM3:PERPETUAL:BTC-USDT", "TwoSidedQuoter-002", "", 0)
     rows = {(row["limit"], row["source"]): row for row in answer["limits"]}
     assert "1,000 USDT" == rows["max_exposure", "risk.limits.venue=SIM*"]["shown"]
     assert "venue=SIM3" == rows["max_exposure", "risk.limits.venue=SIM*"]["scope"]
     assert "50 orders" == rows["max_position", "risk.limits.strategy=Two*.ramp"]["until"]
     assert "2 BTC" == rows["max_position", "risk.limits.asset=BTC"]["shown"]
-    assert "7 in 1 s (submit + modify)" == rows["messages", "risk"]["shown"]
-    assert ("messages", "preset paper.global") not in rows
+    assert "7 in 1 s (submit + modify)" == rows["messages", "risk.max_orders_per_second"]["shown"]
+    assert ("messages", "preset paper") not in rows
     assert [] == answer["unknown"]
 
 
 def test_what_cannot_be_explained_is_said(tmp_path):
     """A strategy that nobody knows, a venue without an account, scopes that need an id."""
     config = written(tmp_path, limits={"account=SIM*": {"max_exposure": 1}, "strategy=*": {"max_exposure": 1}})
-    said = " ".join(explained(config, "BTCUSDT.SIM9", "", "")["unknown"])
+    said = " ".join(explained(config, "BTCUSDT.SIM9", "", "", 0)["unknown"])
     assert "--account" in said
     assert "--strategy" in said
     assert "SIM9" in said
-    assert "Nobody-1" in " ".join(explained(config, "BTCUSDT.SIM1", "Nobody-1", "SIM1-x")["unknown"])
+    assert "Nobody-1" in " ".join(explained(config, "BTCUSDT.SIM1", "Nobody-1", "SIM1-x", 0)["unknown"])
+
+
+def test_an_override_is_explained_until_it_expires(tmp_path):
+    """Where it lifts something of this order, and nowhere else."""
+    given = {"code": "MAX_POSITION", "scope": "venue=SIM3", "by": "ann", "why": "move", "until": "1970-01-02T00:00:00Z"}
+    config = written(tmp_path, overrides=[given])
+    assert [given] == explained(config, "BTCUSDT-PERP.SIM3", "", "", 0)["lifted"]
+    assert [] == explained(config, "BTCUSDT-PERP.SIM3", "", "", 86_400 * 10**9)["lifted"]
+    assert [] == explained(config, "BTCUSDT-PERP.SIM2", "", "", 0)["lifted"]
+
+
+def test_a_canonical_id_means_the_venue_of_the_file():
+    """Binance's two markets have names of their own there."""
+    venues = ["BINANCE_SPOT", "BINANCE_FUTURES"]
+    assert "BTCUSDT.BINANCE_SPOT" == listing_of("BINANCE-SPOT:SPOT_PAIR:BTC-USDT", venues)[0].instrument_id
+    assert "BTCUSDT-PERP.BINANCE_FUTURES" == listing_of("BINANCE-FUTURES:PERPETUAL:BTC-USDT", venues)[0].instrument_id
+    assert "BTCUSDT.BINANCE" == listing_of("BINANCE-SPOT:SPOT_PAIR:BTC-USDT")[0].instrument_id
+
+
+@pytest.mark.parametrize(
+    ("scope", "is_met"),
+    [
+        ("instrument=BTCUSDT-PERP.SIM3", True),
+        ("instrument=SIM3:PERPETUAL:BTC-USDT", True),
+        ("instrument=BTC*", True),
+        ("instrument=BTCUSTD-PERP.SIM3", False),
+        ("asset=ETH", True),
+        ("asset=SOL", False),
+        ("venue=SIM*", True),
+        ("venue=SIM4", False),
+        ("strategy=TwoSidedQuoter-002", True),
+        ("strategy=TwoSidedQuoter-003", False),
+        ("account=SIM9-001", True),  # the venue names its accounts
+    ],
+)
+def test_a_scope_in_which_nothing_is_traded_is_found(tmp_path, scope, is_met):
+    """A name with a slip of the finger would limit nothing."""
+    file = file_of(written(tmp_path, limits={scope: {"max_exposure": 5}}), now_ns=0)
+    assert is_met == ([] == dangers(file))
+
+
+def test_a_strategy_that_names_no_instrument_is_named_itself():
+    """It may trade anything, so that no scope is called a slip of the finger."""
+    config = shipped("paper.json")
+    bare = [{**each, "config": {"order_id_tag": each["config"]["order_id_tag"]}} for each in config.tree["strategies"]]
+    scope = Risk(limits={"instrument=SOL*": Limits(reduce_only=True), "strategy=Nobody-1": Limits(reduce_only=True)})
+    config = replace(config, tree={**config.tree, "strategies": bare}, suite=structs.replace(config.suite, risk=scope))
+    file = file_of(config, now_ns=0)
+    assert ("TrendFollower-001", "TwoSidedQuoter-002", "Rebalancer-003") == file.silent
+    assert ["risk.limits.strategy=Nobody-1"] == [each.path for each in dangers(file)]

@@ -85,8 +85,8 @@ def test_the_suites_actors_come_first_and_the_users_follow(write):
     paths = [each["actor_path"].partition(":")[2] for each in actors]
     assert ["Restore", "Mirror", "PortfolioStore", "RiskGate", "EventLog", "EventLog"] == paths
     assert "event" == actors[1]["config"]["flush"]
-    assert {"log_orders": True, "log_fills": True} == actors[3]["config"]
-    assert {} == actors[4]["config"]
+    assert {"log_orders": True, "log_fills": True} == actors[4]["config"]
+    assert {} == actors[5]["config"]
 
 
 def test_a_backtest_mirrors_in_batches_and_a_file_may_do_without(write):
@@ -96,6 +96,7 @@ def test_a_backtest_mirrors_in_batches_and_a_file_may_do_without(write):
     tree = load(write(document), backtest=True, environ={}).tree
     assert "batch" == tree["actors"][0]["config"]["flush"]
     document["persistence"] = {"enabled": False}
+    document["risk"] = {"enabled": False}
     (only,) = load(write(document), environ={}).tree["actors"]
     assert "nautilus_ext.logs:EventLog" == only["actor_path"]
 
