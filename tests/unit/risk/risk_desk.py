@@ -58,7 +58,7 @@ class Desk:
         self.judge = Judge(Rulebook(msgspec.convert(msgspec.to_builtins(section), Risk)))
         self.now_ns = NOW_NS
         self.prices: dict[str, Decimal | None] = dict.fromkeys(LISTINGS, Decimal(100))
-        self.quotes: dict[str, tuple[Decimal, Decimal]] = {}
+        self.quotes: dict[str, tuple[int, int]] = {}
         self.price_ns: int | None = None
         self.listings = dict(LISTINGS)
         self.accounts: dict[str, Account] = {}
@@ -100,7 +100,7 @@ class Desk:
         listing = self.listings.get(order.instrument_id)
         if listing is None:
             return Sight(now_ns=self.now_ns)
-        bid, ask = self.quotes.get(order.instrument_id, (None, None))
+        bid, ask = (Decimal(each) for each in self.quotes[order.instrument_id]) if self.quotes else (None, None)
         account = Account(
             account_id=order.account_id,
             is_margin=self.is_margin,
@@ -218,6 +218,8 @@ class Desk:
             self.judge.ledger.know(self.listings[key.instrument_id])
             self.judge.ledger.hold(name, key, quantity)
         for working in before.all_working():
+            if working.order.instrument_id not in self.listings:
+                continue
             self.judge.ledger.know(self.listings[working.order.instrument_id])
             self.judge.ledger.place(msgspec.structs.replace(working.order, quantity=working.quantity))
         for listing in self.listings.values():
