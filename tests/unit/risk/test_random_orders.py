@@ -15,6 +15,7 @@ from risk_desk import LISTINGS, Desk, past_of, state
 from nautilus_ext.risk.facts import Order, Sight
 from nautilus_ext.risk.judge import Judge
 from nautilus_ext.risk.ledger import Key
+from nautilus_ext.risk.steps import QUANTITY_STEP, up
 from nautilus_ext.risk.verdicts import Refused
 
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
@@ -224,6 +225,7 @@ class Market:
         for position_id, (key, amount) in self.truth.held.items():
             ledger.hold(position_id, Key(*key), amount)
         for each in self.truth.parents.values():
+            each.quantity = up(each.quantity, QUANTITY_STEP)  # as the book has it
             each.order = msgspec.structs.replace(each.order, quantity=each.quantity)
             ledger.reserve(each.order)
         self.truth.needs.clear()
