@@ -1,0 +1,244 @@
+"""Does a test notice each small mistake in the rules of the risk gate? Writes docs/risk-mutants.md.
+
+Each mutant runs in a fork of a process that has loaded everything but the rules and their tests. Only modules that have
+changed since the page was written are run again; with ALL=1 all of them. Reasons on the page are kept.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import itertools
+import os
+import re
+import resource
+import sys
+import time
+from importlib.abc import Loader, MetaPathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import _pytest.mark.structures
+import hypothesis  # noqa: F401 - loaded once, for all forks
+import msgspec  # noqa: F401 - as above
+import pytest  # noqa: F401 - as above
+from mutants import Mutant, digest, mutants
+
+import nautilus_ext.config.load  # as above
+import nautilus_ext.messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = ROOT / "nautilus_ext" / "risk"
+TESTS = ROOT / "tests" / "unit" / "risk"
+PAGE = ROOT / "docs" / "risk-mutants.md"
+MODULES = (
+    "compiling",
+    "controls",
+    "decisions",
+    "judge",
+    "ledger",
+    "limits",
+    "needs",
+    "past",
+    "resting",
+    "steps",
+    "verdicts",
+    "windows",
+)
+FIRST = ("test_small_rules", "test_order_rows", "test_reach_rows", "test_flow_rows", "test_past_rows")
+THEN = ("test_meeting_rows", "test_permission_rows", "test_rulebook", "test_random_orders")
+SEED, ROUNDS = "7", "15"  # of the random orders: a mutant must not live by luck
+KILLED_SHARE_MIN = 0.9
+CPU_S_MAX = 60
+MEMORY_MAX = 4 << 30
+SURVIVED, KILLED = 0, 1
+JOBS = int(os.environ.get("JOBS", "2"))
+ROW = re.compile(r"^\| (?P<module>\w+) \| (?P<name>.+?) \| (?P<reason>.*?) \|$")
+COUNT = re.compile(r"^\| (?P<module>\w+) \| (?P<digest>[0-9a-f]{16}) \| (?P<made>\d+) \| (?P<killed>\d+) \|$")
+
+
+class Result(NamedTuple):
+    module: str
+    digest: str
+    made: int
+    killed: int
+
+
+class Page(NamedTuple):
+    """What the page says: counts by module, and the reason of each survivor by module and name."""
+
+    results: dict[str, Result]
+    reasons: dict[tuple[str, str], str]
+
+
+def read_page() -> Page:
+    results, reasons = {}, {}
+    for line in PAGE.read_text().splitlines() if PAGE.exists() else ():
+        if found := COUNT.match(line):
+            results[found["module"]] = Result(found["module"], found["digest"], int(found["made"]), int(found["killed"]))
+        elif (found := ROW.match(line)) and found["module"] in MODULES:
+            reasons[found["module"], found["name"]] = found["reason"]
+    return Page(results, reasons)
+
+
+# -- in a fork --------------------------------------------------------------------------------------------
+
+
+class Swapped(MetaPathFinder, Loader):
+    """Loads the mutant in the place of its module."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname != f"nautilus_ext.risk.{self._mutant.module}":
+            return None
+        return importlib.util.spec_from_loader(fullname, self)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__dict__["_same"] = lambda value: value
+        exec(compile(self._mutant.tree, self._mutant.module, "exec"), module.__dict__)
+
+
+def is_killed(mutant: Mutant) -> bool:
+    """The first test that fails, whatever way, kills it."""
+    if mutant.module:
+        sys.meta_path.insert(0, Swapped(mutant))
+    try:
+        for name in (*FIRST, *THEN):
+            for test in _tests(importlib.import_module(name)):
+                test()
+    except BaseException:  # a mutant may raise anything
+        if not mutant.module:
+            raise
+        return True
+    return False
+
+
+def _tests(module: ModuleType) -> Iterator[Callable[[], Any]]:
+    """As pytest would call them; those that want a fixture are left out."""
+    for name, function in list(vars(module).items()):
+        if not name.startswith("test_"):
+            continue
+        marks = [each for each in getattr(function, "pytestmark", ()) if each.name == "parametrize"]
+        tables = [_rows(each) for each in marks]
+        code = function.__code__
+        wanted = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+        for rows in itertools.product(*tables):
+            arguments = {key: value for row in rows for key, value in row.items()}
+            if wanted == set(arguments):
+                yield lambda function=function, arguments=arguments: function(**arguments)
+
+
+def _rows(mark: Any) -> list[dict[str, Any]]:
+    names, values = mark.args[0], mark.args[1]
+    names = [each.strip() for each in names.split(",")] if isinstance(names, str) else list(names)
+    rows = []
+    for each in values:
+        if isinstance(each, _pytest.mark.structures.ParameterSet):
+            rows.append(dict(zip(names, each.values, strict=True)))  # noqa: PD011 - no table of pandas
+        else:
+            rows.append(dict(zip(names, each if len(names) > 1 else (each,), strict=True)))
+    return rows
+
+
+def fork(mutant: Mutant) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = KILLED
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S_MAX, CPU_S_MAX))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
+        with open(os.devnull, "w") as nothing:  # noqa: PTH123 - no path
+            sys.stdout = nothing
+            if mutant.module:
+                sys.stderr = nothing
+            code = KILLED if is_killed(mutant) else SURVIVED
+    finally:
+        os._exit(code)
+
+
+# -- the run ----------------------------------------------------------------------------------------------
+
+
+def survivors(found: list[Mutant]) -> list[Mutant]:
+    """JOBS at a time."""
+    left, running, alive = list(reversed(found)), {}, []
+    while left or running:
+        while left and len(running) < JOBS:
+            mutant = left.pop()
+            running[fork(mutant)] = mutant
+        child, status = os.wait()
+        mutant = running.pop(child)
+        if status == SURVIVED:
+            alive.append(mutant)
+            print(f"  lives: {mutant.module}:{mutant.line} {mutant.name}", flush=True)
+    return sorted(alive, key=lambda each: (each.line, each.name))
+
+
+def written(results: dict[str, Result], reasons: dict[tuple[str, str], str]) -> str:
+    made, killed = (sum(each[index] for each in results.values()) for index in (2, 3))
+    lines = [
+        "# Mutants of the risk rules",
+        "",
+        "`make mutation` makes each small mistake in a rule, one at a time: a comparison, a number, a sign, a condition, a",
+        "return value, a statement that is missing. A test must fail for each. It writes this page; a reason is written by",
+        "hand, and kept. `make test` fails when a module has changed since, or when a survivor has no reason.",
+        "",
+        f"{killed} of {made} are killed ({100 * killed / made:.1f} %).",
+        "",
+        "| Module | Digest of its code | Mutants | Killed |",
+        "|---|---|---|---|",
+        *(f"| {each.module} | {each.digest} | {each.made} | {each.killed} |" for _, each in sorted(results.items())),
+        "",
+        "## Survivors",
+        "",
+        "| Module | Mutant | Why it may live |",
+        "|---|---|---|",
+        *(f"| {module} | {name} | {reason} |" for (module, name), reason in reasons.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    os.environ |= {"SEED": SEED, "ROUNDS": ROUNDS}
+    sys.path[:0] = [str(TESTS), str(ROOT)]
+    assert nautilus_ext.messages, "loaded before any fork"
+    page = read_page()
+    if survivors([Mutant("", "none", 0, ast.Module([], []))]) == []:
+        print("the tests fail without any mutant: run them first")
+        return 1
+    wanted = os.environ.get("MODULES", "").split()
+    results, reasons = {}, {}
+    for module in MODULES:
+        path, known = RULES / f"{module}.py", page.results.get(module)
+        is_stale = known is None or known.digest != digest(path)
+        if module not in wanted and not os.environ.get("ALL") and (wanted or not is_stale) and known is not None:
+            results[module] = known
+            reasons |= {key: reason for key, reason in page.reasons.items() if key[0] == module}
+            continue
+        started = time.monotonic()
+        found = list(mutants(path))
+        alive = survivors(found)
+        results[module] = Result(module, digest(path), len(found), len(found) - len(alive))
+        reasons |= {(module, each.name): page.reasons.get((module, each.name), "") for each in alive}
+        print(f"{module}: {len(alive)} of {len(found)} live, {time.monotonic() - started:.0f} s", flush=True)
+        rest = {name: each for name, each in page.results.items() if name not in results}
+        kept = {key: reason for key, reason in page.reasons.items() if key[0] in rest}
+        PAGE.write_text(written(results | rest, reasons | kept))
+    PAGE.write_text(written(results, reasons))
+    share = sum(each.killed for each in results.values()) / sum(each.made for each in results.values())
+    unexplained = [key for key, reason in reasons.items() if not reason]
+    print(f"{100 * share:.1f} % killed, {len(unexplained)} survivors without a reason")
+    return 0 if share >= KILLED_SHARE_MIN and not unexplained else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
