@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CHANGES_MAX = 100  # changes of one order that the venue has not answered
 REVALUE_NS = 1_000_000_000  # how often what is held is valued anew, at most
+SILENT = {"OrderInitialized", "OrderEmulated", "OrderReleased", "OrderPendingUpdate", "OrderPendingCancel"}
 UNSENT = {OrderStatus.INITIALIZED, OrderStatus.EMULATED, OrderStatus.RELEASED}
 
 log = logging.getLogger(__name__)
@@ -62,13 +63,15 @@ class Counting:
             self._hold(position)
         return True
 
-    def revalue(self) -> None:
-        """What is held elsewhere is worth what its price says now, to the second."""
+    def revalue(self, but: str = "") -> None:
+        """What is held elsewhere is worth what its price says now, to the second; one is valued anyway."""
         now_ns = self._clock.timestamp_ns()
         if now_ns - self._revalued_ns < REVALUE_NS:
             return
         self._revalued_ns = now_ns
         for listing in list(self._ledger.instruments()):
+            if listing.instrument_id == but:
+                continue
             price = self._sights.price(InstrumentId.from_str(listing.instrument_id)).price
             self._ledger.mark(listing.instrument_id, price, self._sights.rate(listing.quote))
 
@@ -96,17 +99,22 @@ class Counting:
 
     def take_order(self, event: Any) -> Any:
         """Count what an event says; return its order where that is over."""
-        order, kind = self._cache.order(event.client_order_id), type(event).__name__
+        kind, name = type(event).__name__, event.client_order_id.value
+        if kind in SILENT or (kind == "OrderSubmitted" and self._ledger.working(name) is not None):
+            return None
+        order = self._cache.order(event.client_order_id)
         if order is None or not self.count(order.instrument_id):
             return None
-        name = order.client_order_id.value
         if kind == "OrderFilled":
-            self._ledger.fill(name, self._sights.leaves(order))
+            if order.is_closed:
+                self._ledger.finish(name)
+            else:
+                self._ledger.fill(name, self._sights.leaves(order))
             position = self._cache.position(event.position_id) if event.position_id is not None else None
             if position is not None:
                 self._hold(position)
         if order.is_closed:
-            self._ledger.remove(name)
+            self._ledger.remove(name)  # a fill has done it already
             self._changes.pop(name, None)
             return order
         if kind in {"OrderSubmitted", "OrderAccepted", "OrderTriggered"}:

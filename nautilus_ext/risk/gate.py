@@ -176,8 +176,7 @@ class RiskGate(Actor):
 
     def _not_new(self, orders: list[Any]) -> Refused | None:
         """What was sent before, or is over, or stands twice in a list."""
-        names = {order.client_order_id.value for order in orders}
-        if len(names) < len(orders):
+        if len(orders) > 1 and len({order.client_order_id.value for order in orders}) < len(orders):
             return Refused(code=NOT_NEW, text="an order stands in the list twice")
         for order in orders:
             if order.status not in NEW or self._is_sent(order):
@@ -329,7 +328,7 @@ class RiskGate(Actor):
         account_id = self._sights.account_of(order, client_id)
         facts = self._sights.order(order, account_id=account_id, **changes)
         self._counting.count(order.instrument_id)
-        self._counting.revalue()
+        self._counting.revalue(but=facts.instrument_id)
         return facts, self._sights.sight(order.instrument_id, account_id)
 
     # -- events: none of them may end the node ------------------------------------------------------

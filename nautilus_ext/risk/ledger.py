@@ -304,6 +304,14 @@ class Ledger:
         self.needs.settle(client_order_id, filled=True)
         self.leave(client_order_id, quantity)
 
+    def finish(self, client_order_id: str) -> None:
+        """All of it was filled: nothing goes back to a reservation."""
+        self.needs.settle(client_order_id, filled=True)
+        working = self._working.get(client_order_id)
+        if working is not None:
+            working.taken = ZERO
+        self.remove(client_order_id)
+
     def remove(self, client_order_id: str) -> None:
         """It is over; what of a child was not filled goes back to its parent's reservation."""
         self._take_out(client_order_id)
@@ -374,6 +382,8 @@ class Ledger:
 
     def hold(self, position_id: str, key: Key, quantity: Decimal) -> None:
         """A position is so large now, signed; zero ends it."""
+        if self._positions.get(position_id) == (key, quantity):
+            return
         former_key, former = self._positions.get(position_id, (key, ZERO))
         if former_key != key:
             self._change_held(former_key, former, ZERO)
