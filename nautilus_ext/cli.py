@@ -82,6 +82,10 @@ def _add_desk(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     order.add_argument("id", metavar="ID", help="its client order id, its operation's id, or the venue's id")
     _add_book(order)
     order.add_argument("--json", action="store_true", help="the answer as one JSON object")
+    why = _verb(commands, "why", "say in plain words why an order was refused, or what else became of it", _why)
+    why.add_argument("id", metavar="ID", help="its client order id, its operation's id, or the venue's id")
+    _add_book(why)
+    why.add_argument("--json", action="store_true", help="the answer as one JSON object")
 
 
 _SINCE = "since: 30s, 10m, 2h, 1d ago, or an ISO 8601 time (UTC); a backtest has a time of its own"
@@ -104,6 +108,12 @@ def _doctor(command: Command, options: argparse.Namespace) -> int:
     from nautilus_ext.app import doctor  # noqa: PLC0415 - no other verb looks at a config this way
 
     return doctor.doctor(command, options)
+
+
+def _why(command: Command, options: argparse.Namespace) -> int:
+    from nautilus_ext.app import why  # noqa: PLC0415 - as above, and of verdicts
+
+    return why.why(command, options)
 
 
 def _desk(name: str) -> Verb:

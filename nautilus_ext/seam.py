@@ -9,7 +9,7 @@ from nautilus_trader.execution.messages import ModifyOrder, SubmitOrder, SubmitO
 from nautilus_trader.model.events import OrderCancelRejected, OrderDenied, OrderModifyRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     type Handler = Callable[[Any], None]
 
@@ -65,9 +65,14 @@ def can_be_denied(command: Any) -> bool:
     return isinstance(command, (SubmitOrder, SubmitOrderList, ModifyOrder))
 
 
-def deny(msgbus: Any, cache: Any, command: Any, reason: str, now_ns: int) -> None:
-    """Say it in Nautilus's words: an order that is not sent is DENIED, a change of one is refused."""
-    for order in submitted(command):
+def deny(
+    msgbus: Any, cache: Any, command: Any, reason: str, now_ns: int, *, orders: Sequence[Any] | None = None
+) -> None:
+    """Say it in Nautilus's words: an order that is not sent is DENIED, a change of one is refused.
+
+    `orders` are those of the command that hear it; all of them when it is not given.
+    """
+    for order in submitted(command) if orders is None else orders:
         if not cache.order_exists(order.client_order_id):
             cache.add_order(order, command.position_id, command.client_id)
         if not order.is_closed:

@@ -137,7 +137,7 @@ _NO_FILTERS = reading.Filters(book_id="", limit=1)
 async def _life(config: Config, tables: Tables, options: argparse.Namespace, paper: Paper) -> int:
     async with await Session.of_book(config, tables, options.book) as session:
         book_id = session.book_id
-        found = await _meant(session, options.id)
+        found = await meant(session, options.id)
         if not found:
             paper.warn(
                 f"{book_id} has no order {options.id!r}, by our id, by the venue's, or as an operation; "
@@ -145,14 +145,14 @@ async def _life(config: Config, tables: Tables, options: argparse.Namespace, pap
             )
             return EXIT_UNKNOWN
         if len(found) > 1:
-            _several(found, options, paper)
+            several(found, options, paper)
             return EXIT_OK
         (row,) = found
         order_id = row["client_order_id"]
         children = await rows(session.connection, Question(reading.CHILDREN, [book_id, order_id]))
         others = [each for each in (row["parent_client_order_id"], *(row["linked_order_ids"] or [])) if each]
         legs = await rows(session.connection, Question(reading.LEGS, [book_id, others]))
-        life = await _lived(session, order_id)
+        life = await lived(session, order_id)
         since_ns, newest = row["created_ns"], row["run"]
         gone = [] if life.events else await archives(session.connection, book_id, since_ns=since_ns, run=newest)
         standing = await session.standing()
@@ -163,7 +163,7 @@ async def _life(config: Config, tables: Tables, options: argparse.Namespace, pap
         paper.say(json.dumps(told, indent=2))
     else:
         files = [("archived", f"run {each.run} is in {each.archive}") for each in gone]
-        _tell_head(row, [*facts(row, children, legs), *files], paper)
+        tell_head(row, [*facts(row, children, legs), *files], paper)
         if life.events:
             _tell_life(life, paper)
         events = "its events are archived" if gone else counted(life.events, "event")
@@ -171,7 +171,7 @@ async def _life(config: Config, tables: Tables, options: argparse.Namespace, pap
     return EXIT_OK
 
 
-async def _meant(session: Session, text: str) -> list[Row]:
+async def meant(session: Session, text: str) -> list[Row]:
     for sql in reading.MEANT:
         found = await rows(session.connection, Question(sql, [session.book_id, text]))
         if found:
@@ -179,7 +179,7 @@ async def _meant(session: Session, text: str) -> list[Row]:
     return []
 
 
-def _several(found: list[Row], options: argparse.Namespace, paper: Paper) -> None:
+def several(found: list[Row], options: argparse.Namespace, paper: Paper) -> None:
     if options.json:
         paper.say(json.dumps({"orders": [as_json(row) for row in found]}, indent=2))
         return
@@ -187,14 +187,14 @@ def _several(found: list[Row], options: argparse.Namespace, paper: Paper) -> Non
     paper.note(f"{plain(options.id)} stands for {len(found):,} orders: ask for one of them by its id")
 
 
-def _tell_head(row: Row, told: list[tuple[str, str]], paper: Paper) -> None:
+def tell_head(row: Row, told: list[tuple[str, str]], paper: Paper) -> None:
     paper.say(styled(f"{plain(row['client_order_id'])}  {row['status']}", "bold", color=paper.color))
     width = max(len(name) for name, _ in told)
     for name, text in told:
-        paper.say(*_wrapped(f"  {paper.dim(name.ljust(width))}  ", width + 4, plain(text), paper))
+        paper.say(*wrapped_after(f"  {paper.dim(name.ljust(width))}  ", width + 4, plain(text), paper))
 
 
-async def _lived(session: Session, order_id: str) -> Life:
+async def lived(session: Session, order_id: str) -> Life:
     life = Life()
     async with session.snapshot():
         async for events in reading.pages(session.connection, Question(reading.LIFE, [session.book_id, order_id])):
@@ -218,10 +218,10 @@ def _tell_life(life: Life, paper: Paper) -> None:
         paper.say(f"… {counted(life.older, 'older event')}, in order_events and not shown")
     for step, row in zip(life.steps, table, strict=True):
         start = line(shown, row).ljust(indent)
-        paper.say(*_wrapped(start, indent, plain(step.words), paper))
+        paper.say(*wrapped_after(start, indent, plain(step.words), paper))
 
 
-def _wrapped(start: str, indent: int, text: str, paper: Paper) -> list[str]:
+def wrapped_after(start: str, indent: int, text: str, paper: Paper) -> list[str]:
     if paper.width is None:
         return [f"{start}{text}"]
     first, *others = wrapped(text, max(paper.width - indent, WORDS_WIDTH_MIN))

@@ -83,7 +83,8 @@ async def _drain(order: ShipperOrder, status: Status) -> None:
 async def _read(config: Config, url: str, hold: BookHold, *, accepts_loss: bool) -> Holdings:
     async with opened(url, config.suite.database.connect_timeout_s, "exec-suite restore") as connection:
         await _refuse_incomplete(connection, config, hold, accepts_loss=accepts_loss)
-        return await read_holdings(connection, hold.book_id, recent_s=time.time() - _lookback_s(config))
+        recent_s = time.time() - _lookback_s(config)
+        return await read_holdings(connection, hold.book_id, recent_s=recent_s, counted_max=_ramp_orders(config))
 
 
 async def _refuse_incomplete(connection: Any, config: Config, hold: BookHold, *, accepts_loss: bool) -> None:
@@ -118,6 +119,12 @@ def _user() -> str:
 def _lookback_s(config: Config) -> float:
     minutes = (config.tree.get("exec_engine") or {}).get("reconciliation_lookback_mins")
     return minutes * 60.0 if minutes else RECENT_S
+
+
+def _ramp_orders(config: Config) -> int:
+    """Up to how many orders a strategy counts as new: no more of them are counted."""
+    ramps = (limits.ramp for limits in config.suite.risk.limits.values())
+    return max((ramp.orders for ramp in ramps if ramp is not None and ramp.orders is not None), default=0)
 
 
 def _await_next_second(newest_order_s: float) -> None:

@@ -6,6 +6,7 @@ that Nautilus itself says of it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNENCODABLE_CHARS_MAX = 2_000
+ACTION_CHARS_MAX = 100
 EVENTS = "nautilus_trader.model.events"
 ABSTRACT = ("OrderEvent", "PositionEvent")
 
@@ -43,10 +45,24 @@ class Encoder:
         try:
             payload = self._encode((seq, name, ts_ns, ts_ns, body))
         except Exception as error:  # noqa: BLE001 - as above
-            return self._encode((seq, name, ts_ns, ts_ns, _fallback(body, error)))
+            return self._without_details(seq, name, ts_ns, body, error)
         if len(payload) <= RECORD_BYTES_MAX:
             return payload
-        return self._encode((seq, name, ts_ns, ts_ns, _fallback(body, _size_error(payload))))
+        return self._without_details(seq, name, ts_ns, body, _size_error(payload))
+
+    def _without_details(self, seq: int, name: str, ts_ns: int, body: Any, error: Exception) -> bytes:
+        """Encode a verdict whatever stands beside its numbers: no text is escaped, and what is too much is left out.
+
+        What was judged stays: by that the next node knows whose reservation holds.
+        """
+        with suppress(Exception):  # as above; an instrument has no details
+            plain = _encodable(msgspec.to_builtins(body, enc_hook=str))
+            short = {"action": plain["details"].get("action", "")[:ACTION_CHARS_MAX], "unencodable": _ascii(plain)}
+            for each in (plain, {**plain, "details": short}):
+                payload = self._encode((seq, name, ts_ns, ts_ns, each))
+                if len(payload) <= RECORD_BYTES_MAX:
+                    return payload
+        return self._encode((seq, name, ts_ns, ts_ns, _fallback(body, error)))
 
     def _learn(self, kind: Any) -> tuple[str, Callable[[Any], Any]]:
         self._kinds[kind] = known = (_name(kind), kind.to_dict)

@@ -5,15 +5,19 @@ However long the history is, only what is open, and what venues will tell of aga
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from nautilus_ext.errors import DatabaseError
+from nautilus_ext.messages import Recent
 from nautilus_ext.persistence.position_ledger import LIVES_PER_NS_MAX
 from nautilus_ext.persistence.reading import WORKING
+from nautilus_ext.persistence.recent import read_recent
 from nautilus_ext.persistence.records import ORDER_TYPES
 from nautilus_ext.persistence.shipper.loading import ORDER_RECORDS
+from nautilus_ext.schema.connect import for_any_book
 
 if TYPE_CHECKING:
     import asyncpg
@@ -147,18 +151,23 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     positions: list[HeldPosition] = []
     untold: list[UntoldFill] = []
     newest_order_s: float = 0.0  # when the newest order of the book was made
+    recent: Recent = Recent()  # for the risk gate
 
 
-async def read_holdings(connection: asyncpg.Connection, book_id: str, *, recent_s: float) -> Holdings:
+async def read_holdings(
+    connection: asyncpg.Connection, book_id: str, *, recent_s: float, counted_max: int = 0
+) -> Holdings:
     """Read them; orders made after `recent_s` (seconds since 1970) come along whatever their state.
 
     A venue tells of those once more, and Nautilus would take an order that it does not know for somebody else's.
+    The orders that a strategy ever sent are counted up to `counted_max`.
     """
     positions = await connection.fetch(_POSITIONS, book_id, OPENED_WITHIN, LIVES_PER_NS_MAX)
     half = {_Fill(*row[:3]): row["closed"] for row in await connection.fetch(_UNTOLD, book_id, UNTOLD_WITHIN)}
     untold = list(half)
     fills = [[fill for fill in await _fills(connection, book_id, row) if fill not in untold] for row in positions]
-    ids = dict.fromkeys(await _order_ids(connection, book_id, recent_s))
+    wanted, parents = await _order_ids(connection, book_id, recent_s)
+    ids = dict.fromkeys(wanted)
     ids |= dict.fromkeys(fill.client_order_id for found in (*fills, untold) for fill in found)
     told = await _events(connection, book_id, list(ids))
     rows = {row["client_order_id"]: row for row in await connection.fetch(_ORDERS, book_id, list(ids))}
@@ -175,6 +184,7 @@ async def read_holdings(connection: asyncpg.Connection, book_id: str, *, recent_
         positions=held,
         untold=[UntoldFill(body, half[fill]) for fill in untold for body in _bodies([fill], told)],
         newest_order_s=newest.timestamp() if newest else 0.0,
+        recent=await read_recent(connection, book_id, now_s=time.time(), parents=parents, counted_max=counted_max),
     )
 
 
@@ -199,14 +209,15 @@ class _Named(msgspec.Struct):
     instrument_id: str
 
 
-async def _order_ids(connection: asyncpg.Connection, book_id: str, recent_s: float) -> list[str]:
+async def _order_ids(connection: asyncpg.Connection, book_id: str, recent_s: float) -> tuple[list[str], list[str]]:
+    """Return all that are wanted, and those among them that work and that an algorithm has."""
     opened = await connection.fetch(_OPEN, book_id, WORKING, ORDERS_MAX + 1)
     _bound(book_id, "open orders", opened)
     parents = [row["client_order_id"] for row in opened if row["is_worked"]]
     family = await connection.fetch(_FAMILY, book_id, parents, ORDERS_MAX + 1) if parents else []
     _bound(book_id, "orders of live parents", family)
     recent = await connection.fetch(_RECENT, book_id, recent_s, ORDERS_MAX)
-    return [row["client_order_id"] for row in (*opened, *family, *recent)]
+    return [row["client_order_id"] for row in (*opened, *family, *recent)], parents
 
 
 async def _fills(connection: asyncpg.Connection, book_id: str, row: Any) -> list[_Fill]:
@@ -222,7 +233,9 @@ async def _fills(connection: asyncpg.Connection, book_id: str, row: Any) -> list
 
 async def _events(connection: asyncpg.Connection, book_id: str, ids: list[str]) -> dict[str, list[_Told]]:
     told: dict[str, list[_Told]] = {}
-    for run, seq, kind, _, _, payload in await connection.fetch(ORDER_RECORDS, book_id, ids):
+    async with for_any_book(connection):
+        found = await connection.fetch(ORDER_RECORDS, book_id, ids)
+    for run, seq, kind, _, _, payload in found:
         if kind not in ORDER_TYPES:  # a decision about the order
             continue
         one = _Told(run, seq, Event(kind, msgspec.Raw(payload)))

@@ -191,6 +191,20 @@ MEANT = (
 # The orders that were made for another one.
 CHILDREN = f"{_ORDERS} WHERE o.book_id = $1 AND o.parent_client_order_id = $2 ORDER BY o.created_ns LIMIT 100"
 LEGS = f"{_ORDERS} WHERE o.book_id = $1 AND o.client_order_id = ANY($2) ORDER BY o.created_ns LIMIT 100"
+# The members of a list, which are made within a moment of each other.
+MEMBERS = f"""{_ORDERS} WHERE o.book_id = $1 AND o.order_list_id = $2
+   AND o.created_at BETWEEN to_timestamp($3::numeric / 1000000000) - interval '10 s'
+                        AND to_timestamp($3::numeric / 1000000000) + interval '10 s'
+ ORDER BY o.created_ns, o.seq LIMIT 100"""
+# What the risk gate said of an order: the newest verdicts, and however many changes came after it that on the order.
+_DECISIONS = """SELECT run, seq, client_order_id, strategy_id, instrument_id, verdict, ts_ns, code, scope, unit,
+       "limit", value, would_be, details FROM risk_decisions WHERE book_id = $1 AND client_order_id = $2"""
+_NEWEST_DECISIONS = "ORDER BY run DESC, seq DESC LIMIT"
+DECISIONS = f"""SELECT * FROM (
+    ({_DECISIONS} {_NEWEST_DECISIONS} 50)
+    UNION
+    ({_DECISIONS} AND coalesce(details ->> 'action', 'submit') NOT IN ('modify', 'cancel') {_NEWEST_DECISIONS} 10)
+  ) AS found ORDER BY run, seq"""  # noqa: S608 - constants
 # How far a book's tables are.
 STANDING = (
     "SELECT run, last_seq, durable_seq, ended_at, clean_end FROM runs WHERE book_id = $1 ORDER BY run DESC LIMIT 1"
@@ -228,7 +242,7 @@ def _plain(record: Any) -> dict[str, Any]:
     }
 
 
-_JSON = frozenset({"commissions", "payload", "unrealized_pnl", "realized_pnl"})  # numeric ones are no text
+_JSON = frozenset({"commissions", "details", "payload", "unrealized_pnl", "realized_pnl"})  # numeric ones are no text
 
 
 class _Where:

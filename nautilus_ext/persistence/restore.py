@@ -23,6 +23,7 @@ from nautilus_trader.model.orders import OrderUnpacker
 from nautilus_trader.model.position import Position
 
 from nautilus_ext.errors import MachineError
+from nautilus_ext.messages import RECENT
 from nautilus_ext.persistence.holdings import Holdings
 from nautilus_ext.persistence.unsent import ends_of_unsent, sent_by_the_emulator
 from nautilus_ext.persistence.untold import apply_untold
@@ -75,8 +76,10 @@ class Restore(Actor):
         super().register_base(portfolio, msgbus, cache, clock)
         if not self._config.path:
             return
+        holdings = _read(Path(self._config.path))
         filling = _Filling(cache, clock.timestamp_ns())
-        self.restored = filling.fill(_read(Path(self._config.path)))
+        self.restored = filling.fill(holdings)
+        cache.add(RECENT, msgspec.json.encode(holdings.recent))
         self._unsaid = filling.unsaid
         if self._unsaid:
             for topic in ("events.order.*", "events.position.*"):

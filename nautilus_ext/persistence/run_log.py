@@ -30,7 +30,8 @@ class RunLog:
     """Numbers records without a gap and appends them, from construction to `end`. Not for two threads at once.
 
     What the disk refuses waits in memory and is written first when it accepts again. Past PENDING_BYTES_MAX the newest
-    are dropped: their numbers are missing in the log, and the audit says so.
+    are dropped, until nothing waits: an event is never there without the verdict before it that allowed or denied it.
+    Their numbers are missing in the log, and the audit says so.
     """
 
     def __init__(self, writer: SegmentWriter, *, is_batch: bool) -> None:
@@ -41,6 +42,7 @@ class RunLog:
         self._batch: list[bytes | tuple[int, Any]] = []  # encoded, or number and event
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._is_full = False
         self._refusal = ""
         self._failure = ""
         self.failures = 0
@@ -160,6 +162,7 @@ class RunLog:
                 self._waiting_bytes -= len(payload)
             chunk = BATCH_RECORDS
             if not self._waiting:
+                self._is_full = False
                 log.warning("the log is written again: nothing waits in memory, %s records were lost", self.dropped)
 
     def _next(self) -> int:
@@ -198,7 +201,9 @@ class RunLog:
         log.error("%s: events wait in memory, up to %s MB: free space", self._refusal, PENDING_BYTES_MAX // 1_000_000)
 
     def _keep(self, payload: bytes) -> None:
-        if self._waiting_bytes + len(payload) > PENDING_BYTES_MAX:
+        is_too_much = self._waiting_bytes + len(payload) > PENDING_BYTES_MAX
+        self._is_full = self._is_full or is_too_much
+        if is_too_much or (self._is_full and is_numbered(payload)):  # the end still finds room
             self.dropped += 1
             if self.dropped == 1:
                 log.critical("%s: the memory for events is full: they are lost from now on", self._refusal)

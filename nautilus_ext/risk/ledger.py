@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nautilus_ext.risk.needs import Needs
 from nautilus_ext.risk.resting import Resting
+from nautilus_ext.risk.steps import QUANTITY_STEP, down, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,14 +34,29 @@ class Key(NamedTuple):
 class Cell:
     """One net position and what works on both sides of it.
 
-    Orders marked reduce-only take a position to zero at most; `closing` counts them.
+    Orders marked reduce-only buy back at most what somebody is short of, and sell what somebody is long: of two
+    strategies that hold against each other each can be closed alone. `closing` counts such orders.
     """
 
-    __slots__ = ("buys", "closing_buys", "closing_sells", "held", "longest", "sells", "shortest", "worst")
+    __slots__ = (
+        "buys",
+        "closing_buys",
+        "closing_sells",
+        "held",
+        "longest",
+        "longs",
+        "sells",
+        "share",
+        "shortest",
+        "shorts",
+        "worst",
+    )
 
     def __init__(self) -> None:
-        self.held = self.buys = self.sells = self.closing_buys = self.closing_sells = ZERO
+        self.held = self.longs = self.shorts = ZERO
+        self.buys = self.sells = self.closing_buys = self.closing_sells = ZERO
         self.longest = self.shortest = self.worst = ZERO
+        self.share = ZERO  # what of its sums is its own, in the base currency
 
     def work(self, side: int, amount: Decimal, *, closes: bool) -> None:
         """Add to what works; a negative amount takes away."""
@@ -59,21 +75,25 @@ class Cell:
             self.shortest -= amount
         self.worst = max(self.longest, -self.shortest)
 
-    def hold(self, change: Decimal) -> None:
-        self.held += change
+    def hold(self, former: Decimal, quantity: Decimal) -> None:
+        """A position that was so large is so large now."""
+        for amount, sign in ((former, -1), (quantity, 1)):
+            if amount > 0:
+                self.longs += amount * sign
+            else:
+                self.shorts -= amount * sign
+        self.held = self.longs - self.shorts
         self._settle()
 
     def _settle(self) -> None:
         """All buys filled and no sale is the longest it can become; the other way round, the shortest."""
-        held = self.held
-        longest = shortest = held
-        if held < 0 and self.closing_buys:
-            longest = min(held + self.closing_buys, ZERO)
-        elif held > 0 and self.closing_sells:
-            shortest = max(held - self.closing_sells, ZERO)
-        self.longest = longest + self.buys
-        self.shortest = shortest - self.sells
-        self.worst = max(self.longest, -self.shortest)
+        longest, shortest = self.held + self.buys, self.held - self.sells
+        if self.closing_buys:
+            longest += min(self.closing_buys, self.shorts)
+        if self.closing_sells:
+            shortest -= min(self.closing_sells, self.longs)
+        self.longest, self.shortest = longest, shortest
+        self.worst = max(longest, -shortest)
 
     def reach(self, side: int) -> Decimal:
         """How far the position can go to the side of an order, seen from there."""
@@ -119,7 +139,9 @@ class Mark:
     in_coins: Decimal | None = None
     cells: list[tuple[Cell, tuple[Total, ...]]] = field(default_factory=list)
     whole: Cell = field(default_factory=Cell)
-    seen: tuple[Decimal | None, Decimal | None] = (None, None)  # the price and the rate that made the values
+    longest: Decimal = ZERO  # what of the asset's coins is its own
+    shortest: Decimal = ZERO
+    seen: tuple[Listing | None, Decimal | None, Decimal | None] = (None, None, None)  # what made the values
 
     @property
     def known(self) -> Decimal | None:
@@ -175,19 +197,20 @@ class Ledger:
     # -- what is known ------------------------------------------------------------------------------
 
     def know(self, listing: Listing) -> None:
-        """Once per instrument, before anything of it counts."""
-        if listing.instrument_id not in self._marks:
-            coins = self._coins.setdefault(listing.asset, Coins())
-            mark = self._marks[listing.instrument_id] = Mark(listing, coins)
+        """Before anything of it counts; a contract that was changed is valued as it is now from its next price on."""
+        mark = self._marks.get(listing.instrument_id)
+        if mark is None:
+            mark = self._marks[listing.instrument_id] = Mark(listing, self.coins(listing.asset))
             self._add_cell(mark, mark.whole, (("global", ""), ("venue", listing.venue), ("asset", listing.asset)))
             self.mark(listing.instrument_id, None, None)
+        mark.listing = listing
 
     def knows(self, instrument_id: str) -> bool:
         return instrument_id in self._marks
 
     def instruments(self) -> Iterator[Listing]:
         """Those of which something is held or works: their prices matter."""
-        return (mark.listing for mark in self._marks.values() if mark.whole.worst)
+        return (mark.listing for mark in self._marks.values() if any(cell.worst for cell, _ in mark.cells))
 
     def working(self, client_order_id: str) -> Working | None:
         return self._working.get(client_order_id)
@@ -220,10 +243,13 @@ class Ledger:
     def mark(self, instrument_id: str, price: Decimal | None, rate: Decimal | None) -> None:
         """Value an instrument anew: its price, and what its quote currency is in the base currency."""
         mark = self._marks[instrument_id]
-        if mark.seen == (price, rate) and mark.in_coins is not None:
+        seen = (mark.listing, price, rate)
+        if mark.seen == seen:
             return
-        mark.seen = (price, rate)
+        mark.seen = seen
         listing, value, in_coins = mark.listing, None, None
+        price = price if price and price.is_finite() else None
+        rate = rate if rate is not None and rate > 0 else None
         if listing.is_inverse:
             value = None if rate is None else listing.multiplier * rate
             in_coins = listing.multiplier / price if price else None
@@ -231,49 +257,22 @@ class Ledger:
             value = None if rate is None or price is None else abs(price) * listing.multiplier * rate
             in_coins = listing.multiplier
         if value != mark.value:
-            for cell, totals in mark.cells:
-                for total in totals:
-                    self._revalue(total, mark, cell.worst, value)
             mark.value = value
+            for cell, totals in mark.cells:
+                self._value(mark, cell, totals)
         if in_coins != mark.in_coins:
-            self._count_coins(mark, -1)
             mark.in_coins = in_coins
-            self._count_coins(mark, 1)
-
-    @staticmethod
-    def _revalue(total: Total, mark: Mark, worst: Decimal, value: Decimal | None) -> None:
-        if mark.value is not None:
-            total.value -= worst * mark.value
-        if value is not None:
-            total.value += worst * value
-            total.unvalued.discard(mark.listing.instrument_id)
-        elif worst:
-            total.unvalued.add(mark.listing.instrument_id)
-
-    @staticmethod
-    def _count_coins(mark: Mark, sign: int) -> None:
-        coins, whole = mark.coins, mark.whole
-        if mark.in_coins is None:
-            if sign > 0 and whole.worst:
-                coins.unvalued.add(mark.listing.instrument_id)
-            else:
-                coins.unvalued.discard(mark.listing.instrument_id)
-            return
-        factor = mark.in_coins * sign
-        coins.longest += whole.longest * factor
-        coins.shortest += whole.shortest * factor
+            self._count_coins(mark)
 
     # -- orders -------------------------------------------------------------------------------------
 
     def place(self, order: Order) -> Working | None:
         """Count an order from now on, in the place of one of the same id, which is returned for `put_back`."""
         former = self._take_out(order.client_order_id)
-        places = self.places(Key(order.instrument_id, order.strategy_id, order.account_id))
-        working = Working(order, places, order.quantity)
+        working = Working(order, self._places_of(order), order.quantity)
         parent = self._parents.get(order.parent_id) if order.parent_id else None
         if parent is not None:
-            working.taken = min(parent.left, self._in_unit_of(parent.order, order))
-            self._reserve_less(parent, working.taken)
+            self._take(parent, working, self._in_unit_of(parent.order, order))
         self._put_in(working)
         return former
 
@@ -283,7 +282,7 @@ class Ledger:
         if former is not None:
             parent = self._parents.get(former.order.parent_id) if former.order.parent_id else None
             if parent is not None:
-                self._reserve_less(parent, min(parent.left, former.taken))
+                self._take(parent, former, former.taken)
             self._put_in(former)
 
     def leave(self, client_order_id: str, quantity: Decimal) -> None:
@@ -291,11 +290,9 @@ class Ledger:
         working = self._working.get(client_order_id)
         if working is None or working.quantity == quantity:
             return
-        order = working.order
         if quantity < working.quantity and working.taken:  # filled: it does not go back to the reservation
-            share = working.taken * quantity / working.quantity
-            working.taken = share
-        self._change(working.places, order.side, quantity - working.quantity, closes=order.is_reduce_only)
+            working.taken = up(working.taken * quantity / working.quantity, QUANTITY_STEP)
+        self._work(working.places, working.order, quantity - working.quantity)
         working.quantity = quantity
 
     def accept(self, client_order_id: str) -> None:
@@ -314,56 +311,64 @@ class Ledger:
 
     def _put_in(self, working: Working) -> None:
         self._working[working.order.client_order_id] = working
-        order = working.order
-        self._change(working.places, order.side, working.quantity, closes=order.is_reduce_only)
-        self.resting.add(order)
+        self._work(working.places, working.order, working.quantity)
+        self.resting.add(working.order)
 
     def _take_out(self, client_order_id: str) -> Working | None:
         working = self._working.pop(client_order_id, None)
         if working is None:
             return None
-        order = working.order
-        self._change(working.places, order.side, -working.quantity, closes=order.is_reduce_only)
-        self.resting.remove(order)
+        self._work(working.places, working.order, -working.quantity)
+        self.resting.remove(working.order)
         parent = self._parents.get(working.order.parent_id) if working.order.parent_id else None
         if parent is not None and working.taken:
-            self._reserve_less(parent, -working.taken)
+            self._leave_reserved(parent, parent.left + working.taken)
         return working
-
-    def _work(self, order: Order, amount: Decimal) -> None:
-        places = self.places(Key(order.instrument_id, order.strategy_id, order.account_id))
-        self._change(places, order.side, amount, closes=order.is_reduce_only)
 
     # -- parents ------------------------------------------------------------------------------------
 
     def reserve(self, order: Order) -> Reserved | None:
-        """Count a parent's whole size; one that asks again gets what it asks for now."""
-        former = self._parents.pop(order.client_order_id, None)
-        if former is not None:
-            self._reserve_less(former, former.left)
+        """Count a parent's whole size; one that asks again gets what it asks for now. What it had is returned."""
+        former = self._unreserve(order.client_order_id)
         taken = sum(
             (each.taken for each in self._working.values() if each.order.parent_id == order.client_order_id), ZERO
         )
-        parent = self._parents[order.client_order_id] = Reserved(order, ZERO)
-        self._reserve_less(parent, -max(order.quantity - taken, ZERO))
+        self._put_reserved(Reserved(order, max(order.quantity - taken, ZERO)))
         return former
 
+    def put_reserved_back(self, client_order_id: str, former: Reserved | None) -> None:
+        """Undo `reserve`."""
+        self._unreserve(client_order_id)
+        if former is not None:
+            self._put_reserved(former)
+
     def release(self, client_order_id: str) -> bool:
+        return self._unreserve(client_order_id) is not None
+
+    def _put_reserved(self, parent: Reserved) -> None:
+        self._parents[parent.order.client_order_id] = parent
+        self._work(self._places_of(parent.order), parent.order, parent.left)
+
+    def _unreserve(self, client_order_id: str) -> Reserved | None:
         parent = self._parents.pop(client_order_id, None)
         if parent is not None:
-            self._reserve_less(parent, parent.left)
-        return parent is not None
+            self._work(self._places_of(parent.order), parent.order, -parent.left)
+        return parent
 
-    def _reserve_less(self, parent: Reserved, amount: Decimal) -> None:
-        parent.left -= amount
-        self._work(parent.order, -amount)
+    def _take(self, parent: Reserved, child: Working, wanted: Decimal) -> None:
+        child.taken = min(parent.left, wanted)
+        self._leave_reserved(parent, parent.left - child.taken)
+
+    def _leave_reserved(self, parent: Reserved, left: Decimal) -> None:
+        self._work(self._places_of(parent.order), parent.order, left - parent.left)
+        parent.left = left
 
     def _in_unit_of(self, parent: Order, child: Order) -> Decimal:
         """How much of the parent's own unit a child is, which may be of another listing."""
         if parent.instrument_id == child.instrument_id:
             return child.quantity
         ours, theirs = self._marks[child.instrument_id].in_coins, self._marks[parent.instrument_id].in_coins
-        return child.quantity * ours / theirs if ours and theirs else child.quantity
+        return down(child.quantity * ours / theirs, QUANTITY_STEP) if ours and theirs else child.quantity
 
     # -- positions ----------------------------------------------------------------------------------
 
@@ -371,55 +376,72 @@ class Ledger:
         """A position is so large now, signed; zero ends it."""
         former_key, former = self._positions.get(position_id, (key, ZERO))
         if former_key != key:
-            self._change_held(former_key, -former)
+            self._change_held(former_key, former, ZERO)
             former = ZERO
         if quantity:
             self._positions[position_id] = (key, quantity)
         else:
             self._positions.pop(position_id, None)
-        self._change_held(key, quantity - former)
+        self._change_held(key, former, quantity)
 
     def positions(self) -> Iterable[tuple[str, Key, Decimal]]:
         return ((name, key, quantity) for name, (key, quantity) in self._positions.items())
 
-    def _change_held(self, key: Key, change: Decimal) -> None:
-        if change:
-            self._change(self.places(key), 0, change, closes=False)
-
     # -- sums ---------------------------------------------------------------------------------------
 
-    def _change(self, places: Places, side: int, amount: Decimal, *, closes: bool) -> None:
-        """Of what works on a side, or of what is held when there is none."""
-        mark = places.mark
-        whole, coins, in_coins = places.whole, mark.coins, mark.in_coins
-        longest, shortest = whole.longest, whole.shortest
+    def _work(self, places: Places, order: Order, amount: Decimal) -> None:
+        """So much more of an order works."""
+        whole = places.whole
+        before = whole.longest, whole.shortest
         for cell, totals in places.cells:
-            before = cell.worst
-            if side:
-                cell.work(side, amount, closes=closes)
-            else:
-                cell.hold(amount)
-            if mark.value is None:
-                self._name_unvalued(mark, cell, totals)
-            elif cell.worst != before:
-                grown = (cell.worst - before) * mark.value
-                for total in totals:
-                    total.value += grown
-        if in_coins is None:
-            self._count_coins(mark, 1)
-        else:
-            if whole.longest != longest:
-                coins.longest += (whole.longest - longest) * in_coins
-            if whole.shortest != shortest:
-                coins.shortest += (whole.shortest - shortest) * in_coins
+            worst = cell.worst
+            cell.work(order.side, amount, closes=order.is_reduce_only)
+            if cell.worst != worst:
+                self._value(places.mark, cell, totals)
+        if (whole.longest, whole.shortest) != before:
+            self._count_coins(places.mark)
+
+    def _change_held(self, key: Key, former: Decimal, quantity: Decimal) -> None:
+        if quantity == former:
+            return
+        places = self.places(key)
+        for cell, totals in places.cells:
+            cell.hold(former, quantity)
+            self._value(places.mark, cell, totals)
+        self._count_coins(places.mark)
 
     @staticmethod
-    def _name_unvalued(mark: Mark, cell: Cell, totals: tuple[Total, ...]) -> None:
+    def _value(mark: Mark, cell: Cell, totals: tuple[Total, ...]) -> None:
+        """Count the worst case of a cell in its sums, at what it is worth now."""
+        name, is_unvalued = mark.listing.instrument_id, mark.value is None and bool(cell.worst)
+        share = ZERO if mark.value is None else up(cell.worst * mark.value)
+        change = share - cell.share
+        cell.share = share
         for total in totals:
-            if cell.worst:
-                total.unvalued.add(mark.listing.instrument_id)
-            else:
-                total.unvalued.discard(mark.listing.instrument_id)
+            total.value += change
+            if is_unvalued:
+                total.unvalued.add(name)
+            elif total.unvalued:
+                total.unvalued.discard(name)
+
+    @staticmethod
+    def _count_coins(mark: Mark) -> None:
+        """As above; longest up and shortest down: what is rounded is never less than it is."""
+        coins, whole = mark.coins, mark.whole
+        longest = shortest = ZERO
+        if mark.in_coins is not None:
+            longest, shortest = up(whole.longest * mark.in_coins), down(whole.shortest * mark.in_coins)
+            coins.unvalued.discard(mark.listing.instrument_id)
+        elif whole.worst:
+            coins.unvalued.add(mark.listing.instrument_id)
+        else:
+            coins.unvalued.discard(mark.listing.instrument_id)
+        coins.longest += longest - mark.longest
+        coins.shortest += shortest - mark.shortest
+        mark.longest, mark.shortest = longest, shortest
+
+    def _places_of(self, order: Order) -> Places:
+        return self.places(Key(order.instrument_id, order.strategy_id, order.account_id))
 
     def _make_places(self, key: Key) -> Places:
         mark = self._marks.get(key.instrument_id)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from nautilus_ext.risk.steps import up
+
 ZERO = Decimal(0)
 SETTLING_MAX = 10_000  # orders whose venue says nothing of the account
 
@@ -25,7 +27,7 @@ class Needs:
     def add(self, client_order_id: str, account_id: str, currency: str, amount: Decimal) -> None:
         """So much more than what this order needed before."""
         if amount > 0:
-            place = (account_id, currency)
+            amount, place = up(amount), (account_id, currency)
             had = self._needs.get(client_order_id, (place, ZERO))[1]
             self._needs[client_order_id] = (place, had + amount)
             self._sums[place] = self._sums.get(place, ZERO) + amount

@@ -99,12 +99,22 @@ class Sights:
         found = self._routes.get(place)
         if found is not None:
             return found
-        clients = self._engine.get_clients_for_orders([order])
-        account_ids = [each.account_id for each in clients if client_id is None or each.id == client_id]
+        account_ids = [each.account_id for each in self._clients_of(order, client_id)]
         if not account_ids or account_ids[0] is None:
-            return ""  # the venue has not said yet who we are there
+            return ""  # there is no client, or the venue has not said yet who we are there
         found = self._routes[place] = self._account_name(account_ids[0])
         return found
+
+    def _clients_of(self, order: Any, client_id: Any) -> list[Any]:
+        """Those that the engine would send it to: the client that a command names, else the venue's."""
+        try:
+            clients = self._engine.get_clients_for_orders([order])
+        except KeyError:  # the client that the order was made for is not there
+            return []
+        if client_id is not None:
+            return [each for each in clients if each.id == client_id]
+        named = self._cache.client_id(order.client_order_id)
+        return [each for each in clients if each.id != named] or list(clients)
 
     def _account_name(self, account_id: Any) -> str:
         name = account_id.value
@@ -183,7 +193,8 @@ class Sights:
         """The best bid and ask of the newer of quotes and order book."""
         quote, book = self._cache.quote_tick(instrument_id), self._cache.order_book(instrument_id)
         if quote is not None and (book is None or book.ts_last <= quote.ts_event):
-            bid, ask, ts_ns = quote.bid_price.as_decimal(), quote.ask_price.as_decimal(), quote.ts_event
+            bid, ask = quote.bid_price.as_decimal(), quote.ask_price.as_decimal()
+            ts_ns = min(quote.ts_event, quote.ts_init)  # a venue whose clock is ahead makes nothing younger
         elif book is not None:
             best = book.best_bid_price(), book.best_ask_price()
             bid, ask = (Decimal(0) if each is None else each.as_decimal() for each in best)
@@ -243,8 +254,13 @@ class Sights:
             balances = {name: account.balance_free(self._currency(name)) for name in wanted}
             free = {name: each.as_decimal() for name, each in balances.items() if each is not None}
         is_margin = account.is_margin_account
-        leverage = account.leverage(InstrumentId.from_str(listing.instrument_id)) if is_margin else ONE
-        return Account(account_id=account_id, is_margin=is_margin, free=free, leverage=leverage or ONE)
+        leverage = self._leverage(account, listing) if is_margin else ONE
+        return Account(account_id=account_id, is_margin=is_margin, free=free, leverage=leverage)
+
+    @staticmethod
+    def _leverage(account: Any, listing: Listing) -> Decimal:
+        """Of the instrument, else the account's own."""
+        return account.leverage(InstrumentId.from_str(listing.instrument_id)) or account.default_leverage or ONE
 
     def _account_object(self, account_id: str) -> Any:
         if not account_id:

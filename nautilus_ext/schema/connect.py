@@ -9,13 +9,17 @@ import asyncio
 import socket
 import ssl
 import time
-from typing import Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from asyncpg import exceptions as pg
 
 from nautilus_ext.errors import DatabaseError
 from nautilus_ext.schema.address import EXAMPLE, describe, problem, redact
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 CLOSE_S_MAX = 2.0
 
@@ -25,6 +29,7 @@ _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_k
 # A book that the statistics have not seen yet counts as empty: any index that begins with the book is then as good as
 # the right one, and each of a thousand probes reads all of it. A plan for any book does not make that mistake.
 ANY_BOOK = {"plan_cache_mode": "force_generic_plan"}
+_FOR_ANY_BOOK = "SET LOCAL plan_cache_mode = force_generic_plan"
 
 # A node that writes to a book holds its row in a transaction. One that is stopped in the midst of it must not keep the
 # next node from taking the book: the server ends its session after this.
@@ -196,3 +201,11 @@ _CURES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         "the database at {where} closed the connection: is it shutting down?",
     ),
 )
+
+
+@asynccontextmanager
+async def for_any_book(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Ask within a transaction in which plans are made for any book."""
+    async with connection.transaction():
+        await connection.execute(_FOR_ANY_BOOK)
+        yield

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PAPER = str(CONFIGS / "paper.json")
 NOT_WRITTEN = MachineError.exit_code
-READ = ("orders", "fills", "positions", "exposure", "order")  # who has seen enough of these may leave
+READ = ("orders", "fills", "positions", "exposure", "order", "why")  # who has seen enough of these may leave
 
 
 def _order_id(shell: Shell) -> str:
@@ -33,7 +33,9 @@ def _verbs(shell: Shell, folder: Path) -> Iterator[list[str]]:
     """Each verb that answers on a book that has traded."""
     for verb in ("check", "migrate", "orders", "fills", "positions", "exposure", "audit"):
         yield [verb, PAPER, "--backtest"]
-    yield ["order", PAPER, _order_id(shell), "--backtest"]
+    order_id = _order_id(shell)
+    yield ["order", PAPER, order_id, "--backtest"]
+    yield ["why", PAPER, order_id, "--backtest"]
     yield ["archive", PAPER, "--backtest", "--before", "0s", "--dry-run"]
     yield ["backup", PAPER, str(folder / "backup.zip"), "--backtest"]
     yield ["catalog", str(folder / "catalog"), "--minutes", "1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from nautilus_ext.persistence.shipper.state import read_state
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = "PAPER-001.paper"
+RAMP_ORDERS = 5
+SENT = """SELECT e.client_order_id, o.strategy_id FROM order_events e
+  JOIN unified_orders o USING (book_id, client_order_id) WHERE e.run = 1 AND e.type = 'OrderSubmitted'"""
 OWNERS = "SELECT client_order_id, strategy_id FROM unified_orders WHERE book_id = $1"
 TORN = "UPDATE runs SET host = 'elsewhere', drained_at = NULL, ended_at = NULL, clean_end = false, exit_code = NULL"
 
@@ -28,6 +32,7 @@ def unclaimed(tmp_path):
     document = json.loads((ROOT / "node_configs" / "paper.json").read_text())
     for strategy in document["strategies"]:
         strategy["config"].pop("external_order_claims", None)
+    document["risk"]["limits"]["strategy=*"] = {"ramp": {"orders": RAMP_ORDERS, "max_order_quantity": "1000"}}
     path = tmp_path / "unclaimed.json"
     path.write_text(json.dumps(document))
     return str(path)
@@ -67,6 +72,11 @@ async def test_what_nobody_had_shipped_is_drained_and_each_order_stays_its_strat
     assert sent == owners.keys()
     assert "EXTERNAL" not in owners.values()
     assert "not restored" not in output
+    holdings = json.loads((shell.data / "journal" / BOOK / "000002" / "holdings.json").read_text())
+    before = dict(map(tuple, await query(shell, SENT)))
+    assert before.keys() == {past[1] for past in holdings["recent"]["orders"]}
+    counts = {strategy: min(count, RAMP_ORDERS) for strategy, count in Counter(before.values()).items()}
+    assert counts == holdings["recent"]["orders_by_strategy"]
     code, output = shell.verb("audit", unclaimed)
     assert 0 == code, output
 

@@ -1,6 +1,6 @@
 """What keeping every event costs a backtest and a node's loop: nothing kept, our journal, and Nautilus's Redis cache.
 
-The three take turns, each in a fresh process; the servers run throughout. What the shipper does for itself is measured
+They take turns, each in a fresh process; the servers run throughout. What the shipper does for itself is measured
 in bench_shipper, what the mirror does for itself in bench_mirror, the paper start in bench_paper.
 """
 
@@ -17,11 +17,13 @@ from measure import Figure
 from servers import Servers, servers
 
 KINDS = ("bare", "journal", "redis")
+REPLAY_KINDS = (*KINDS, "gated")
 NAMES = {"bare": "nothing kept", "journal": "mirror and shipper", "redis": "Nautilus's Redis cache"}
 REPLAYS = 5
 NODES = 7
 TIMEOUT_S = 300.0
 BUDGET_REPLAY_PERCENT = 12.0
+BUDGET_GATED_PERCENT = 16.0
 BUDGET_LOOP_US = 50.0
 BUDGET_LOOP_RATIO = 0.53  # 50 us beside the 84 to 107 us of the peer, where the budget was set
 
@@ -30,7 +32,7 @@ Runs = list[dict[str, dict[str, float]]]
 
 def figures() -> list[Figure]:
     with servers() as running:
-        replays = in_turns(journaled_replay, REPLAYS, running, KINDS)
+        replays = in_turns(journaled_replay, REPLAYS, running, REPLAY_KINDS)
         nodes = in_turns(journaled_node, NODES, running, KINDS)
     return [*_replay_figures(replays), *_node_figures(nodes)]
 
@@ -63,6 +65,14 @@ def _replay_figures(runs: Runs) -> list[Figure]:
         ),
         Figure(
             "backtest, Nautilus's Redis cache", "%", _over(runs, "redis", "wall"), note="a Valkey that keeps no file"
+        ),
+        Figure(
+            "backtest, gate, mirror and shipper, drain included", "%", _over(runs, "gated", "wall"),
+            budget=BUDGET_GATED_PERCENT, note="preset paper with six limits of money and size on top",
+        ),
+        Figure(
+            "backtest, gate per order, CPU time", "us", _between(runs, "journal", "gated", "main", 1e6 / orders),
+            note="judging, and counting its events",
         ),
         Figure("backtest, mirror and shipper, main thread", "%", _over(runs, "journal", "main"), note=main),
         Figure("backtest, Nautilus's Redis cache, main thread", "%", _over(runs, "redis", "main")),
@@ -103,7 +113,11 @@ def _over(runs: Runs, kind: str, what: str) -> tuple[float, ...]:
 
 
 def _more(runs: Runs, kind: str, what: str, scale: float = 1.0) -> tuple[float, ...]:
-    return tuple((run[kind][what] - run["bare"][what]) * scale for run in runs)
+    return _between(runs, "bare", kind, what, scale)
+
+
+def _between(runs: Runs, less: str, more: str, what: str, scale: float) -> tuple[float, ...]:
+    return tuple((run[more][what] - run[less][what]) * scale for run in runs)
 
 
 def _against_peer(runs: Runs) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """One backtest at full speed until all that it caused is kept: python journaled_replay.py KIND FOLDER VALKEY_PORT.
 
-KIND is bare (nothing is kept), journal (mirror, shipper, PostgreSQL) or redis (Nautilus's own cache database).
+KIND is bare (nothing is kept), journal (mirror, shipper, PostgreSQL), gated (the same behind the gate) or redis
+(Nautilus's own cache database).
 A process for itself: Nautilus's logging and its collector settings are global.
 """
 
@@ -24,10 +25,20 @@ from nautilus_trader.test_kit.providers import TestInstrumentProvider
 from nautilus_trader.trading.strategy import Strategy
 from servers import JournaledBook, valkey_keys
 
+from nautilus_ext.risk import RiskGate, RiskGateConfig
+
 INSTRUMENT = TestInstrumentProvider.btcusdt_perp_binance()
 ORDERS = 20_000
 QUOTES_PER_ORDER = 10
 QUOTE_NS = 100_000_000
+LIMITS = {
+    "preset": "paper",
+    "limits": {
+        "global": {"max_exposure": "500000", "max_order_notional": "50000"},
+        "strategy=*": {"max_exposure": "250000"},
+        "instrument=*": {"max_order_quantity": "1", "max_position": "3"},
+    },
+}
 
 
 class Market(Strategy):
@@ -80,9 +91,11 @@ def _engine(database: DatabaseConfig | None) -> BacktestEngine:
 def _measure(kind: str, folder: Path, valkey_port: int) -> dict[str, Any]:
     database = DatabaseConfig(type="redis", host="127.0.0.1", port=valkey_port) if kind == "redis" else None
     engine = _engine(database)
-    book = JournaledBook(folder, "batch") if kind == "journal" else None
+    book = JournaledBook(folder, "batch") if kind in {"journal", "gated"} else None
     if book is not None:
         engine.add_actor(book.mirror)
+    if kind == "gated":
+        engine.add_actor(RiskGate(RiskGateConfig(section=LIMITS)))
     gc.collect()
     gc.disable()
     wall_s, main_s = time.perf_counter(), time.thread_time()

@@ -15,6 +15,7 @@ from typing import Any
 
 import bench_backtest
 import bench_exchange
+import bench_gate
 import bench_live
 import bench_logs
 import bench_mirror
@@ -35,6 +36,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 BENCHES = (
     bench_paper, bench_postgres, bench_logs, bench_exchange, bench_backtest, bench_live, bench_simulated_client,
     bench_mirror, bench_shipper, bench_redis, bench_portfolio, bench_persistence, bench_power, bench_restart,
+    bench_gate,
 )  # fmt: skip
 BEGIN, END = "<!-- figures: make bench writes what is between these lines -->", "<!-- end of the figures -->"
 

@@ -11,6 +11,7 @@ from mirror_engine import log_of
 
 from nautilus_ext.persistence.run_log import END_S_MAX
 
+KINDS = ("RiskDecision", "OrderDenied")
 CHILD = """
 import logging, resource, sys, threading, time
 from mirror_engine import INSTRUMENT, make_engine, make_mirror
@@ -46,6 +47,15 @@ disk(resource.RLIM_INFINITY)
 publish(1)
 print(mirror.mirror_state.last_error)
 publish(20)
+print(mirror.finish(clean=True))
+"""
+VERDICTS = """
+from decision_node import refuse
+disk(10_000)
+for number in range(1, 20):
+    refuse(engine.kernel.msgbus, number, "x" * 3_000)
+disk(resource.RLIM_INFINITY)
+refuse(engine.kernel.msgbus, 20, "x")
 print(mirror.finish(clean=True))
 """
 END = """
@@ -100,6 +110,17 @@ def test_past_the_bound_the_newest_are_lost_and_the_gap_shows(tmp_path):
     assert list(range(missing[0], missing[-1] + 1)) == missing, "one gap: the newest while the disk refused"
     assert {"last_seq": 122, "clean": False} == records[-1].body
     assert ["ERROR", "CRITICAL", "WARNING", "ERROR"] == [line.split()[0] for line in told]
+
+
+def test_no_denial_finds_room_where_its_verdict_did_not(tmp_path):
+    """A verdict is large and a denial is small: what comes after a lost record is lost, until nothing waits."""
+    (lost,), _ = run_child(tmp_path, 10_000, "event", script=VERDICTS)
+    told = {
+        kind: [record.body["client_order_id"] for record in log_of(tmp_path) if record.type == kind] for kind in KINDS
+    }
+    assert int(lost) > 10
+    assert "O-20" in told["OrderDenied"]
+    assert [] == [each for each in told["OrderDenied"] if each not in told["RiskDecision"]]
 
 
 @pytest.mark.parametrize("flush", ["event", "batch"])

@@ -11,14 +11,15 @@ import asyncpg
 import pytest
 from book_node import query
 
-from nautilus_ext.persistence import audit, audit_journal, holdings, reading
+from nautilus_ext.persistence import audit, audit_journal, holdings, reading, recent
 from nautilus_ext.persistence.position_ledger import LIVES_PER_NS_MAX
 from nautilus_ext.persistence.shipper import loading
 from nautilus_ext.persistence.shipper.writing import BY_INDEX
+from nautilus_ext.schema.connect import ANY_BOOK
 from nautilus_ext.schema.upgrade import upgrade
 
 BOOK = "PLANS-001.live"  # nine tenths of all rows
-BIG = {"unified_orders", "unified_fills", "order_events", "venue_positions"}
+BIG = {"unified_orders", "unified_fills", "order_events", "venue_positions", "risk_decisions"}
 ROWS = 100_000
 READ_MAX = 5_000  # rows that one question may look at
 NS = 1_700_000_000_000_000_000
@@ -130,6 +131,8 @@ LIFE = [
     Question("orders by the venue's id", reading.MEANT[2], (BOOK, "V-77")),
     Question("children of an order", reading.CHILDREN, (BOOK, "O-100")),
     Question("legs of an order", reading.LEGS, (BOOK, ["O-71", "O-72"])),
+    Question("verdicts on an order", reading.DECISIONS, (BOOK, "O-77")),
+    Question("members of a list", reading.MEMBERS, (BOOK, "L-7", NS + 77 * SECOND_NS)),
     Question("the events of an order", reading.LIFE, (BOOK, "O-77")),
     Question("the newest record", reading.NEWEST, (BOOK,)),
     Question("the reach of a look", reading.REACH, (BOOK, 1, ROWS - 1000)),
@@ -146,8 +149,16 @@ RESTART = [
     Question("rows of the orders", holdings._ORDERS, (BOOK, IDS)),
     Question("the newest order", holdings._NEWEST, (BOOK,)),
 ]
+RECENT = [
+    Question("orders sent lately", recent._ORDERS, (BOOK, NS // SECOND_NS + ROWS - 3_000, 100_000, 10_000)),
+    Question("the last of many orders sent lately", recent._ORDERS, (BOOK, 0, 100_000, 1_000)),
+    Question("orders that were never sent are passed over", recent._ORDERS, (BOOK, 0, 3_000, 10_000)),
+    Question("how many orders each strategy sent", recent._COUNTS, (BOOK, 100_000, 50, 1_000)),
+    Question("how many of its first orders a strategy sent", recent._COUNTS, (BOOK, 100, 10_000, 1_000)),
+    Question("what parents have reserved", recent._RESERVED, (BOOK, IDS)),
+]
 # What else asks for few of many rows joins this list.
-QUESTIONS = [*RISK, *SHIPPER, *RESTART, *LIFE, *(_desk(name, *asked) for name, asked in DESK.items())]
+QUESTIONS = [*RISK, *SHIPPER, *RESTART, *RECENT, *LIFE, *(_desk(name, *asked) for name, asked in DESK.items())]
 
 _COMMON = f"""
   FROM generate_series(1, {ROWS}) AS i,
@@ -158,12 +169,18 @@ FILL = {
     "unified_orders": """(book_id, client_order_id, operation_id, instrument_id, venue, venue_type, strategy_id, side,
         order_type, status, quantity, filled_quantity, time_in_force, post_only, reduce_only, quote_quantity, fills,
         fill_count, is_reconciled, created_at, updated_at, created_ns, updated_ns, run, seq, parent_client_order_id,
-        venue_order_id)
+        venue_order_id, account_id, order_list_id)
         SELECT book, o, o, instrument, venue, 'NAUTILUS', s, 'BUY', 'LIMIT',
                CASE WHEN i % 97 = 0 THEN 'ACCEPTED' WHEN i % 2 = 0 THEN 'CANCELED' ELSE 'FILLED' END,
                1, 1, 'GTC', false, false, false, '[]', 0, false,
                to_timestamp(ns / 1000000000), to_timestamp(ns / 1000000000), ns, ns, 1, i,
-               CASE WHEN i % 4 = 0 THEN 'O-' || i / 100 * 100 END, 'V-' || i""",
+               CASE WHEN i % 4 = 0 THEN 'O-' || i / 100 * 100 END, 'V-' || i, CASE WHEN i % 7 > 0 THEN 'A' END,
+               'L-' || i / 10""",
+    "risk_decisions": """(book_id, run, seq, client_order_id, strategy_id, instrument_id, verdict, ts_ns, code, scope,
+        unit, details)
+        SELECT book, 1, i, 'O-' || i / 5, s, instrument, 'approved', ns, '', '', '',
+               jsonb_build_object('action', (ARRAY['submit', 'reserve', 'modify', 'modify', 'release'])[1 + i % 5])
+        """,
     "instruments": """(book_id, instrument_id, asset_key, venue, venue_type, instrument_type, base_asset, is_inverse,
         multiplier, price_precision, size_precision, definition, run, seq)
         SELECT DISTINCT book, instrument, 'PERPETUAL:A' || i % 50, 'SIM' || i % 5, 'NAUTILUS', 'CryptoPerpetual',
@@ -176,7 +193,8 @@ FILL = {
     "order_events": """(book_id, run, seq, type, client_order_id, ts_event, ts_init, account_id, instrument_id,
         strategy_id, position_id, payload)
         SELECT book, 1, i, CASE WHEN i % 5 = 1 THEN 'PositionOpened' ELSE 'OrderAccepted' END, 'O-' || i / 5, ns, ns,
-               'A', instrument, s, 'P', jsonb_build_object('opening_order_id', o)""",
+               'A', instrument, s, 'P', jsonb_build_object('opening_order_id', o, 'client_order_id', 'O-' || i / 5,
+                                                         'instrument_id', instrument)""",
     "venue_positions": """(book_id, account_id, instrument_id, strategy_id, position_id, opening_order_id, asset_key,
         venue, venue_type, entry, side, signed_quantity, base_quantity, quantity, peak_quantity, last_quantity,
         last_price, average_entry_price, currency, realized_pnl, multiplier, is_inverse, opened_ns, updated_at,
@@ -268,6 +286,10 @@ UNSEEN_ROWS = 3_000
 PROBES = {
     "orders of a batch": (BY_INDEX, loading.ORDER_RECORDS, IDS),
     "orders of an audit": (audit.SETTINGS, audit_journal.ORDER_RECORDS, IDS, 1, ROWS),
+    "orders of a restart": (ANY_BOOK, loading.ORDER_RECORDS, IDS),
+    "orders sent lately": (ANY_BOOK, recent._ORDERS, 0, 100_000, 10_000),
+    "how many orders each strategy sent": (ANY_BOOK, recent._COUNTS, 100_000, 50, 1_000),
+    "what parents have reserved": (ANY_BOOK, recent._RESERVED, IDS),
 }
 
 
@@ -275,10 +297,11 @@ PROBES = {
 def unseen_book(many_rows, postgres_server):
     """A book that began after the statistics were made."""
     owner = f"{postgres_server.owner_url.rpartition('/')[0]}/{many_rows.rpartition('/')[2]}"
-    query(owner, "ALTER TABLE order_events SET (autovacuum_enabled = false)")
-    query(owner, "ANALYZE order_events")
     common = _COMMON.replace(f"'{BOOK}'", f"'{UNSEEN}'").replace("'PLANS-002.live'", f"'{UNSEEN}'")
-    query(owner, f"INSERT INTO order_events {FILL['order_events']} {common.replace(f'(1, {ROWS})', '(1, 3000)')}")
+    for table in ("order_events", "unified_orders", "risk_decisions"):
+        query(owner, f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        query(owner, f"ANALYZE {table}")
+        query(owner, f"INSERT INTO {table} {FILL[table]} {common.replace(f'(1, {ROWS})', '(1, 3000)')}")
     return many_rows
 
 
@@ -287,7 +310,7 @@ async def _rows_of(url, settings, sql, *arguments):
     connection = await asyncpg.connect(url, server_settings=settings)
     try:
         await connection.execute(f"PREPARE asked AS {sql}")
-        values = ", ".join(f"ARRAY{each}" if isinstance(each, list) else repr(each) for each in arguments)
+        values = ", ".join(f"ARRAY{list(each)}" if isinstance(each, list | tuple) else repr(each) for each in arguments)
         (found,) = json.loads(await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({values})"))
         return sum(_rows_read(node) for node in _nodes(found["Plan"]) if node.get("Relation Name") in BIG)
     finally:
@@ -299,6 +322,26 @@ async def test_a_book_that_the_statistics_have_not_seen_is_probed_by_the_right_i
     """It counts as empty, so every index that begins with the book looks as good: a probe would read all of it."""
     settings, sql, *arguments = PROBES[probe]
     assert await _rows_of(unseen_book, settings, sql, UNSEEN, *arguments) <= 3 * UNSEEN_ROWS
+
+
+@pytest.mark.parametrize("question", RECENT, ids=lambda question: question.name)
+async def test_what_a_restart_remembers_is_found_with_plans_for_any_book(many_rows, question):
+    """They are as good for a book that the statistics know."""
+    assert await _rows_of(many_rows, ANY_BOOK, question.sql, *question.arguments) <= READ_MAX
+
+
+async def test_a_restart_asks_with_plans_for_any_book(unseen_book):
+    """The server counts what the transaction has read."""
+    connection = await asyncpg.connect(unseen_book)
+    try:
+        async with connection.transaction():
+            await recent.read_recent(connection, UNSEEN, now_s=NS / SECOND_NS, parents=IDS, counted_max=50)
+            await holdings._events(connection, UNSEEN, IDS)
+            counted = "SELECT relname, seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = $1"
+            read = [tuple(await connection.fetchrow(counted, each)) for each in ("risk_decisions", "order_events")]
+        assert [] == [each for each in read if not 0 < each[1] <= 3 * UNSEEN_ROWS]
+    finally:
+        await connection.close()
 
 
 async def test_a_plan_for_the_very_book_would_read_all_of_it_for_each_probe(unseen_book):

@@ -18,7 +18,7 @@ from nautilus_trader.test_kit.stubs.execution import TestExecStubs
 
 from nautilus_ext.messages import RiskDecision
 from nautilus_ext.persistence import records
-from nautilus_ext.persistence.encode import UNENCODABLE_CHARS_MAX, Encoder
+from nautilus_ext.persistence.encode import ACTION_CHARS_MAX, UNENCODABLE_CHARS_MAX, Encoder
 from nautilus_ext.persistence.segments import RECORD_BYTES_MAX
 
 INSTRUMENT = TestInstrumentProvider.btcusdt_binance()
@@ -208,6 +208,27 @@ def test_a_decision_is_kept_as_its_fields():
     assert (9, "RiskDecision", 3, 3, msgspec.to_builtins(decision)) == decoded(
         Encoder().record(9, "RiskDecision", 3, decision)
     )
+
+
+@pytest.mark.parametrize(
+    ("beside", "kept"),
+    [
+        ({"text": LONE_SURROGATE, "action": "reserve"}, {"text": "bad \\ud800 text", "action": "reserve"}),
+        ({"text": "x" * RECORD_BYTES_MAX, "action": "reserve"}, {"action": "reserve", "unencodable": None}),
+        ({"action": "x" * RECORD_BYTES_MAX}, {"action": "x" * ACTION_CHARS_MAX, "unencodable": None}),
+        ({"text": "x" * RECORD_BYTES_MAX}, {"action": "", "unencodable": None}),
+    ],
+    ids=["surrogate", "large", "large action", "no action"],
+)
+def test_a_decision_is_one_whatever_stands_beside_its_numbers(beside, kept):
+    """The gate refused the order: that reaches its table, with what was judged."""
+    ids = {"client_order_id": "O-1", "strategy_id": "S-1", "instrument_id": "BTCUSDT.BINANCE"}
+    decision = RiskDecision(**ids, verdict="refused", ts_ns=3, would_be=Decimal("1.50"), details=beside)
+    payload = Encoder().record(9, "RiskDecision", 3, decision)
+    *_, body = decoded(payload)
+    expected = {name: body["details"][name] if text is None else text for name, text in kept.items()}
+    assert {**msgspec.to_builtins(decision), "details": expected} == body
+    assert Decimal("1.50") == records.typed(records.decode(1, payload)).would_be
 
 
 @pytest.mark.parametrize("body", [{"a": LONE_SURROGATE}, {"a": "x" * RECORD_BYTES_MAX}], ids=["surrogate", "large"])

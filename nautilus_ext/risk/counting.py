@@ -1,0 +1,201 @@
+"""Feeds the ledger: what works and is held already, every event of orders and positions, parents, a restart."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from nautilus_trader.model.enums import OrderStatus
+from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId
+
+from nautilus_ext.messages import Recent
+from nautilus_ext.risk.ledger import Key
+from nautilus_ext.risk.past import order_of
+
+if TYPE_CHECKING:
+    from nautilus_ext.risk.facts import Order
+    from nautilus_ext.risk.judge import Judge
+    from nautilus_ext.risk.sights import Sights
+
+CHANGES_MAX = 100  # changes of one order that the venue has not answered
+REVALUE_NS = 1_000_000_000  # how often what is held is valued anew, at most
+UNSENT = {OrderStatus.INITIALIZED, OrderStatus.EMULATED, OrderStatus.RELEASED}
+
+log = logging.getLogger(__name__)
+
+
+class Counting:
+    """Between Nautilus's cache and the judge's ledger."""
+
+    def __init__(self, judge: Judge, sights: Sights, cache: Any, clock: Any) -> None:
+        self._judge = judge
+        self._ledger = judge.ledger
+        self._sights = sights
+        self._cache = cache
+        self._clock = clock
+        self._changes: dict[str, deque[Order]] = {}
+        self._counted: set[Any] = set()  # instruments whose orders and positions are in the ledger
+        self._revalued_ns = 0
+
+    # -- what is there ------------------------------------------------------------------------------
+
+    def count(self, instrument_id: Any) -> bool:
+        """Once per instrument: what of it works and is held already, as after a restart."""
+        if instrument_id in self._counted:
+            return True
+        listing = self._sights.listing(instrument_id)
+        if listing is None:
+            return False
+        self._counted.add(instrument_id)
+        self._ledger.know(listing)
+        price = self._sights.price(instrument_id).price
+        self._ledger.mark(listing.instrument_id, price, self._sights.rate(listing.quote))
+        for order in (
+            *self._cache.orders_open(instrument_id=instrument_id),
+            *self._cache.orders_inflight(instrument_id=instrument_id),
+        ):
+            self.place(order)
+        for position in self._cache.positions_open(instrument_id=instrument_id):
+            self._hold(position)
+        return True
+
+    def revalue(self) -> None:
+        """What is held elsewhere is worth what its price says now, to the second."""
+        now_ns = self._clock.timestamp_ns()
+        if now_ns - self._revalued_ns < REVALUE_NS:
+            return
+        self._revalued_ns = now_ns
+        for listing in list(self._ledger.instruments()):
+            price = self._sights.price(InstrumentId.from_str(listing.instrument_id)).price
+            self._ledger.mark(listing.instrument_id, price, self._sights.rate(listing.quote))
+
+    def place(self, order: Any) -> None:
+        """As it stands; what is not sent or is done does not count."""
+        if order.is_closed or order.status in UNSENT:
+            return
+        account_id = self._sights.account_of(order, self._cache.client_id(order.client_order_id))
+        facts = self._sights.order(order, account_id=account_id)
+        if facts.quantity.is_nan():
+            log.error("an order in money without a price cannot be counted: %s", order)
+            return
+        self._ledger.place(facts)
+
+    def _hold(self, position: Any) -> None:
+        key = Key(position.instrument_id.value, position.strategy_id.value, position.account_id.value)
+        self._ledger.hold(position.id.value, key, position.signed_decimal_qty())
+
+    # -- events -------------------------------------------------------------------------------------
+
+    def has_got_around(self, event: Any) -> bool:
+        """Tell of an order that is on its way to a venue whether nobody has judged it."""
+        name = event.client_order_id.value
+        return type(event).__name__ == "OrderSubmitted" and self._ledger.working(name) is None
+
+    def take_order(self, event: Any) -> Any:
+        """Count what an event says; return its order where that is over."""
+        order, kind = self._cache.order(event.client_order_id), type(event).__name__
+        if order is None or not self.count(order.instrument_id):
+            return None
+        name = order.client_order_id.value
+        if kind == "OrderFilled":
+            self._ledger.fill(name, self._sights.leaves(order))
+            position = self._cache.position(event.position_id) if event.position_id is not None else None
+            if position is not None:
+                self._hold(position)
+        if order.is_closed:
+            self._ledger.remove(name)
+            self._changes.pop(name, None)
+            return order
+        if kind in {"OrderSubmitted", "OrderAccepted", "OrderTriggered"}:
+            self._began(order, kind)
+        elif kind in {"OrderUpdated", "OrderModifyRejected"}:
+            self._changed(order)
+        return None
+
+    def _began(self, order: Any, kind: str) -> None:
+        name = order.client_order_id.value
+        if kind == "OrderTriggered" or self._ledger.working(name) is None:
+            self.place(order)
+        if kind != "OrderSubmitted":
+            self._ledger.accept(name)
+
+    def change(self, facts: Order) -> None:
+        """The venue will be asked for it."""
+        self._changes.setdefault(facts.client_order_id, deque(maxlen=CHANGES_MAX)).append(facts)
+
+    def _changed(self, order: Any) -> None:
+        """The venue answered a change; what it has not answered counts where it is more."""
+        name = order.client_order_id.value
+        pending = self._changes.get(name)
+        if pending:
+            pending.popleft()
+        self.place(order)
+        most = max((change.quantity for change in pending or ()), default=Decimal(0))
+        working = self._ledger.working(name)
+        if working is not None and most > working.quantity:
+            self._ledger.place(msgspec.structs.replace(working.order, quantity=most))
+
+    def take_position(self, event: Any) -> None:
+        position = self._cache.position(event.position_id)
+        if position is not None and self.count(position.instrument_id):
+            self._hold(position)
+
+    def take_account(self, event: Any) -> None:
+        self._ledger.needs.told(event.account_id.value)
+
+    # -- parents ------------------------------------------------------------------------------------
+
+    def parent(self, order: Any) -> Order:
+        """What a parent still needs: its own quantity says less, Nautilus takes off what is spawned, filled or not."""
+        facts = self._sights.order(order, account_id=self._sights.account_of(order))
+        if order.is_quote_quantity:
+            return facts
+        whole = order.init_event.quantity.as_decimal()
+        children = self._cache.orders_for_exec_spawn(order.client_order_id)
+        filled = sum((self._filled(child, order) for child in children), Decimal(0))
+        return msgspec.structs.replace(facts, quantity=max(whole - filled, Decimal(0)))
+
+    def _filled(self, child: Any, parent: Any) -> Decimal:
+        """In the parent's own unit; a child may be of another listing."""
+        filled = child.filled_qty.as_decimal()
+        if not filled or child.instrument_id == parent.instrument_id:
+            return filled
+        ours, theirs = self._sights.listing(child.instrument_id), self._sights.listing(parent.instrument_id)
+        if ours is None or theirs is None or theirs.is_inverse:
+            return Decimal(0)  # nobody can say it: what is reserved stays too much, not too little
+        coins = filled * ours.multiplier
+        return (coins / Decimal(str(child.avg_px)) if ours.is_inverse else coins) / theirs.multiplier
+
+    # -- a restart ----------------------------------------------------------------------------------
+
+    def recall(self, told: bytes | None) -> None:
+        """What the book held, and what windows and counters need of its last orders."""
+        for order in (*self._cache.orders_open(), *self._cache.orders_inflight()):
+            self.count(order.instrument_id)
+        for position in self._cache.positions_open():
+            self.count(position.instrument_id)
+        if not told:
+            return
+        recent = msgspec.json.decode(told, type=Recent)
+        for past in recent.orders:
+            listing = self._sights.listing(InstrumentId.from_str(past.instrument_id))
+            self._judge.remember(past, order_of(past), listing)
+        for strategy_id, count in recent.orders_by_strategy.items():
+            self._judge.count_sent(strategy_id, count)
+        for name in recent.reserved:
+            self._reserve_again(self._cache.order(ClientOrderId(name)))
+
+    def _reserve_again(self, parent: Any) -> None:
+        """Its children take from the reservation what they need, as they did when they were sent."""
+        if parent is None or parent.is_closed or not self.count(parent.instrument_id):
+            return
+        facts = self.parent(parent)
+        if not facts.quantity or facts.quantity.is_nan():
+            return
+        self._ledger.reserve(facts)
+        for child in self._cache.orders_for_exec_spawn(parent.client_order_id):
+            if self._ledger.working(child.client_order_id.value) is not None:
+                self.place(child)
