@@ -98,7 +98,7 @@ def page(markers: Markers) -> str:
     for row, text in ROWS.items():
         count, cases = len(markers.tests[row]), ", ".join(case for case in CASES if case in markers.cases[row])
         status = "with the next issue" if row in NEXT_ISSUE else "proven"
-        lines.append(f"| {row} | {text} | {cases or '–'} | {count or '–'} | {status} |")
+        lines.append(f"| {row} | {text} | {cases or '-'} | {count or '-'} | {status} |")
         if count:
             details += [f"\n## {row}. {text}\n", *_by_file(markers.tests[row])]
     return HEAD + "\n".join(lines) + "\n" + "\n".join(details) + "\n"
