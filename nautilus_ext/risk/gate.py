@@ -181,10 +181,14 @@ class RiskGate(Actor):
             self._say_all("submit", facts, sights, verdict)
             self._tell(command, verdict)
             return False
-        for approved, sight in zip(verdict, sights, strict=True):
-            self._say_approved("submit", approved, sight)
-        for approved in verdict:
-            self._cancel_first(approved)
+        try:
+            for approved, sight in zip(verdict, sights, strict=True):
+                self._say_approved("submit", approved, sight)
+                self._cancel_first(approved)
+        except Exception:
+            for order in facts:
+                self.judge.ledger.remove(order.client_order_id)  # it counted already, and is not sent
+            raise
         return True
 
     def _not_new(self, orders: list[Any]) -> Refused | None:
@@ -292,6 +296,8 @@ class RiskGate(Actor):
         """In Nautilus's words. Of an order that was sent the events are the venue's: no denial ends it here."""
         known = [(order, self.cache.order(order.client_order_id)) for order in submitted(command)]
         ours = [each for each, there in known if (there is None or there is each) and not self._is_sent(each)]
+        if isinstance(command, ModifyOrder):
+            self._counting.refuse(command.client_order_id.value)
         for order in ours:
             _remember(self._denied, order.client_order_id.value)
         deny(self.msgbus, self.cache, command, str(refused), self.clock.timestamp_ns(), orders=ours)
