@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class Counting:
         self._cache = cache
         self._clock = clock
         self._changes: dict[str, deque[Order]] = {}
+        self._refusals: Counter[str] = Counter()  # changes that no venue was asked for, until their order hears so
         self._counted: set[Any] = set()  # instruments whose orders and positions are in the ledger
         self._revalued_ns = 0
 
@@ -116,9 +117,12 @@ class Counting:
         if order.is_closed:
             self._ledger.remove(name)  # a fill has done it already
             self._changes.pop(name, None)
+            self._refusals.pop(name, None)
             return order
         if kind in {"OrderSubmitted", "OrderAccepted", "OrderTriggered"}:
             self._began(order, kind)
+        elif kind == "OrderModifyRejected" and self._refusals[name] > 0:
+            self._refusals[name] -= 1
         elif kind in {"OrderUpdated", "OrderModifyRejected"}:
             self._changed(order)
         return None
@@ -133,6 +137,12 @@ class Counting:
     def change(self, facts: Order) -> None:
         """The venue will be asked for it."""
         self._changes.setdefault(facts.client_order_id, deque(maxlen=CHANGES_MAX)).append(facts)
+
+    def refuse(self, name: str) -> None:
+        """The order will hear that a change was refused here: that is no answer to one which a venue was asked for."""
+        order = self._cache.order(ClientOrderId(name))
+        if order is not None and not order.is_closed:
+            self._refusals[name] += 1
 
     def _changed(self, order: Any) -> None:
         """The venue answered a change; what it has not answered counts where it is more."""
