@@ -7,7 +7,7 @@ counts and after it (`measure`): whoever does not make it worse is never refused
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.risk.ledger import Coins, Total
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nautilus_ext.risk.ledger import Cell, Mark, Places
 
 BPS = Decimal(10_000)
+CENT = Decimal("0.01")
+LARGE = Decimal("1E+12")  # a number that is not rounded any more
 ZERO = Decimal(0)
 NEW = "while the strategy is new"
 NAMED_MAX = 3  # instruments that a refusal names
@@ -109,14 +111,15 @@ class OrderNotional:
 class PriceCollar:
     """How far a limit price may be on the side where it costs: above for a purchase, below for a sale.
 
-    Of an order that waits for a trigger the trigger is what its limit is held against.
+    Of an order that waits for a trigger the trigger is what its limit is held against; of one that a better price
+    triggers, at once if the market is there, it is the better of both.
     """
 
     limit: Decimal
     scope: str
 
     def refusal(self, order: Order, sight: Sight) -> Refused | None:
-        reference = sight.price if order.trigger_price is None else order.trigger_price
+        reference = self._reference(order, sight)
         if order.price is None or reference is None:
             return None
         away = (order.price - reference) * order.side
@@ -127,10 +130,17 @@ class PriceCollar:
         numbers: dict[str, Any] = {
             "limit": self.limit,
             "value": ZERO,
-            "would_be": would_be.quantize(Decimal("0.01")),
+            "would_be": would_be.quantize(CENT, ROUND_UP) if would_be < LARGE else would_be,
             "text": text,
         }
         return Refused(code="PRICE_COLLAR", scope=self.scope, unit="bps", **numbers)
+
+    @staticmethod
+    def _reference(order: Order, sight: Sight) -> Decimal | None:
+        trigger, price = order.trigger_price, sight.price
+        if trigger is None or price is None or order.type != "LIMIT_IF_TOUCHED":
+            return price if trigger is None else trigger
+        return min(trigger, price) if order.is_buy else max(trigger, price)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from nautilus_ext.risk.verdicts import Approved, Lifted, Refused
 from nautilus_ext.risk.windows import Duplicates, Operations, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nautilus_ext.config.risk import MessageLimit, Ramp
     from nautilus_ext.messages import PastOrder
@@ -71,42 +71,51 @@ class Judge:
 
     def submit(self, orders: Sequence[Order], sights: Sequence[Sight]) -> list[Approved] | Refused:
         """All of them or none. Each counts for those that come after it."""
-        approved: list[Approved] = []
         asked: list[_Question] = []
         now_ns = sights[0].now_ns
-        for order, sight in zip(orders, sights, strict=True):
-            verdict = self._submitted(order, sight, asked)
-            if isinstance(verdict, Refused):
-                return self._take_back(asked, verdict)
-            approved.append(verdict)
-        windows = [counted for each in asked for counted in each.controls.counted["submit"]]
-        refused = self._too_many(windows, now_ns, several=len(asked) > 1)
-        if refused is not None:
-            return self._take_back(asked, refused)
-        for counted in windows:
-            counted.window.add(now_ns)
+        self._duplicates.begin()
+        try:
+            verdict = self._submitted(orders, sights, asked)
+        except Exception:
+            self._take_back(asked)
+            raise
+        if isinstance(verdict, Refused):
+            self._take_back(asked)
+            return verdict
         for ask in asked:
+            for counted in ask.controls.counted["submit"]:
+                counted.window.add(now_ns)
             self._remember(ask.order, ask.controls, now_ns)
             self._sent[ask.order.strategy_id] += 1
-        return approved
+        return verdict
 
-    def _take_back(self, asked: list[_Question], refused: Refused) -> Refused:
+    def _submitted(
+        self, orders: Sequence[Order], sights: Sequence[Sight], asked: list[_Question]
+    ) -> list[Approved] | Refused:
+        approved: list[Approved] = []
+        for order, sight in zip(orders, sights, strict=True):
+            verdict = self._submitted_one(order, sight, asked)
+            if isinstance(verdict, Refused):
+                return verdict
+            approved.append(verdict)
+        windows = [counted for each in asked for counted in each.controls.counted["submit"]]
+        return self._too_many(windows, sights[0].now_ns, several=len(asked) > 1) or approved
+
+    def _take_back(self, asked: list[_Question]) -> None:
         for ask in reversed(asked):
             self._uncount(ask)
             self.ledger.needs.drop(ask.order.client_order_id)
-        return refused
 
     def modify(self, order: Order, sight: Sight) -> Approved | Refused:
         """`order` as it would be; until the venue says so the larger of both counts."""
         former = self.ledger.working(order.client_order_id)
         counted = order
-        if former is not None and former.quantity > order.quantity:
+        if former is not None and not order.quantity.is_nan() and former.quantity > order.quantity:
             counted = msgspec.structs.replace(order, quantity=former.quantity)
         ask = self._ask(order, sight, counted)
         if isinstance(ask, Refused):
             return ask
-        self._judge_change(ask)
-        verdict = self._verdict(ask)
+        verdict = self._answer(ask, self._judge_change)
         windows = ask.controls.counted["modify"]
         refused = verdict if isinstance(verdict, Refused) else self._too_many(windows, sight.now_ns)
         if refused is not None:
@@ -139,13 +148,24 @@ class Judge:
         former = self.ledger.reserve(order)
         is_reducing = controls.places.whole.reach(order.side) <= 0
         ask = _Question(order, order, sight, controls, former, worst, is_reducing, is_parent=True)
-        self._judge_parent(ask)
-        verdict = self._verdict(ask)
+        self._duplicates.begin()
+        verdict = self._answer(ask, self._judge_parent)
         if isinstance(verdict, Refused):
             self._uncount(ask)
         else:
             self._operations.own(order)
+            if controls.duplicates:
+                self._duplicates.add(order, sight.now_ns)
         return verdict
+
+    def _answer(self, ask: _Question, judge: Callable[[_Question], None]) -> Approved | Refused:
+        """What cannot be judged does not count."""
+        try:
+            judge(ask)
+            return self._verdict(ask)
+        except Exception:
+            self._uncount(ask)
+            raise
 
     def release(self, client_order_id: str) -> bool:
         return self.ledger.release(client_order_id)
@@ -174,9 +194,10 @@ class Judge:
 
     # -- one order ----------------------------------------------------------------------------------
 
-    def _submitted(self, order: Order, sight: Sight, asked: list[_Question]) -> Approved | Refused:
-        if self._operations.was_sent(order.client_order_id):
-            return Refused(code="DUPLICATE_ORDER", text=f"client_order_id {order.client_order_id} was sent before")
+    def _submitted_one(self, order: Order, sight: Sight, asked: list[_Question]) -> Approved | Refused:
+        name = order.client_order_id
+        if self._operations.was_sent(name) or self.ledger.working(name) is not None:
+            return Refused(code="DUPLICATE_ORDER", text=f"client_order_id {name} was sent before")
         ask = self._ask(order, sight, order)
         if isinstance(ask, Refused):
             return ask
@@ -214,9 +235,7 @@ class Judge:
         if not ask.is_parent:
             self.ledger.put_back(name, former if isinstance(former, Working) else None)
             return
-        self.ledger.release(name)
-        if isinstance(former, Reserved):
-            self.ledger.reserve(former.order)
+        self.ledger.put_reserved_back(name, former if isinstance(former, Reserved) else None)
 
     def _prepared(self, order: Order, sight: Sight) -> Controls:
         listing = sight.listing
@@ -304,7 +323,7 @@ class Judge:
             ask.found.append(controls.unset)
         if controls.needs_price:
             self._priced(ask)
-        if controls.needs_rate and sight.rate is None:
+        if controls.needs_rate and (sight.rate is None or sight.rate <= 0):
             currency = sight.listing.quote if sight.listing is not None else ""
             text = f"risk.conversions has no price of {currency} in {self.book.base_currency}"
             ask.found.append(Refused(code="NO_CONVERSION", text=text))
@@ -312,7 +331,7 @@ class Judge:
     def _priced(self, ask: _Question) -> None:
         sight, scope = ask.sight, f"instrument={ask.order.instrument_id}"
         age_ns = sight.now_ns - sight.price_ns
-        if sight.price is None:
+        if not sight.price:  # with zero everything would be worth nothing
             ask.found.append(Refused(code="NO_PRICE", scope=scope, text="no reference price"))
         elif age_ns > self.book.price_age_ns_max:
             limit, age = _ms(self.book.price_age_ns_max), _ms(age_ns)
@@ -343,7 +362,7 @@ class Judge:
         if self._operations.is_taken(order):
             text = f"operation_id={order.operation_id} is another order's"
             ask.found.append(Refused(code="OPERATION_REPEATED", text=text))
-        if order.parent_id or not ask.controls.duplicates:
+        if (order.parent_id and not ask.is_parent) or not ask.controls.duplicates:
             return
         age_ms = self._duplicates.age_ms(order, ask.sight.now_ns)
         if age_ms is None:
@@ -377,9 +396,11 @@ class Judge:
         order, sight = ask.order, ask.sight
         if ask.controls.self_match is None or order.is_post_only or order.trigger_price is not None:
             return
+        if order.type.startswith("TRAILING_"):  # where it will trigger nobody knows
+            return
         action, scope = ask.controls.self_match
         reach = order.price if order.price is not None else (sight.ask if order.is_buy else sight.bid) or sight.price
-        met = self.ledger.resting.met_by(order, reach) if reach is not None else []
+        met = self.ledger.resting.met_by(order, reach)
         if not met:
             return
         if action == "cancel_oldest":
@@ -399,8 +420,9 @@ class Judge:
             currency, need = c.margin_need(growth, order, ask.sight, account.leverage)
         else:
             currency, need = c.cash_need(growth, order, ask.sight)
-            if ask.former is not None and need is not None:
-                _, paid = c.cash_need(growth, ask.former.order, ask.sight)
+            if isinstance(ask.former, Working) and need is not None:
+                open_still = msgspec.structs.replace(ask.former.order, quantity=ask.former.quantity)
+                _, paid = c.cash_need(growth, open_still, ask.sight)
                 need = max(need - (paid or ZERO), ZERO)
         if need is None:
             text = "what the order needs cannot be reckoned without a price"

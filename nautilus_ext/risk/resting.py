@@ -36,8 +36,11 @@ class Resting:
     def remove(self, order: Order) -> None:
         self._prices.get((order.instrument_id, order.side), {}).pop(order.client_order_id, None)
 
-    def met_by(self, order: Order, reach: Decimal) -> list[str]:
-        """The orders on the other side that an order which pays up to `reach` would meet, the best first."""
+    def met_by(self, order: Order, reach: Decimal | None) -> list[str]:
+        """The orders on the other side that an order which pays up to `reach` would meet, the best first.
+
+        None: it pays what is asked, and nobody knows what that is.
+        """
         place = (order.instrument_id, -order.side)
         prices = self._prices.get(place)
         if not prices or not self._is_met(order, self._best(place, prices), reach):
@@ -56,7 +59,9 @@ class Resting:
         return heap[0][0] * sign
 
     @staticmethod
-    def _is_met(order: Order, price: Decimal, reach: Decimal) -> bool:
+    def _is_met(order: Order, price: Decimal, reach: Decimal | None) -> bool:
+        if reach is None:
+            return True
         return price <= reach if order.is_buy else price >= reach
 
     @staticmethod

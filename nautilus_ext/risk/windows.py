@@ -45,6 +45,11 @@ class Duplicates:
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple, tuple[int, str]] = OrderedDict()
+        self._listed: set[tuple] = set()
+
+    def begin(self) -> None:
+        """Of a list each order is looked at before any of them is let through."""
+        self._listed.clear()
 
     @staticmethod
     def _likeness(order: Order) -> tuple[str, str, int, Decimal, Decimal | None, Decimal | None, str]:
@@ -53,7 +58,11 @@ class Duplicates:
 
     def age_ms(self, order: Order, now_ns: int) -> int | None:
         """How long ago its like was sent, or None; an order is not its own like."""
-        found = self._seen.get(self._likeness(order))
+        likeness = self._likeness(order)
+        if likeness in self._listed:
+            return 0
+        self._listed.add(likeness)
+        found = self._seen.get(likeness)
         if found is None or found[1] == order.client_order_id:
             return None
         return (now_ns - found[0]) // NS_PER_MS

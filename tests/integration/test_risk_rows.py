@@ -36,7 +36,7 @@ def test_a_price_at_the_collar_passes():
 @pytest.mark.row(1, "one tick over")
 def test_a_price_past_the_collar_is_refused_with_both_prices():
     stage = Stage(limited(price_collar_bps="99.51")).start()
-    said = "limit=99.51 scope=global value=0 would_be=109.45 unit=bps price=101.6 reference=100.5"
+    said = "limit=99.51 scope=global value=0 would_be=109.46 unit=bps price=101.6 reference=100.5"
     is_denied(stage.hand.send(BUY, 1, "101.6"), f"PRICE_COLLAR: {said}")
     assert OrderStatus.DENIED == stage.hand.send(SELL, 1, "99.4").status
     assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 1, "50").status, "below the market it costs nobody"
@@ -50,7 +50,7 @@ def test_a_change_of_price_is_collared_and_the_order_goes_on_working():
     stage.tick()
     stage.hand.modify_order(order, price=INSTRUMENTS[PERP].make_price("102"))
     assert ("OrderModifyRejected", OrderStatus.ACCEPTED) == (type(order.last_event).__name__, order.status)
-    said = "limit=100 scope=global value=0 would_be=149.25 unit=bps price=102 reference=100.5"
+    said = "limit=100 scope=global value=0 would_be=149.26 unit=bps price=102 reference=100.5"
     assert f"PRICE_COLLAR: {said}" == reason(order)
     assert ["SubmitOrder"] == stage.sent.names()
     stage.tick()
