@@ -305,7 +305,7 @@ def _stop_time(tree: dict[str, Any]) -> list[Problem]:
     limit_s = MAX_STOP_S - OWN_STOP_S
     if sum(values) <= limit_s:
         return []
-    message = f"{' + '.join(keys)} make {sum(values):g} s, but a stop may take {limit_s:g} s: lower them"
+    message = f"{' + '.join(keys)} make {sum(values):.6g} s, but a stop may take {limit_s:g} s: lower them"
     return [Problem(keys[0], message)]
 
 
