@@ -242,7 +242,7 @@ def cash_need(growth: Decimal, order: Order, sight: Sight) -> tuple[str, Decimal
     price = worst_price(order, sight)
     if listing.is_inverse:
         value = order.quantity * listing.multiplier
-        return listing.margin or listing.quote, value / price if price else None
+        return listing.margin or listing.quote, value / price if price and price > 0 else None
     return listing.quote, None if price is None else order.quantity * listing.multiplier * abs(price)
 
 
@@ -253,7 +253,7 @@ def margin_need(growth: Decimal, order: Order, sight: Sight, leverage: Decimal) 
     if growth <= 0 or not listing.margin_init:
         return currency, ZERO
     price = worst_price(order, sight)
-    if not price:
+    if not price or (listing.is_inverse and price < 0):
         return currency, None
     units = growth * listing.multiplier
     value = units / price if listing.is_inverse else units * abs(price)

@@ -331,7 +331,8 @@ class Judge:
     def _priced(self, ask: _Question) -> None:
         sight, scope = ask.sight, f"instrument={ask.order.instrument_id}"
         age_ns = sight.now_ns - sight.price_ns
-        if not sight.price:  # with zero everything would be worth nothing
+        is_inverse = sight.listing is not None and sight.listing.is_inverse
+        if not sight.price or (is_inverse and sight.price < 0):  # what nobody can divide by, or is worth nothing
             ask.found.append(Refused(code="NO_PRICE", scope=scope, text="no reference price"))
         elif age_ns > self.book.price_age_ns_max:
             limit, age = _ms(self.book.price_age_ns_max), _ms(age_ns)

@@ -252,7 +252,7 @@ class Ledger:
         rate = rate if rate is not None and rate > 0 else None
         if listing.is_inverse:
             value = None if rate is None else listing.multiplier * rate
-            in_coins = listing.multiplier / price if price else None
+            in_coins = listing.multiplier / price if price and price > 0 else None
         else:
             value = None if rate is None or price is None else abs(price) * listing.multiplier * rate
             in_coins = listing.multiplier

@@ -14,6 +14,7 @@ from nautilus_trader.model.objects import Currency
 from nautilus_ext.instruments.nautilus import describe
 from nautilus_ext.messages import operation_of
 from nautilus_ext.risk.facts import Account, Listing, Order, Sight
+from nautilus_ext.risk.steps import QUANTITY_STEP, up
 
 if TYPE_CHECKING:
     from nautilus_ext.risk.limits import Rulebook
@@ -90,7 +91,7 @@ class Sights:
         if not price or listing is None or listing.is_inverse:
             return Decimal("NaN")  # nobody can say how much that is: it is refused
         own = order.price.as_decimal() if order.has_price else price
-        return leaves / min(abs(own), abs(price)) / listing.multiplier
+        return up(leaves / min(abs(own), abs(price)) / listing.multiplier, QUANTITY_STEP)
 
     def account_of(self, order: Any, client_id: Any = None) -> str:
         """Of the order itself, else of the client that it will be sent to; empty when there is none."""

@@ -63,6 +63,7 @@ class Desk:
         self.listings = dict(LISTINGS)
         self.accounts: dict[str, Account] = {}
         self.is_margin = False
+        self.margin_accounts: set[str] = set()
         self.free: dict[str, Any] = {}
         self.leverage = Decimal(1)
         self.has_accounts = True
@@ -103,7 +104,7 @@ class Desk:
         bid, ask = (Decimal(each) for each in self.quotes[order.instrument_id]) if self.quotes else (None, None)
         account = Account(
             account_id=order.account_id,
-            is_margin=self.is_margin,
+            is_margin=self.is_margin or order.account_id in self.margin_accounts,
             free={name: Decimal(str(each)) for name, each in self.free.items()},
             leverage=self.leverage,
         )

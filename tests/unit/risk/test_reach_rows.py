@@ -261,6 +261,14 @@ CASES = [
         "NO_PRICE: scope=asset=AAA MAX_POSITION cannot be reckoned: no price or no conversion of AAAUSD.INV",
         "of another contract",
     ),
+    Case(
+        8,
+        "inverse contract",
+        {"asset=AAA": {"max_position": "10"}},
+        lambda d: (d.priced(-100, "AAAUSD.INV"), d.buy(1, **INV)),
+        "NO_PRICE: scope=instrument=AAAUSD.INV no reference price",
+        "nobody divides by a negative price",
+    ),
     Case(8, "after restart", EXPOSURE, lambda d: (d.buy(4), d.hold(2), d.restart(), d.buy("4.01")), worth(600, 1001)),
     # 12: the worst case
     Case(12, "at limit", POSITION, lambda d: (d.hold(-5), d.buy(15)), about="from the other side"),
