@@ -1,4 +1,4 @@
-"""What the gate knows after a restart: the cache that `Restore` fills before the gate is there, and the last orders.
+"""What the gate knows after a restart: the cache that `Restore` fills before the gate is there, and the last orders."""
 
 from __future__ import annotations
 
