@@ -79,8 +79,8 @@ class Player(Strategy):
         self.send("parent, too large", SELL, 30, exec_algorithm_id=ExecAlgorithmId(NAME))
 
     def scene_16(self) -> None:
-        self.send("cancelled at once", BUY, 1, 96)
-        self.send("cancelled in a batch", BUY, 1, 97)
+        self.send("cancelled at once", BUY, "0.5", 96)
+        self.send("cancelled in a batch", BUY, "0.5", 97)
         self.cancel_order(self.orders["cancelled at once"])
         self.cancel_orders([self.orders["cancelled in a batch"]])
 
