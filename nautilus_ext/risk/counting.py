@@ -107,25 +107,26 @@ class Counting:
         if order is None or not self.count(order.instrument_id):
             return None
         if kind == "OrderFilled":
-            if order.is_closed:
-                self._ledger.finish(name)
-            else:
-                self._ledger.fill(name, self._sights.leaves(order))
-            position = self._cache.position(event.position_id) if event.position_id is not None else None
-            if position is not None:
-                self._hold(position)
+            self._filled_by(event, order)
         if order.is_closed:
-            self._ledger.remove(name)  # a fill has done it already
+            self._ledger.remove(name)  # after a fill there is nothing to remove
             self._changes.pop(name, None)
-            self._refusals.pop(name, None)
             return order
         if kind in {"OrderSubmitted", "OrderAccepted", "OrderTriggered"}:
             self._began(order, kind)
-        elif kind == "OrderModifyRejected" and self._refusals[name] > 0:
-            self._refusals[name] -= 1
         elif kind in {"OrderUpdated", "OrderModifyRejected"}:
             self._changed(order)
         return None
+
+    def _filled_by(self, event: Any, order: Any) -> None:
+        """What works is less, and what is held is more, at once."""
+        if order.is_closed:
+            self._ledger.finish(order.client_order_id.value)
+        else:
+            self._ledger.fill(order.client_order_id.value, self._sights.leaves(order))
+        position = self._cache.position(event.position_id) if event.position_id is not None else None
+        if position is not None:
+            self._hold(position)
 
     def _began(self, order: Any, kind: str) -> None:
         name = order.client_order_id.value

@@ -376,6 +376,7 @@ class Judge:
     def _reaching(self, ask: _Question) -> None:
         """Who is past a limit has to show that it is not worse than before."""
         side = ask.order.side
+        self.ledger.settle()
         for control, ramp in ask.controls.reaches:
             after = control.measure(side)
             if after is not None and after <= control.limit:
@@ -389,8 +390,10 @@ class Judge:
     def _before(self, ask: _Question, control: c.Position | c.Exposure) -> Decimal | None:
         """What a control measures without the order."""
         self._uncount(ask)
+        self.ledger.settle()
         before = control.measure(ask.order.side)
         self._count(ask)
+        self.ledger.settle()
         return before
 
     def _self_matched(self, ask: _Question) -> None:

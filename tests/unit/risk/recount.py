@@ -168,6 +168,7 @@ class Recount:
     # -- what a ledger says -------------------------------------------------------------------------
 
     def differences(self, ledger: Ledger) -> list[str]:
+        ledger.settle()  # with its own digits
         with localcontext() as context:
             context.prec = DIGITS
             return [

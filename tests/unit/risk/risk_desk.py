@@ -262,6 +262,7 @@ def past_of(order: Order, ts_ns: int) -> PastOrder:
 
 def state(ledger: Ledger) -> dict[str, Any]:
     """All that counts in a ledger, as far as it is not zero."""
+    ledger.settle()
     cells = {"own": ledger._own, "account": ledger._accounts}
     found: dict[str, Any] = {
         f"{kind}/{'/'.join(name)}": (cell.held, cell.longest, cell.shortest)
