@@ -7,7 +7,7 @@ CONFIG ?= node_configs/paper.json
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paper backtest test check format schema bench prove mutation soak-rate wheel compose-check lock clean
+.PHONY: help setup paper backtest test check format controls schema bench prove mutation soak-rate wheel compose-check lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: $(READY) ## ruff, format, import contracts, types, generated files
 format: $(READY) ## let ruff format and fix what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+controls: $(READY) ## write docs/risk-controls.md anew, from the markers of the tests
+	@$(BIN)/python tests/controls.py
 
 schema: $(READY) ## write node_configs/schema.json anew
 	@$(BIN)/python -m nautilus_ext schema > node_configs/schema.json

@@ -76,10 +76,15 @@ def deny(
         if not cache.order_exists(order.client_order_id):
             cache.add_order(order, command.position_id, command.client_id)
         if not order.is_closed:
-            ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
-            msgbus.send(PROCESS, OrderDenied(*ids, reason, UUID4(), now_ns))
+            deny_order(msgbus, order, reason, now_ns)
     if isinstance(command, ModifyOrder):
         msgbus.send(PROCESS, OrderModifyRejected(*_refused(cache, command, reason, now_ns)))
+
+
+def deny_order(msgbus: Any, order: Any, reason: str, now_ns: int) -> None:
+    """Of one that is in the cache."""
+    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+    msgbus.send(PROCESS, OrderDenied(*ids, reason, UUID4(), now_ns))
 
 
 def deny_cancel(msgbus: Any, cache: Any, cancel: Any, reason: str, now_ns: int) -> None:

@@ -14,6 +14,7 @@ from nautilus_trader.common.component import set_backtest_force_stop
 from nautilus_ext.app.book import BacktestBook
 from nautilus_ext.app.command import EXIT_DEFECT
 from nautilus_ext.app.ground import attach_log_file, instance_id, open_log, prepared_tables
+from nautilus_ext.app.guarded import require_gate
 from nautilus_ext.app.journal import Journal
 from nautilus_ext.app.snapshot import take_view
 from nautilus_ext.app.stop import Interrupted
@@ -120,6 +121,9 @@ def _built(config: Config, catalog: str | None, instrument_ids: tuple[str, ...])
     try:
         node = BacktestNode([run_config(config, catalog, instrument_ids)])
         node.build()
+        require_gate(config, node.get_engines()[0].trader.actors())
+    except ConfigError:
+        raise
     except Exception as error:
         refusal = f"Nautilus refuses this backtest: {type(error).__name__}: {error}"
         raise ConfigError(str(config.source), [Problem("backtest", refusal)]) from error

@@ -16,6 +16,7 @@ from nautilus_trader.live.config import TradingNodeConfig
 from nautilus_trader.live.node import TradingNode
 
 from nautilus_ext.app.clients import add_account, late_factory, split_accounts
+from nautilus_ext.app.guarded import require_gate
 from nautilus_ext.app.snapshot import take_view
 from nautilus_ext.app.view import Part, View
 from nautilus_ext.config.shape import decode
@@ -299,6 +300,7 @@ def _build(config: Config, loop: asyncio.AbstractEventLoop, clients: list[Any]) 
         node.build()
         for spec in further:
             add_account(node, spec, late_factory(spec, config.secrets, clients))
+        require_gate(config, node.trader.actors())
     except SuiteError:
         raise  # a client that says itself what the operator does next
     except Exception as error:

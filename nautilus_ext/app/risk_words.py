@@ -97,6 +97,10 @@ CODES = {
         "the gate itself failed, and what it cannot judge is refused: {text}",
         "a defect of the gate: its traceback is in the book's log; report it with this answer",
     ),
+    "LIST_DENIED": Words(
+        "{text}: Nautilus would have forgotten the rest of it",
+        "ask why of the order that was denied first",
+    ),
     "NOT_NEW": Words("{text}", "an order is sent once: make a new one with an id of its own"),
     "NO_ORDER": Words("{text}", "a change needs an order that a venue has: wait for its acceptance, or send a new one"),
     "NOT_JUDGED": Words(

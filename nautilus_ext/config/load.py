@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -336,11 +337,11 @@ def _folder_fault(folder: str) -> str | None:
 
 def _stop_time(tree: dict[str, Any]) -> list[Problem]:
     keys = ("timeout_post_stop", "timeout_disconnection", "timeout_shutdown")
-    values = [tree[key] for key in keys if isinstance(tree.get(key), int | float)]
-    if sum(values) <= MAX_STOP_S - OWN_STOP_S:
-        return []
+    values = [Decimal(tree[key]) for key in keys if isinstance(tree.get(key), int | float)]  # of any size
     limit_s = MAX_STOP_S - OWN_STOP_S
-    message = f"{' + '.join(keys)} make {sum(values):g} s, but a stop may take {limit_s:g} s: lower them"
+    if sum(values) <= limit_s:
+        return []
+    message = f"{' + '.join(keys)} make {sum(values):.6g} s, but a stop may take {limit_s:g} s: lower them"
     return [Problem(keys[0], message)]
 
 

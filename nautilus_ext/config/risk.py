@@ -65,7 +65,8 @@ class Ramp(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """`ramp`: smaller limits while a strategy is new. They hold until both ends that are given are reached."""
 
     orders: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="Until the strategy has sent this many orders in the book.")
+        Annotated[int, Meta(ge=1, le=10_000)] | None,
+        Meta(description="Until the strategy has sent this many orders in the book."),
     ] = None
     until: Annotated[str | None, Meta(description="Until this moment, ISO 8601 with a time zone.")] = None
     max_order_quantity: Annotated[Decimal | None, Meta(description="As the limit of this name.")] = None

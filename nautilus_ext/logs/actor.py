@@ -79,8 +79,8 @@ class EventLog(Actor):
         self._started = True
         try:
             self._tell_what_was_found()
-        except Exception as e:  # noqa: BLE001  an exception in a start would end the node
-            self._failed_to_log(e)
+        except Exception:  # an exception in a start would end the node
+            _LOGGER.exception("what the book begins with could not be told; events are logged from here on")
 
     def _tell_what_was_found(self) -> None:
         found = ", ".join(f"{count:,} {name}" for name, count in self._found.items() if count)

@@ -93,7 +93,8 @@ _ACCOUNTS = """
     SELECT account_id, account_type, base_currency, balances, margins, is_reported, ts_event
       FROM account_states WHERE book_id = $1 ORDER BY account_id"""
 _INSTRUMENTS = """
-    SELECT definition FROM instruments WHERE book_id = $1 AND instrument_id = ANY($2) ORDER BY instrument_id"""
+    SELECT instrument_id, definition FROM instruments
+     WHERE book_id = $1 AND instrument_id = ANY($2) ORDER BY instrument_id"""
 _NEWEST = "SELECT max(created_at) FROM unified_orders WHERE book_id = $1"
 
 
@@ -131,6 +132,13 @@ class UntoldFill(msgspec.Struct, frozen=True):
     closed: str
 
 
+class HeldInstrument(msgspec.Struct, frozen=True):
+    """An instrument as the node knew it last; the definition is read when it is put back."""
+
+    instrument_id: str
+    definition: msgspec.Raw
+
+
 class HeldAccount(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str
     account_type: str
@@ -145,7 +153,7 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     """All that a node needs to go on where the last one of its book ended."""
 
     book_id: str
-    instruments: list[msgspec.Raw] = []
+    instruments: list[HeldInstrument] = []
     accounts: list[HeldAccount] = []
     orders: list[HeldOrder] = []
     positions: list[HeldPosition] = []
@@ -178,7 +186,10 @@ async def read_holdings(
     newest = await connection.fetchval(_NEWEST, book_id)
     return Holdings(
         book_id=book_id,
-        instruments=[msgspec.Raw(row[0]) for row in await connection.fetch(_INSTRUMENTS, book_id, list(named))],
+        instruments=[
+            HeldInstrument(name, msgspec.Raw(definition))
+            for name, definition in await connection.fetch(_INSTRUMENTS, book_id, list(named))
+        ],
         accounts=[_account(row) for row in await connection.fetch(_ACCOUNTS, book_id)],
         orders=[_order(rows[each], told[each]) for each in _by_age(told) if each in rows],
         positions=held,

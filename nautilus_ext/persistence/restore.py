@@ -31,7 +31,7 @@ from nautilus_ext.persistence.untold import apply_untold
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nautilus_ext.persistence.holdings import HeldAccount, HeldOrder, HeldPosition, UntoldFill
+    from nautilus_ext.persistence.holdings import HeldAccount, HeldInstrument, HeldOrder, HeldPosition, UntoldFill
     from nautilus_ext.persistence.untold import PositionEvent
 
 TROUBLES_NAMED_MAX = 10
@@ -130,8 +130,8 @@ class _Filling:
         self._troubles: list[str] = []
 
     def fill(self, holdings: Holdings) -> Restored:
-        for definition in holdings.instruments:
-            self._instrument(msgspec.json.decode(definition))
+        for each in holdings.instruments:
+            self._try(f"instrument {each.instrument_id}", self._instrument, each)
         accounts = sum(self._try(f"account {each.account_id}", self._account, each) for each in holdings.accounts)
         orders = sum(self._try(f"order {each.client_order_id}", self._order, each) for each in holdings.orders)
         positions = sum(self._try(f"position {each.position_id}", self._position, each) for each in holdings.positions)
@@ -151,15 +151,11 @@ class _Filling:
             return False
         return True
 
-    def _instrument(self, definition: dict[str, Any]) -> None:
+    def _instrument(self, held: HeldInstrument) -> None:
+        definition = msgspec.json.decode(held.definition, type=dict[str, Any])
         kind = getattr(instruments, str(definition.get("type")), None)
         if kind is None:
-            self._troubles.append(f"instrument {definition.get('id')}: no kind {definition.get('type')!r} is known")
-            return
-        self._try(f"instrument {definition.get('id')}", self._define, (kind, definition))
-
-    def _define(self, told: tuple[Any, dict[str, Any]]) -> None:
-        kind, definition = told
+            raise ValueError(f"no kind {definition.get('type')!r} is known")
         self._cache.add_instrument(kind.from_dict(definition))
 
     def _account(self, held: HeldAccount) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CHANGES_MAX = 100  # changes of one order that the venue has not answered
 REVALUE_NS = 1_000_000_000  # how often what is held is valued anew, at most
+SILENT = {"OrderInitialized", "OrderEmulated", "OrderReleased", "OrderPendingUpdate", "OrderPendingCancel"}
 UNSENT = {OrderStatus.INITIALIZED, OrderStatus.EMULATED, OrderStatus.RELEASED}
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Counting:
         self._cache = cache
         self._clock = clock
         self._changes: dict[str, deque[Order]] = {}
+        self._refusals: Counter[str] = Counter()  # changes that no venue was asked for, until their order hears so
         self._counted: set[Any] = set()  # instruments whose orders and positions are in the ledger
         self._revalued_ns = 0
 
@@ -62,13 +64,15 @@ class Counting:
             self._hold(position)
         return True
 
-    def revalue(self) -> None:
-        """What is held elsewhere is worth what its price says now, to the second."""
+    def revalue(self, but: str = "") -> None:
+        """What is held elsewhere is worth what its price says now, to the second; one is valued anyway."""
         now_ns = self._clock.timestamp_ns()
         if now_ns - self._revalued_ns < REVALUE_NS:
             return
         self._revalued_ns = now_ns
         for listing in list(self._ledger.instruments()):
+            if listing.instrument_id == but:
+                continue
             price = self._sights.price(InstrumentId.from_str(listing.instrument_id)).price
             self._ledger.mark(listing.instrument_id, price, self._sights.rate(listing.quote))
 
@@ -96,17 +100,16 @@ class Counting:
 
     def take_order(self, event: Any) -> Any:
         """Count what an event says; return its order where that is over."""
-        order, kind = self._cache.order(event.client_order_id), type(event).__name__
+        kind, name = type(event).__name__, event.client_order_id.value
+        if kind in SILENT or (kind == "OrderSubmitted" and self._ledger.working(name) is not None):
+            return None
+        order = self._cache.order(event.client_order_id)
         if order is None or not self.count(order.instrument_id):
             return None
-        name = order.client_order_id.value
         if kind == "OrderFilled":
-            self._ledger.fill(name, self._sights.leaves(order))
-            position = self._cache.position(event.position_id) if event.position_id is not None else None
-            if position is not None:
-                self._hold(position)
+            self._filled_by(event, order)
         if order.is_closed:
-            self._ledger.remove(name)
+            self._ledger.remove(name)  # after a fill there is nothing to remove
             self._changes.pop(name, None)
             return order
         if kind in {"OrderSubmitted", "OrderAccepted", "OrderTriggered"}:
@@ -114,6 +117,16 @@ class Counting:
         elif kind in {"OrderUpdated", "OrderModifyRejected"}:
             self._changed(order)
         return None
+
+    def _filled_by(self, event: Any, order: Any) -> None:
+        """What works is less, and what is held is more, at once."""
+        if order.is_closed:
+            self._ledger.finish(order.client_order_id.value)
+        else:
+            self._ledger.fill(order.client_order_id.value, self._sights.leaves(order))
+        position = self._cache.position(event.position_id) if event.position_id is not None else None
+        if position is not None:
+            self._hold(position)
 
     def _began(self, order: Any, kind: str) -> None:
         name = order.client_order_id.value
@@ -125,6 +138,12 @@ class Counting:
     def change(self, facts: Order) -> None:
         """The venue will be asked for it."""
         self._changes.setdefault(facts.client_order_id, deque(maxlen=CHANGES_MAX)).append(facts)
+
+    def refuse(self, name: str) -> None:
+        """The order will hear that a change was refused here: that is no answer to one which a venue was asked for."""
+        order = self._cache.order(ClientOrderId(name))
+        if order is not None and not order.is_closed:
+            self._refusals[name] += 1
 
     def _changed(self, order: Any) -> None:
         """The venue answered a change; what it has not answered counts where it is more."""

@@ -30,7 +30,17 @@ from nautilus_ext.risk.judge import Judge
 from nautilus_ext.risk.limits import Rulebook
 from nautilus_ext.risk.sights import Sights
 from nautilus_ext.risk.verdicts import Refused
-from nautilus_ext.seam import EXECUTE, PROCESS, can_be_denied, deny, deny_cancel, owner_of, submitted, take_over
+from nautilus_ext.seam import (
+    EXECUTE,
+    PROCESS,
+    can_be_denied,
+    deny,
+    deny_cancel,
+    deny_order,
+    owner_of,
+    submitted,
+    take_over,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +49,11 @@ if TYPE_CHECKING:
     from nautilus_ext.risk.facts import Order, Sight
     from nautilus_ext.risk.verdicts import Approved
 
-EARLY_CANCELS_MAX = 10_000  # cancels whose submit has not come; the oldest are forgotten
+REMEMBERED_MAX = 10_000  # cancels whose submit has not come, orders denied here; the oldest are forgotten
 AFTER_THE_MIRROR = 99  # it hears events first; the ledger must know them before a strategy acts on them
 CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
 GATE_ERROR = "GATE_ERROR"
+LIST_DENIED = "LIST_DENIED"
 NO_ORDER = "NO_ORDER"
 NOT_JUDGED = "NOT_JUDGED"
 NOT_NEW = "NOT_NEW"
@@ -77,6 +88,7 @@ class RiskGate(Actor):
         self._book = Rulebook(msgspec.convert(config.section, Risk))
         self.judge = Judge(self._book)
         self._early_cancels: OrderedDict[str, None] = OrderedDict()
+        self._denied: OrderedDict[str, None] = OrderedDict()
         self._approvals = 0
         self._is_probed = False
         self._lock = threading.RLock()
@@ -108,6 +120,7 @@ class RiskGate(Actor):
         self.judge = Judge(self._book)
         self._counting = Counting(self.judge, self._sights, self.cache, self.clock)
         self._early_cancels.clear()
+        self._denied.clear()
         self._approvals = 0
 
     def stands(self) -> bool:
@@ -168,16 +181,19 @@ class RiskGate(Actor):
             self._say_all("submit", facts, sights, verdict)
             self._tell(command, verdict)
             return False
-        for approved, sight in zip(verdict, sights, strict=True):
-            self._say_approved("submit", approved, sight)
-        for approved in verdict:
-            self._cancel_first(approved)
+        try:
+            for approved, sight in zip(verdict, sights, strict=True):
+                self._say_approved("submit", approved, sight)
+                self._cancel_first(approved)
+        except Exception:
+            for order in facts:
+                self.judge.ledger.remove(order.client_order_id)  # it counted already, and is not sent
+            raise
         return True
 
     def _not_new(self, orders: list[Any]) -> Refused | None:
         """What was sent before, or is over, or stands twice in a list."""
-        names = {order.client_order_id.value for order in orders}
-        if len(names) < len(orders):
+        if len(orders) > 1 and len({order.client_order_id.value for order in orders}) < len(orders):
             return Refused(code=NOT_NEW, text="an order stands in the list twice")
         for order in orders:
             if order.status not in NEW or self._is_sent(order):
@@ -215,7 +231,7 @@ class RiskGate(Actor):
         if order is None or order.is_closed:
             return True
         if self._is_unsent(order):
-            self._cancel_early(order)
+            _remember(self._early_cancels, order.client_order_id.value)
             return False  # the venue does not know it: its submit is denied when it comes
         return self._may_cancel(order, [command], command.client_id)
 
@@ -224,7 +240,7 @@ class RiskGate(Actor):
         orders = [self.cache.order(cancel.client_order_id) for cancel in command.cancels]
         early = [order for order in orders if order is not None and not order.is_closed and self._is_unsent(order)]
         for order in early:
-            self._cancel_early(order)
+            _remember(self._early_cancels, order.client_order_id.value)
         rest = [each for each, order in zip(command.cancels, orders, strict=True) if order not in early]
         if early and rest:
             self.execute(_batch_of(command, rest))
@@ -258,11 +274,6 @@ class RiskGate(Actor):
                 self.judge.cancel(facts, sight)  # it counts; a limit that refuses cancels would let the two meet
                 self._pass_on(_cancel_of(order, self.cache.client_id(order.client_order_id)))
 
-    def _cancel_early(self, order: Any) -> None:
-        self._early_cancels[order.client_order_id.value] = None
-        if len(self._early_cancels) > EARLY_CANCELS_MAX:
-            self._early_cancels.popitem(last=False)
-
     def _is_sent(self, order: Any) -> bool:
         return self.judge.ledger.working(order.client_order_id.value) is not None
 
@@ -284,6 +295,10 @@ class RiskGate(Actor):
         """In Nautilus's words. Of an order that was sent the events are the venue's: no denial ends it here."""
         known = [(order, self.cache.order(order.client_order_id)) for order in submitted(command)]
         ours = [each for each, there in known if (there is None or there is each) and not self._is_sent(each)]
+        if isinstance(command, ModifyOrder):
+            self._counting.refuse(command.client_order_id.value)
+        for order in ours:
+            _remember(self._denied, order.client_order_id.value)
         deny(self.msgbus, self.cache, command, str(refused), self.clock.timestamp_ns(), orders=ours)
 
     # -- parents ------------------------------------------------------------------------------------
@@ -329,7 +344,7 @@ class RiskGate(Actor):
         account_id = self._sights.account_of(order, client_id)
         facts = self._sights.order(order, account_id=account_id, **changes)
         self._counting.count(order.instrument_id)
-        self._counting.revalue()
+        self._counting.revalue(but=facts.instrument_id)
         return facts, self._sights.sight(order.instrument_id, account_id)
 
     # -- events: none of them may end the node ------------------------------------------------------
@@ -341,10 +356,26 @@ class RiskGate(Actor):
                     self._tell_around(event)
                 over = self._counting.take_order(event)
                 if over is not None:
-                    self._early_cancels.pop(over.client_order_id.value, None)
-                    self._release(over.client_order_id.value)
+                    self._ended(over)
         except Exception:
             log.exception("an order event could not be counted: %s", event)
+
+    def _ended(self, order: Any) -> None:
+        self._early_cancels.pop(order.client_order_id.value, None)
+        self._release(order.client_order_id.value)
+        if order.status == OrderStatus.DENIED and self._denied.pop(order.client_order_id.value, self) is self:
+            self._deny_the_rest(order)
+
+    def _deny_the_rest(self, denied: Any) -> None:
+        """Nautilus's own engine denies one member of a list and forgets the others."""
+        lists = self.cache.order_lists(instrument_id=denied.instrument_id, strategy_id=denied.strategy_id)
+        among = next((each.orders for each in lists if denied in each.orders), ())
+        refused = Refused(code=LIST_DENIED, text=f"{denied.client_order_id} of the list was denied")
+        for order in among:
+            if order.status == OrderStatus.INITIALIZED and not self._is_sent(order):
+                _remember(self._denied, order.client_order_id.value)
+                self._publish(decision("submit", refused, self.clock.timestamp_ns(), **_ids(order)))
+                deny_order(self.msgbus, order, str(refused), self.clock.timestamp_ns())
 
     def _on_position(self, event: Any) -> None:
         try:
@@ -390,6 +421,12 @@ class RiskGate(Actor):
             self.msgbus.publish(topic=RISK_DECISIONS, msg=message)
         except Exception:
             log.exception("a decision could not be recorded: %s", message)
+
+
+def _remember(names: OrderedDict[str, None], name: str) -> None:
+    names[name] = None
+    if len(names) > REMEMBERED_MAX:
+        names.popitem(last=False)
 
 
 def _ids(of: Any) -> dict[str, Any]:

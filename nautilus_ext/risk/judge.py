@@ -376,21 +376,25 @@ class Judge:
     def _reaching(self, ask: _Question) -> None:
         """Who is past a limit has to show that it is not worse than before."""
         side = ask.order.side
+        self.ledger.settle()
         for control, ramp in ask.controls.reaches:
             after = control.measure(side)
             if after is not None and after <= control.limit:
                 continue
-            if after is None and ask.is_reducing:
+            before = self._before(ask, control)
+            if ask.is_reducing and (before is None or after is None):
                 continue
-            refused = c.overstep(control, self._before(ask, control), after)
+            refused = c.overstep(control, before, after)
             if refused is not None and self._holds(ramp, ask):
                 ask.found.append(refused)
 
     def _before(self, ask: _Question, control: c.Position | c.Exposure) -> Decimal | None:
         """What a control measures without the order."""
         self._uncount(ask)
+        self.ledger.settle()
         before = control.measure(ask.order.side)
         self._count(ask)
+        self.ledger.settle()
         return before
 
     def _self_matched(self, ask: _Question) -> None:

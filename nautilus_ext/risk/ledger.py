@@ -191,6 +191,7 @@ class Ledger:
         self._working: dict[str, Working] = {}
         self._parents: dict[str, Reserved] = {}
         self._positions: dict[str, tuple[Key, Decimal]] = {}
+        self._unsettled: dict[int, Places] = {}  # whose sums are behind
         self.resting = Resting()
         self.needs = Needs()
 
@@ -230,13 +231,14 @@ class Ledger:
         return found
 
     def total(self, kind: str, member: str) -> Total:
+        """A sum as it is now; whoever keeps it calls `settle` before he looks again."""
+        self.settle()
         return self._totals.setdefault((kind, member), Total())
 
     def coins(self, asset: str) -> Coins:
+        """As `total`."""
+        self.settle()
         return self._coins.setdefault(asset, Coins())
-
-    def unit_value(self, instrument_id: str) -> Decimal | None:
-        return self._marks[instrument_id].value
 
     # -- prices -------------------------------------------------------------------------------------
 
@@ -303,6 +305,14 @@ class Ledger:
         """Some of it was filled, and so much still can be."""
         self.needs.settle(client_order_id, filled=True)
         self.leave(client_order_id, quantity)
+
+    def finish(self, client_order_id: str) -> None:
+        """All of it was filled: nothing goes back to a reservation."""
+        self.needs.settle(client_order_id, filled=True)
+        working = self._working.get(client_order_id)
+        if working is not None:
+            working.taken = ZERO
+        self.remove(client_order_id)
 
     def remove(self, client_order_id: str) -> None:
         """It is over; what of a child was not filled goes back to its parent's reservation."""
@@ -374,6 +384,8 @@ class Ledger:
 
     def hold(self, position_id: str, key: Key, quantity: Decimal) -> None:
         """A position is so large now, signed; zero ends it."""
+        if self._positions.get(position_id) == (key, quantity):
+            return
         former_key, former = self._positions.get(position_id, (key, ZERO))
         if former_key != key:
             self._change_held(former_key, former, ZERO)
@@ -391,24 +403,25 @@ class Ledger:
 
     def _work(self, places: Places, order: Order, amount: Decimal) -> None:
         """So much more of an order works."""
-        whole = places.whole
-        before = whole.longest, whole.shortest
-        for cell, totals in places.cells:
-            worst = cell.worst
+        for cell, _ in places.cells:
             cell.work(order.side, amount, closes=order.is_reduce_only)
-            if cell.worst != worst:
-                self._value(places.mark, cell, totals)
-        if (whole.longest, whole.shortest) != before:
-            self._count_coins(places.mark)
+        self._unsettled[id(places)] = places
 
     def _change_held(self, key: Key, former: Decimal, quantity: Decimal) -> None:
         if quantity == former:
             return
         places = self.places(key)
-        for cell, totals in places.cells:
+        for cell, _ in places.cells:
             cell.hold(former, quantity)
-            self._value(places.mark, cell, totals)
-        self._count_coins(places.mark)
+        self._unsettled[id(places)] = places
+
+    def settle(self) -> None:
+        """Bring the sums up to all that has changed: most changes come in pairs that leave nothing to do."""
+        while self._unsettled:
+            _, places = self._unsettled.popitem()
+            for cell, totals in places.cells:
+                self._value(places.mark, cell, totals)
+            self._count_coins(places.mark)
 
     @staticmethod
     def _value(mark: Mark, cell: Cell, totals: tuple[Total, ...]) -> None:
@@ -418,7 +431,8 @@ class Ledger:
         change = share - cell.share
         cell.share = share
         for total in totals:
-            total.value += change
+            if change:
+                total.value += change
             if is_unvalued:
                 total.unvalued.add(name)
             elif total.unvalued:

@@ -67,7 +67,7 @@ def _nearest(kind: str, equals: str, member: str) -> str:
         return 'write "global" for all together, "instrument=*" for each instrument by itself'
     if not equals and _PRICED.fullmatch(kind):
         return f'did you mean "instrument={kind}"?'
-    near = difflib.get_close_matches(kind.strip().lower(), KINDS if not member else KINDS[1:], n=1)
+    near = difflib.get_close_matches(kind.strip().lower(), KINDS, n=1)
     if not near or (near[0] == "global") == bool(equals) or (equals and not member):
         return ""
     return f'did you mean "{near[0]}{equals}{member.strip()}"?'
@@ -230,7 +230,7 @@ def _told_twice(risk: Risk) -> Iterator[tuple[str, str]]:
     scopes: dict[str, str] = {}
     for scope in risk.limits:
         kind, _, name = scope.partition("=")
-        if kind == "instrument" and "*" not in name:
+        if kind == "instrument":
             former = scopes.setdefault(_one_name(name), scope)
             if former != scope:
                 yield f"limits.{scope}", f"the same instrument as limits.{former}: put both into one"

@@ -6,6 +6,7 @@ from decimal import Decimal
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from nautilus_trader.model.enums import OrderSide, OrderType, order_type_to_str
 from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.model.objects import Currency
@@ -46,7 +47,7 @@ class Sights:
         self._engine = engine
         self._book = book
         self._listings: dict[Any, tuple[Any, Listing]] = {}
-        self._currencies: dict[str, Currency] = {}
+        self._money: dict[Any, list[tuple[str, Currency]]] = {}  # in which an instrument is paid
         self._routes: dict[tuple[Any, Any], str] = {}
         self._account_ids: dict[str, Any] = {}
         self._of_asset: tuple[int, dict[str, list[Any]]] = (0, {})
@@ -57,28 +58,28 @@ class Sights:
         """The order as it stands, or with other numbers; `quantity` is what can still be filled."""
         price = order.price if order.has_price else None
         trigger = order.trigger_price if order.has_trigger_price else None
-        facts = {
-            "client_order_id": order.client_order_id.value,
-            "strategy_id": order.strategy_id.value,
-            "instrument_id": order.instrument_id.value,
-            "side": 1 if order.side == OrderSide.BUY else -1,
-            "quantity": self.leaves(order) if quantity is None else quantity,
-            "type": order_type_to_str(order.order_type),
-            "filled": order.filled_qty.as_decimal(),
-            "account_id": account_id,
-            "price": None if price is None else price.as_decimal(),
-            "trigger_price": None if trigger is None else trigger.as_decimal(),
-            "is_reduce_only": order.is_reduce_only and self._book.trusts_reduce_only,
-            "is_post_only": order.is_post_only,
-            "parent_id": parent_of(order),
-            "operation_id": operation_of(order.tags) or "",
-            "list_id": "" if order.order_list_id is None else order.order_list_id.value,
-        }
         if order.order_type in _MOVING:
-            facts |= {"price": None, "trigger_price": None}
+            price = trigger = None
         elif trigger is not None and order.has_price and order.is_triggered:
-            facts["trigger_price"] = None  # it rests in the book now
-        return Order(**{**facts, **changes})
+            trigger = None  # it rests in the book now
+        facts = Order(
+            client_order_id=order.client_order_id.value,
+            strategy_id=order.strategy_id.value,
+            instrument_id=order.instrument_id.value,
+            side=1 if order.side == OrderSide.BUY else -1,
+            quantity=self.leaves(order) if quantity is None else quantity,
+            type=order_type_to_str(order.order_type),
+            filled=order.filled_qty.as_decimal(),
+            account_id=account_id,
+            price=None if price is None else price.as_decimal(),
+            trigger_price=None if trigger is None else trigger.as_decimal(),
+            is_reduce_only=order.is_reduce_only and self._book.trusts_reduce_only,
+            is_post_only=order.is_post_only,
+            parent_id=parent_of(order),
+            operation_id=operation_of(order.tags) or "",
+            list_id="" if order.order_list_id is None else order.order_list_id.value,
+        )
+        return msgspec.structs.replace(facts, **changes) if changes else facts
 
     def leaves(self, order: Any) -> Decimal:
         """What can still be filled, in the instrument's own unit also where the order says it in money."""
@@ -139,7 +140,7 @@ class Sights:
             ask=price.ask,
             price_ns=price.ts_ns,
             rate=self.rate(listing.quote),
-            account=self._account(account_id, listing),
+            account=self._account(account_id, instrument_id, listing),
         )
 
     def listing(self, instrument_id: Any) -> Listing | None:
@@ -154,6 +155,8 @@ class Sights:
         if len(self._listings) >= LISTINGS_MAX:
             self._listings.clear()
         self._listings[instrument_id] = (instrument, listing)
+        names = dict.fromkeys(filter(None, (listing.quote, listing.base, listing.margin)))
+        self._money[instrument_id] = [(name, Currency.from_str(name)) for name in names]
         return listing
 
     def price(self, instrument_id: Any) -> Price:
@@ -244,24 +247,20 @@ class Sights:
 
     # -- accounts -----------------------------------------------------------------------------------
 
-    def _account(self, account_id: str, listing: Listing) -> Account | None:
+    def _account(self, account_id: str, instrument_id: Any, listing: Listing) -> Account | None:
         account = self._account_object(account_id)
         if account is None:
             return None
-        wanted = {name for name in (listing.quote, listing.base, listing.margin) if name}
         if account.base_currency is not None:
-            free = self._converted(account, wanted)
+            free = self._converted(account, {name for name, _ in self._money[instrument_id]})
         else:
-            balances = {name: account.balance_free(self._currency(name)) for name in wanted}
-            free = {name: each.as_decimal() for name, each in balances.items() if each is not None}
+            balances = [(name, account.balance_free(currency)) for name, currency in self._money[instrument_id]]
+            free = {name: each.as_decimal() for name, each in balances if each is not None}
         is_margin = account.is_margin_account
-        leverage = self._leverage(account, listing) if is_margin else ONE
+        leverage = ONE
+        if is_margin and listing.margin_init:  # of the instrument, else the account's own
+            leverage = account.leverage(instrument_id) or account.default_leverage or ONE
         return Account(account_id=account_id, is_margin=is_margin, free=free, leverage=leverage)
-
-    @staticmethod
-    def _leverage(account: Any, listing: Listing) -> Decimal:
-        """Of the instrument, else the account's own."""
-        return account.leverage(InstrumentId.from_str(listing.instrument_id)) or account.default_leverage or ONE
 
     def _account_object(self, account_id: str) -> Any:
         if not account_id:
@@ -280,12 +279,6 @@ class Sights:
             if rate is not None and other:
                 free[name] = amount * rate / other
         return free
-
-    def _currency(self, code: str) -> Currency:
-        found = self._currencies.get(code)
-        if found is None:
-            found = self._currencies[code] = Currency.from_str(code)
-        return found
 
 
 def listing_of(instrument: Any) -> Listing:

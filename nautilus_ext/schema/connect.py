@@ -31,8 +31,9 @@ _KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_k
 ANY_BOOK = {"plan_cache_mode": "force_generic_plan"}
 _FOR_ANY_BOOK = "SET LOCAL plan_cache_mode = force_generic_plan"
 
-# A node that writes to a book holds its row in a transaction. One that is stopped in the midst of it must not keep the
-# next node from taking the book: the server ends its session after this.
+# A node that writes to a book, or its shipper, holds rows of it in a transaction. One that is stopped between two
+# statements must not hold up whoever comes next: the server ends its session after this. A COPY is one statement: what
+# its client takes to encode rows does not count.
 NO_LONG_TRANSACTION = {"idle_in_transaction_session_timeout": "3000"}
 
 # Everything that a connection which was good a moment ago can raise when the database goes away; InternalClientError

@@ -26,6 +26,9 @@ started again on the same folder. After each {per_life} kills everything is held
 the node acknowledged against the journal, the node's cache against the tables (`audit`), and every order, fill, fee,
 position and balance of the tables against the exchange's own ledger; each order must still be its strategy's. A desk
 lives for {per_desk} kills.
+
+Beside Nautilus's own Redis cache, 20 kills of the node each ([kill by kill](kills-redis.md)): local log and shipper
+lost 0 of 9,043 acknowledged events, the Redis cache 161 of 8,580, and 426 of 8,641 with a buffer of 100 ms.
 """
 
 

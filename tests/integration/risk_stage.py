@@ -116,6 +116,7 @@ class Stage:
         recent: Recent | None = None,
         oms: OmsType = OmsType.NETTING,
         engine: RiskEngineConfig | None = None,
+        actors: Sequence[Any] = (),
     ) -> None:
         config = BacktestEngineConfig(
             logging=LoggingConfig(bypass_logging=True),
@@ -142,6 +143,8 @@ class Stage:
         self.bus.subscribe(RISK_DECISIONS, self.decisions.append)
         self.sent = Sent(self.bus)  # what reaches the engine
         self.gate: Any = None
+        for actor in actors:  # as the suite's own are there before the gate
+            self.engine.add_actor(actor)
         if gate:
             self.gate = RiskGate(RiskGateConfig(section=section or {}))
             self.engine.add_actor(self.gate)

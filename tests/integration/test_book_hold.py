@@ -7,7 +7,9 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 
+import asyncpg
 import pytest
 from book_node import HEARTBEAT_S, Node, end_sessions, query
 
@@ -27,6 +29,14 @@ ASKED = {
     "heartbeat_s": HEARTBEAT_S,
     "on_lost": pytest.fail,
 }
+HELD_UP = """
+    SELECT pid FROM pg_stat_activity
+     WHERE query LIKE 'DO %FOR UPDATE%' AND wait_event = 'PgSleep' AND datname = current_database()"""
+LET_GO = HELD_UP.replace("pid", "pg_terminate_backend(pid)", 1)
+WAITS = """
+    SELECT pid FROM pg_stat_activity
+     WHERE application_name = $1 AND wait_event_type = 'Lock' AND datname = current_database()"""
+FREE = "SELECT epoch FROM books FOR NO KEY UPDATE SKIP LOCKED"
 NOWHERE = "postgresql://app:planted-password@127.0.0.1:9/suite"
 
 
@@ -154,6 +164,33 @@ def test_a_stopped_process_that_lost_its_book_hears_so_when_it_goes_on(nodes, da
     first.process.send_signal(signal.SIGCONT)
     assert "second" in first.wait_for("lost", wait_until)
     assert second.stop() == 0
+
+
+def test_a_node_that_was_stopped_while_it_took_the_book_does_not_keep_it(nodes, database, wait_until):
+    """It holds the book's row in a transaction and the lock besides: the server ends its session after 3 s."""
+    first = nodes()
+    first.wait_for("run", wait_until)
+    assert first.stop() == 0
+    holder = threading.Thread(target=_hold_the_instance_up, args=(database.owner_url,))
+    holder.start()
+    wait_until(lambda: query(database.owner_url, HELD_UP))
+    stopped = nodes()
+    wait_until(lambda: query(database.app_url, WAITS, f"exec-suite {BOOK}"))
+    stopped.process.send_signal(signal.SIGSTOP)
+    query(database.owner_url, LET_GO)
+    holder.join()
+    assert [] == query(database.app_url, FREE), "it holds the row no more"
+    wait_until(lambda: query(database.app_url, FREE))
+    after = nodes(instance_id="after")
+    assert after.wait_for("epoch", wait_until) == 2
+    stopped.process.send_signal(signal.SIGCONT)
+    assert stopped.wait_for("error", wait_until) == "DatabaseError"
+    assert after.stop() == 0
+
+
+def _hold_the_instance_up(url):
+    with suppress(asyncpg.PostgresError, OSError):  # it is ended
+        query(url, "DO 'BEGIN PERFORM 1 FROM instance_metadata FOR UPDATE; PERFORM pg_sleep(60); END'")
 
 
 def test_a_race_for_a_lock_that_came_free_has_one_winner(nodes, database, wait_until):

@@ -235,6 +235,27 @@ def test_an_error_in_a_handler_stays_in_the_handler(tmp_path, monkeypatch):
     engine.dispose()
 
 
+def test_an_error_at_the_start_costs_its_line_and_not_the_node(tmp_path, monkeypatch):
+    """The log says what it could not tell, the actor runs, and the first event that fails is still logged."""
+    engine = _engine()
+    actor = EventLog()
+    engine.add_actor(actor)
+    path = tmp_path / "book.jsonl"
+    with LogSession.start() as session:
+        session.attach_file(path, max_bytes=1_000_000, retain_files=1)
+        engine.kernel.cache.add_order(order := TestExecStubs.make_accepted_order(instrument=INSTRUMENT))
+        engine.kernel.cache.update_order(order)
+        monkeypatch.setattr(actor_module, "_positions_line", None)
+        actor.start()
+        engine.kernel.msgbus.publish("events.order.EXTERNAL", TestEventStubs.order_accepted(order))
+    at_start, event = [json.loads(line) for line in path.read_text().splitlines()]
+    assert ("ERROR", True, 0) == (at_start["level"], actor.is_running, actor.faults)
+    assert "what the book begins with could not be told" in at_start["message"]
+    assert "TypeError" in at_start["exception"]
+    assert "OrderAccepted" == event["event"]
+    engine.dispose()
+
+
 def test_an_event_that_cannot_be_read_costs_its_own_line(tmp_path):
     """An adapter's own event without words: the log names it, the live view shows it, and nothing raises."""
     engine = _engine()

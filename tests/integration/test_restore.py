@@ -254,3 +254,21 @@ async def test_a_position_whose_order_cannot_come_back_is_left_to_the_venue(ship
     order = engine.cache.order(lost)
     cache.add_order(order, left.id)
     assert cache.order_exists(lost)
+
+
+@pytest.mark.parametrize("definition", ["[]", "{}", f'{{"type": {"9" * 400}.5}}'], ids=len)
+async def test_an_instrument_that_cannot_be_read_costs_its_positions_and_nothing_else(
+    shipped, restored, database, caplog, definition
+):
+    """The node starts: the venue's own word of the instrument comes with reconciliation, and so do its positions."""
+    engine = shipped(*RUNS[0], 1)
+    connection = await asyncpg.connect(database.owner_url)
+    await connection.execute("UPDATE instruments SET definition = $1", definition)
+    await connection.close()
+    cache = await restored()
+    working = {order.client_order_id for order in (*engine.cache.orders_open(), *engine.cache.orders_emulated())}
+    assert working
+    assert working <= {order.client_order_id for order in cache.orders()}
+    assert {each.id for each in engine.cache.accounts()} == {each.id for each in cache.accounts()}
+    assert ([], []) == (cache.instruments(), cache.positions_open())
+    assert f"not restored, the venue's word counts: instrument {RUNS[0][0].id}: " in caplog.text

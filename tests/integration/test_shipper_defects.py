@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+import psutil
 import pytest
-from shipper_log import EVENTS_PER_ORDER
+from shipper_log import EVENTS_PER_ORDER, Trader
 from shipper_stage import Stage
 
+from nautilus_ext.persistence.segments import run_folder
 from nautilus_ext.persistence.shipper import launch
 from nautilus_ext.persistence.shipper.launch import Shipping
 from nautilus_ext.persistence.shipper.state import LOG_FILE
@@ -96,3 +98,31 @@ def test_a_defect_refuses_nothing_and_is_over_when_it_is_cured(
     assert stage.seqs(start.run) == list(range(1, last + 1))
     assert ([], []) == (stage.rejected(), stage.differences())
     assert ORDERS == stage.value("SELECT count(*) FROM unified_orders WHERE status = 'FILLED'")
+
+
+def test_a_defect_in_the_watch_over_the_shipper_is_told_and_a_start_anew_goes_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, wait_until: Callable[..., None]
+) -> None:
+    """Nobody starts the next one, and nobody believes that all is durable; the log keeps what waits."""
+    start, trader = stage.start_run(), Trader()
+    log = stage.begin_log(start)
+    log.append(trader.instrument())
+    shipping = Shipping.start(stage.order(start))
+    wait_until(lambda: stage.progress(start.run)[0] == 1 and shipping.state.pid, 30)
+    real = launch.read_state
+    monkeypatch.setattr(launch, "read_state", None)
+    killed = real(run_folder(stage.folder, start.run)).pid
+    psutil.Process(killed).kill()
+    wait_until(lambda: "nobody looks after its shipper any more" in caplog.text, 30)
+    monkeypatch.setattr(launch, "read_state", real)
+    (told,) = [each for each in caplog.records if each.levelno == logging.CRITICAL]
+    assert "events wait in the local log, start the node anew" in told.getMessage()
+    assert not shipping.drain(30)
+    assert killed == shipping.state.pid, "nobody started another one"
+    shipping.close()
+    log.append_many([*trader.order(), trader.end()])
+    log.close()
+    anew = Shipping.start(stage.order(start))
+    assert anew.drain(60), stage.state(start.run)
+    anew.close()
+    assert list(range(1, trader.seq + 1)) == stage.seqs(start.run)

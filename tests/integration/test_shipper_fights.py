@@ -18,10 +18,14 @@ from shipper_stage import Stage
 
 from nautilus_ext.errors import BookLost
 from nautilus_ext.persistence.segments import run_folder
+from nautilus_ext.persistence.shipper.writing import Step, Writer
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from nautilus_ext.schema import books
 
 SEED = int(os.environ.get("FIGHT_SEED", "20261129"))
 FIGHTS = int(os.environ.get("FIGHTS", "3"))
@@ -91,6 +95,33 @@ def test_a_shipper_that_was_stopped_in_a_transaction_keeps_nobody_from_taking_th
     stage: Stage, database: Any, wait_until: Callable[..., None]
 ) -> None:
     """It holds the book's row; its session is ended, and what it had not committed is undone."""
+    start, _, process = _stopped_in_a_transaction(stage, database, wait_until)
+    began_s = time.monotonic()
+    assert stage.start_run().epoch == start.epoch + 1
+    print(f"the book's row was free after {time.monotonic() - began_s:.1f} s")
+    process.send_signal(signal.SIGCONT)
+    assert BookLost.exit_code == process.wait(30)
+    assert 1 == stage.progress(start.run)[0] == stage.value("SELECT count(*) FROM order_events")
+
+
+async def test_a_shipper_that_was_stopped_in_a_transaction_holds_nobody_up(
+    stage: Stage, database: Any, wait_until: Callable[..., None]
+) -> None:
+    """Nobody starts anew: the server ends its session, whoever waits gets on, and it ships the batch once more."""
+    start, last, process = await asyncio.to_thread(_stopped_in_a_transaction, stage, database, wait_until)
+    writer = await Writer.open(stage.url, stage.order(start, statement_timeout_s=15))
+    await writer.write(Step(start.run, 1, 1, last), {})
+    await writer.close()
+    process.send_signal(signal.SIGCONT)
+    assert 0 == await asyncio.to_thread(process.wait, 30)
+    assert list(range(1, last + 1)) == await asyncio.to_thread(stage.seqs, start.run)
+    assert ([], []) == await asyncio.to_thread(lambda: (stage.rejected(), stage.differences()))
+
+
+def _stopped_in_a_transaction(
+    stage: Stage, database: Any, wait_until: Callable[..., None]
+) -> tuple[books.Start, int, subprocess.Popen[bytes]]:
+    """Stop a shipper between two statements of its second batch; return its start, the last number, and itself."""
     start, trader = stage.start_run(), Trader()
     log = stage.begin_log(start)
     process = stage.spawn(start)
@@ -100,20 +131,15 @@ def test_a_shipper_that_was_stopped_in_a_transaction_keeps_nobody_from_taking_th
     holder.start()
     owner = Stage(database.owner_url, stage.folder)
     wait_until(lambda: owner.query(HELD_UP), 30)
-    log.append_many(list(trader.order()))
+    log.append_many([*trader.order(), trader.end()])
+    log.close()
     wait_until(lambda: stage.query(WAITS), 30)
     process.send_signal(signal.SIGSTOP)
     owner.query(LET_GO)
     holder.join()
     wait_until(lambda: not stage.query(WAITS))
     assert [] == stage.query(FREE), "it holds the row no more"
-    began_s = time.monotonic()
-    assert stage.start_run().epoch == start.epoch + 1
-    print(f"the book's row was free after {time.monotonic() - began_s:.1f} s")
-    process.send_signal(signal.SIGCONT)
-    assert BookLost.exit_code == process.wait(30)
-    assert 1 == stage.progress(start.run)[0] == stage.value("SELECT count(*) FROM order_events")
-    log.close()
+    return start, trader.seq, process
 
 
 def _hold_the_tables_up(url: str) -> None:

@@ -9,13 +9,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from shipper_stage import Stage
+from shipper_stage import BOOK, Stage
 
 from nautilus_ext.errors import DatabaseError
+from nautilus_ext.persistence.rows import RejectionRow
 from nautilus_ext.persistence.segments import run_folder
 from nautilus_ext.persistence.shipper import process as shipper_process
 from nautilus_ext.persistence.shipper.process import Shipper
 from nautilus_ext.persistence.shipper.status import Status
+from nautilus_ext.persistence.shipper.writing import Step, Writer
+from nautilus_ext.schema.connect import NO_LONG_TRANSACTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +33,10 @@ TRIES = 7  # after which the pause between two has grown to its bound
 PAUSE_S_MIN = 1.5  # between the last two of them
 SLEEP = "CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep({}); RETURN NEW; END'"
 TRIGGER = "CREATE TRIGGER sleep {} INSERT ON unified_orders FOR EACH ROW EXECUTE FUNCTION sleep()"
+OPEN = """
+    SELECT pid FROM pg_stat_activity
+     WHERE application_name LIKE 'exec-suite shipper%' AND datname = current_database()
+       AND (xact_start IS NOT NULL OR pid IN (SELECT pid FROM pg_locks))"""
 TRIED = re.compile(r"^(\S+)Z run \d+ pid \d+: .*even 1 record .*statement_timeout_s \(0\.2 s\)", re.MULTILINE)
 
 
@@ -108,3 +115,32 @@ def test_a_shipper_whose_node_is_gone_does_not_try_for_ever(stage: Slow, monkeyp
     stage.speed_up()
     assert stage.run_to_end(start) == 0
     assert stage.seqs(start.run) == list(range(1, last + 1))
+
+
+async def test_a_shipper_that_has_nothing_to_ship_holds_no_lock_and_is_not_too_slow(stage: Slow) -> None:
+    """No transaction is open before its first batch: a migration need not wait, and no time-out runs meanwhile."""
+    start = await asyncio.to_thread(stage.start_run)
+    writer = await Writer.open(stage.url, stage.order(start, statement_timeout_s=STATEMENT_S))
+    assert [] == await asyncio.to_thread(stage.query, OPEN)
+    await asyncio.sleep(2 * STATEMENT_S)
+    await writer.write(Step(start.run, 0, 1, 1), {})
+    assert [] == await asyncio.to_thread(stage.query, OPEN)
+    await writer.close()
+    assert (1, 1) == await asyncio.to_thread(stage.progress, start.run)
+
+
+async def test_rows_may_take_their_time_within_a_batch(stage: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding is a part of the COPY: the limit for a transaction in which nothing happens does not cut it."""
+
+    class Late(list[RejectionRow]):
+        def __iter__(self) -> Iterator[RejectionRow]:
+            time.sleep(4 * STATEMENT_S)
+            return super().__iter__()
+
+    monkeypatch.setitem(NO_LONG_TRANSACTION, "idle_in_transaction_session_timeout", str(round(STATEMENT_S * 1_000)))
+    start = await asyncio.to_thread(stage.start_run)
+    writer = await Writer.open(stage.url, stage.order(start))
+    rows = Late([RejectionRow(BOOK, start.run, 1, "decode", None, "no record", b"")])
+    await writer.write(Step(start.run, 0, 1, 1), {RejectionRow: rows})
+    await writer.close()
+    assert [(1, "decode", None)] == await asyncio.to_thread(stage.rejected)

@@ -66,7 +66,14 @@ def write(folder: Path, data: Sequence[Any], listings: Sequence[Any] = (ETH, BTC
     return folder
 
 
-def backtest(catalog: Path, strategies: Sequence[Strategy], **venue: Any) -> None:
+def backtest(
+    catalog: Path,
+    strategies: Sequence[Strategy],
+    *,
+    actors: Sequence[Any] = (),
+    algorithms: Sequence[Any] = (),
+    **venue: Any,
+) -> None:
     """As `--backtest` runs it: one entry of data per kind."""
     stored = ParquetDataCatalog(str(catalog)).list_data_types()
     folders = {
@@ -79,7 +86,7 @@ def backtest(catalog: Path, strategies: Sequence[Strategy], **venue: Any) -> Non
     node = BacktestNode(
         [
             BacktestRunConfig(
-                engine=BacktestEngineConfig(logging=LOGGING),
+                engine=BacktestEngineConfig(logging=LOGGING, actors=list(actors)),
                 venues=[BacktestVenueConfig(name=name, **{**ACCOUNT, **venue}) for name in ("SIM2", "SIM3")],
                 data=[
                     BacktestDataConfig(
@@ -98,6 +105,8 @@ def backtest(catalog: Path, strategies: Sequence[Strategy], **venue: Any) -> Non
     node.build()
     for strategy in strategies:
         node.get_engines()[0].add_strategy(strategy)
+    for algorithm in algorithms:
+        node.get_engines()[0].add_exec_algorithm(algorithm)
     node.run()
     node.dispose()
 
@@ -112,6 +121,8 @@ def replay(
     *,
     venue: dict[str, Any] | None = None,
     seconds: float = 0,
+    actors: Sequence[Any] = (),
+    algorithms: Sequence[Any] = (),
     **config: Any,
 ) -> None:
     """In a trading node; it ends with the catalog, or after some seconds where `stop_at_end` is not set."""
@@ -122,6 +133,7 @@ def replay(
         TradingNodeConfig(
             trader_id="WORLDS-001",
             logging=LOGGING,
+            actors=list(actors),
             data_engine=LiveDataEngineConfig(**graceful),
             risk_engine=LiveRiskEngineConfig(max_order_submit_rate="100000/00:00:01", **graceful),
             exec_engine=LiveExecEngineConfig(reconciliation=False, **graceful),
@@ -138,6 +150,8 @@ def replay(
     )
     for strategy in strategies:
         node.trader.add_strategy(strategy)
+    for algorithm in algorithms:
+        node.trader.add_exec_algorithm(algorithm)
     node.add_data_client_factory("REPLAY", CatalogReplayDataClientFactory)
     for name in ("SIM2", "SIM3"):
         node.add_exec_client_factory(name, SandboxLiveExecClientFactory)

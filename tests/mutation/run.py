@@ -1,7 +1,8 @@
 """Does a test notice each small mistake in the rules of the risk gate? Writes docs/risk-mutants.md.
 
 Each mutant runs in a fork of a process that has loaded everything but the rules and their tests. Only modules that have
-changed since the page was written are run again; with ALL=1 all of them. Reasons on the page are kept.
+changed since the page was written are run again; with ALL=1 all of them, with AGAIN=1 the survivors of the others as
+well, after tests were added. Reasons on the page are kept.
 """
 
 from __future__ import annotations
@@ -51,7 +52,14 @@ MODULES = (
     "verdicts",
     "windows",
 )
-FIRST = ("test_small_rules", "test_order_rows", "test_reach_rows", "test_flow_rows", "test_past_rows")
+FIRST = (
+    "test_small_rules",
+    "test_small_memory",
+    "test_order_rows",
+    "test_reach_rows",
+    "test_flow_rows",
+    "test_past_rows",
+)
 THEN = ("test_meeting_rows", "test_permission_rows", "test_rulebook", "test_random_orders")
 SEED, ROUNDS = "7", "15"  # of the random orders: a mutant must not live by luck
 KILLED_SHARE_MIN = 0.9
@@ -81,7 +89,9 @@ def read_page() -> Page:
     results, reasons = {}, {}
     for line in PAGE.read_text().splitlines() if PAGE.exists() else ():
         if found := COUNT.match(line):
-            results[found["module"]] = Result(found["module"], found["digest"], int(found["made"]), int(found["killed"]))
+            results[found["module"]] = Result(
+                found["module"], found["digest"], int(found["made"]), int(found["killed"])
+            )
         elif (found := ROW.match(line)) and found["module"] in MODULES:
             reasons[found["module"], found["name"]] = found["reason"]
     return Page(results, reasons)
@@ -96,7 +106,7 @@ class Swapped(MetaPathFinder, Loader):
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
 
-    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002 - as asked
         if fullname != f"nautilus_ext.risk.{self._mutant.module}":
             return None
         return importlib.util.spec_from_loader(fullname, self)
@@ -142,7 +152,7 @@ def _rows(mark: Any) -> list[dict[str, Any]]:
     rows = []
     for each in values:
         if isinstance(each, _pytest.mark.structures.ParameterSet):
-            rows.append(dict(zip(names, each.values, strict=True)))  # noqa: PD011 - no table of pandas
+            rows.append(dict(zip(names, each.values, strict=True)))
         else:
             rows.append(dict(zip(names, each if len(names) > 1 else (each,), strict=True)))
     return rows
@@ -188,9 +198,9 @@ def written(results: dict[str, Result], reasons: dict[tuple[str, str], str]) -> 
     lines = [
         "# Mutants of the risk rules",
         "",
-        "`make mutation` makes each small mistake in a rule, one at a time: a comparison, a number, a sign, a condition, a",
-        "return value, a statement that is missing. A test must fail for each. It writes this page; a reason is written by",
-        "hand, and kept. `make test` fails when a module has changed since, or when a survivor has no reason.",
+        "`make mutation` makes each small mistake in a rule, one at a time: a comparison, a number, a sign,",
+        "a condition, a return value, a statement that is missing. A test must fail for each. It writes this page; a",
+        "reason is written by hand, and kept. `make test` fails when a module has changed since, or when a survivor has no reason.",
         "",
         f"{killed} of {made} are killed ({100 * killed / made:.1f} %).",
         "",
@@ -202,7 +212,10 @@ def written(results: dict[str, Result], reasons: dict[tuple[str, str], str]) -> 
         "",
         "| Module | Mutant | Why it may live |",
         "|---|---|---|",
-        *(f"| {module} | {name} | {reason} |" for (module, name), reason in reasons.items()),
+        *(
+            f"| {module} | {name} | {reason} |"
+            for (module, name), reason in sorted(reasons.items(), key=lambda each: each[0][0])
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -215,25 +228,21 @@ def main() -> int:
     if survivors([Mutant("", "none", 0, ast.Module([], []))]) == []:
         print("the tests fail without any mutant: run them first")
         return 1
-    wanted = os.environ.get("MODULES", "").split()
-    results, reasons = {}, {}
+    results, reasons = dict(page.results), dict(page.reasons)
     for module in MODULES:
         path, known = RULES / f"{module}.py", page.results.get(module)
-        is_stale = known is None or known.digest != digest(path)
-        if module not in wanted and not os.environ.get("ALL") and (wanted or not is_stale) and known is not None:
-            results[module] = known
-            reasons |= {key: reason for key, reason in page.reasons.items() if key[0] == module}
+        found = list(mutants(path))
+        is_stale = known is None or known.digest != digest(path) or bool(os.environ.get("ALL"))
+        if not is_stale and not os.environ.get("AGAIN"):
             continue
         started = time.monotonic()
-        found = list(mutants(path))
-        alive = survivors(found)
+        asked = found if is_stale else [each for each in found if (module, each.name) in page.reasons]
+        alive = survivors(asked)
+        print(f"{module}: {len(alive)} of {len(asked)} live, {time.monotonic() - started:.0f} s", flush=True)
         results[module] = Result(module, digest(path), len(found), len(found) - len(alive))
+        reasons = {key: reason for key, reason in reasons.items() if key[0] != module}
         reasons |= {(module, each.name): page.reasons.get((module, each.name), "") for each in alive}
-        print(f"{module}: {len(alive)} of {len(found)} live, {time.monotonic() - started:.0f} s", flush=True)
-        rest = {name: each for name, each in page.results.items() if name not in results}
-        kept = {key: reason for key, reason in page.reasons.items() if key[0] in rest}
-        PAGE.write_text(written(results | rest, reasons | kept))
-    PAGE.write_text(written(results, reasons))
+        PAGE.write_text(written(results, reasons))
     share = sum(each.killed for each in results.values()) / sum(each.made for each in results.values())
     unexplained = [key for key, reason in reasons.items() if not reason]
     print(f"{100 * share:.1f} % killed, {len(unexplained)} survivors without a reason")

@@ -11,7 +11,7 @@ from asyncpg import exceptions as pg
 from nautilus_ext.errors import BookLost, DatabaseError, SchemaBehind
 from nautilus_ext.persistence.shipper.statements import ADVANCE, DRAINED, EPOCH, MISSING, PROGRESS, TARGETS, Target
 from nautilus_ext.schema.books import shipper_name
-from nautilus_ext.schema.connect import ANY_BOOK, CLOSE_S_MAX, connect
+from nautilus_ext.schema.connect import ANY_BOOK, CLOSE_S_MAX, NO_LONG_TRANSACTION, connect
 from nautilus_ext.schema.revision import REVISION
 
 if TYPE_CHECKING:
@@ -90,12 +90,14 @@ class Writer:
         self._merges: dict[type, PreparedStatement] = {}
 
     async def _prepare(self) -> None:
+        """Prepare in a transaction: the driver leaves one open behind a PREPARE, with its locks and its time-out."""
         stages = [target.create_stage for target in TARGETS.values() if target.stage]
-        await self._connection.execute(";".join(stages))
-        for kind, target in TARGETS.items():
-            if target.stage:
-                self._merges[kind] = await self._connection.prepare(target.merge)
-        self._advance = await self._connection.prepare(ADVANCE)
+        async with self._transaction():
+            await self._connection.execute(";".join(stages))
+            for kind, target in TARGETS.items():
+                if target.stage:
+                    self._merges[kind] = await self._connection.prepare(target.merge)
+            self._advance = await self._connection.prepare(ADVANCE)
 
     async def close(self) -> None:
         await self._reader.close(timeout=CLOSE_S_MAX)
@@ -179,7 +181,11 @@ async def _connect(url: str, order: ShipperOrder, **settings: str) -> asyncpg.Co
         timeout_s=order.connect_timeout_s,
         answer_timeout_s=order.statement_timeout_s + order.connect_timeout_s,
         application_name=shipper_name(order.book_id),
-        server_settings={"statement_timeout": str(round(order.statement_timeout_s * 1_000)), **settings},
+        server_settings={
+            "statement_timeout": str(round(order.statement_timeout_s * 1_000)),
+            **NO_LONG_TRANSACTION,
+            **settings,
+        },
         max_cached_statement_lifetime=0,
     )
     try:

@@ -146,6 +146,7 @@ CASES = [
     (lambda d: d.update(database={"pool_size": 0}), "database.pool_size", ">= 1"),
     (lambda d: d.update(logging_ext={"level": "LOUD"}), "logging_ext.level", "LOUD"),
     (lambda d: d.update(timeout_post_stop=9), "timeout_post_stop", "lower"),
+    (lambda d: d.update(timeout_post_stop=10**400), "timeout_post_stop", "lower"),
     (
         lambda d: d.update(exec_engine={"graceful_shutdown_on_exception": False}),
         "exec_engine.graceful_shutdown_on_exception",

@@ -126,6 +126,11 @@ CASES = [
         "keep one",
     ),
     (
+        {**one_position("BTC*"), **limits("instrument=BTC*", max_position=2)},
+        "max_position_per_instrument.BTC*",
+        "keep one",
+    ),
+    (
         {"max_position_per_instrument": {DOCUMENTED: "1", "BTCUSDT.BINANCE_SPOT": "2"}},
         "max_position_per_instrument.BTCUSDT.BINANCE_SPOT",
         "keep one",
@@ -198,13 +203,22 @@ def test_what_a_trader_writes_is_taken(write):  # noqa: F811 - the fixture
     """Every kind of scope, both kinds of names, wildcards, numbers as numbers and as texts."""
     section = {
         "preset": "strict",
-        "conversions": {"BTC": "BTCUSDT.BINANCE_SPOT", "HKD": "ES.XCME", "USDC": 1, "EUR": 1.08, "JPY": "0.0065"},
+        "conversions": {
+            "BTC": "BTCUSDT.BINANCE_SPOT",
+            "HKD": "ES.XCME",
+            "SHIB": "1e18",
+            "USDC": 1,
+            "EUR": 1.08,
+            "JPY": "0.0065",
+        },
         "limits": {
             "global": {"max_exposure": 1e6, "messages": [], "allowed_venues": ["SIM1"], "restricted_instruments": []},
             "venue=*": {"max_exposure": 0, "max_order_quantity": "1e18", "min_order_quantity": "0.000000000000000001"},
             "account=SIM1-001": {"check_balance": False},
             "strategy=TwoSidedQuoter-*": {"ramp": {"until": "2026-01-31T12:00:00+01:00", "max_exposure": 5}},
             "asset=kPEPE": {"max_position": "1_000"},
+            "asset=SIM1": {"min_order_quantity": 1, "max_order_quantity": 1},
+            "venue=SIM1": {"reduce_only": False},
             f"instrument={DOCUMENTED}": {"max_position": 1},
             "instrument=FX:OANDA:SPOT_PAIR:AUD-USD": {"allowed_order_types": ["LIMIT", "STOP_LIMIT"]},
             "instrument=BTCUSDT-PERP.*": {"allowed_instruments": ["BTC*", "BINANCE-SPOT:*"]},

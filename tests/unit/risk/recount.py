@@ -168,6 +168,8 @@ class Recount:
     # -- what a ledger says -------------------------------------------------------------------------
 
     def differences(self, ledger: Ledger) -> list[str]:
+        ledger.settle()  # with its own digits
+        ledger.settle()
         with localcontext() as context:
             context.prec = DIGITS
             return [

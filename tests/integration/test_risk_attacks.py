@@ -1,0 +1,464 @@
+"""Ways around the gate, tried out: none of them gets an order to a venue that has not been judged, unseen."""
+
+from __future__ import annotations
+
+import random
+import threading
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from nautilus_trader.common.actor import Actor
+from nautilus_trader.core.uuid import UUID4
+from nautilus_trader.execution.messages import BatchCancelOrders, CancelOrder, ModifyOrder, QueryOrder, SubmitOrder
+from nautilus_trader.model.enums import OmsType, OrderStatus
+from nautilus_trader.model.identifiers import ClientId
+from nautilus_trader.model.objects import QUANTITY_MAX, Price, Quantity
+from nautilus_trader.model.orders import LimitOrder
+from nautilus_trader.test_kit.stubs.events import TestEventStubs
+from risk_stage import BUY, INSTRUMENTS, OTHER, PERP, SELL, Stage, is_denied, reason
+
+from nautilus_ext.messages import RELEASE, RESERVE, RISK_DECISIONS
+from nautilus_ext.seam import EXECUTE, PROCESS, owner_of, take_over
+
+FIVE = {"preset": "none", "limits": {"global": {"max_position": "5"}}}
+TEXT = "MAX_POSITION: limit=5 scope=global value=0 would_be=6 unit=quantity"
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage(FIVE).start()
+
+
+def longest(stage: Stage) -> Decimal:
+    return stage.gate.judge.ledger._marks[PERP].whole.longest
+
+
+def modify(stage: Stage, order: Any, quantity: Any) -> None:
+    """Past the strategy and the RiskEngine."""
+    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+    changes = (INSTRUMENTS[PERP].make_qty(quantity), None, None)
+    stage.bus.send(EXECUTE, ModifyOrder(*ids, order.venue_order_id, *changes, UUID4(), 0))
+
+
+def cancel(order: Any) -> CancelOrder:
+    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+    return CancelOrder(*ids, order.venue_order_id, UUID4(), 0)
+
+
+def twin(order: Any, quantity: Any) -> Any:
+    """Another order of the same id."""
+    size, price = INSTRUMENTS[PERP].make_qty(quantity), INSTRUMENTS[PERP].make_price(90)
+    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+    return LimitOrder(*ids, BUY, size, price, UUID4(), 0)
+
+
+# -- other ways in --------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(12, "one tick over")
+def test_whoever_knows_the_endpoint_is_judged_as_well(stage):
+    """An order, a list, and a change of what works; each is in the cache and over afterwards."""
+    order = stage.hand.order(BUY, 6, 90)
+    stage.submit(order)
+    is_denied(order, TEXT)
+    members = [stage.hand.order(BUY, 3, 90) for _ in range(2)]
+    stage.submit_list(stage.hand.order_factory.create_list(members))
+    assert {OrderStatus.DENIED} == {each.status for each in members}
+    working = stage.hand.send(BUY, 5, 90)
+    stage.tick()
+    modify(stage, working, 6)
+    assert reason(working).startswith("MAX_POSITION: ")
+    stage.tick()
+    assert (Decimal(5), ["SubmitOrder"]) == (working.quantity.as_decimal(), stage.sent.names())
+
+
+@pytest.mark.row(12, "on modify")
+def test_a_change_of_what_is_at_no_venue_is_not_passed_on(stage):
+    """Nobody knows what it makes of an order that the cache does not know, that is over, or that was never sent."""
+    unknown, over, unsent = stage.hand.order(BUY, 1, 90), stage.hand.send(BUY, 1), stage.hand.order(BUY, 1, 90)
+    stage.cache.add_order(unsent)
+    stage.tick()
+    for order in (unknown, over, unsent):
+        modify(stage, order, 4)
+    assert (["SubmitOrder"], ["NO_ORDER"] * 3) == (stage.sent.names(), stage.refused("modify"))
+    assert Decimal(1) == longest(stage), "and none of them counts"
+
+
+@pytest.mark.row(12, "on modify")
+def test_a_change_that_is_refused_does_not_hide_one_that_waits_for_its_answer(stage):
+    """To five, which the venue has not answered; then to six."""
+    order = stage.hand.send(BUY, 3, 90)
+    stage.tick()
+    modify(stage, order, 5)
+    modify(stage, order, 6)
+    is_denied(stage.hand.send(BUY, 1, 90), "MAX_POSITION: limit=5 scope=global value=5 would_be=6 unit=quantity")
+    stage.tick()
+    assert (Decimal(5), Decimal(5)) == (order.quantity.as_decimal(), longest(stage))
+    modify(stage, order, 1)
+    stage.tick()
+    assert Decimal(1) == longest(stage)
+
+
+@pytest.mark.row(12, "one tick over")
+def test_orders_at_the_start_at_the_stop_and_within_a_fill_are_judged():
+    stage = Stage(FIVE)
+    orders: list[Any] = []
+
+    def send(size: int) -> None:
+        orders.append(stage.hand.send(BUY, size))
+
+    stage.hand.at_start.append(lambda: send(6))
+    stage.hand.at_fill.append(lambda: (send(5), send(4)))
+    stage.hand.at_stop.append(lambda: (send(1), send(1)))
+    stage.start()
+    send(1)
+    stage.tick().tick()
+    stage.end()
+    names = [order.status.name for order in orders]
+    assert ["DENIED", "FILLED", "DENIED", "FILLED", "DENIED", "DENIED"] == names
+    assert Decimal(5) == longest(stage)
+
+
+@pytest.mark.row(5, "one tick over")
+def test_of_a_thousand_orders_within_a_tick_those_pass_for_which_there_is_room():
+    stage = Stage({"preset": "none", "limits": {"global": {"max_position": "100"}}}, hands=2).start()
+    orders = [stage.hands[n % 2].send(BUY, 1, 90) for n in range(1_000)]
+    assert [OrderStatus.SUBMITTED] * 100 + [OrderStatus.DENIED] * 900 == [order.status for order in orders]
+    stage.tick()
+    assert (100, Decimal(100)) == (len(stage.cache.orders_open()), longest(stage))
+
+
+def test_an_order_to_another_client_counts_for_the_account_that_it_goes_to():
+    """Not for the one of its venue."""
+    section = {"preset": "none", "limits": {"account=SIM3-*": {"max_position": "1"}}}
+    stage = Stage(section).start()
+    order = stage.hand.order(BUY, 2, 90)
+    stage.hand.submit_order(order, client_id=ClientId("SIM3"))
+    is_denied(order, "MAX_POSITION: limit=1 scope=account=SIM3-001 value=0 would_be=2 unit=quantity")
+    unknown = stage.hand.order(BUY, 2, 90)
+    stage.hand.submit_order(unknown, client_id=ClientId("NOBODY"))
+    is_denied(unknown, "NO_ACCOUNT: scope=venue=SIM2 no account is known there")
+
+
+@pytest.mark.row(22, "missing account")
+def test_an_order_whose_client_is_missing_is_denied():
+    """Nautilus would leave it INITIALIZED for ever."""
+    stage = Stage({"preset": "none"}, venues=("SIM2",), before=lambda cache: cache.add_instrument(INSTRUMENTS[OTHER]))
+    order = stage.start().hand.send(BUY, 1, 90, of=OTHER)
+    is_denied(order, "NO_ACCOUNT: scope=venue=SIM3 no account is known there")
+
+
+# -- ids ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(11, "at limit")
+def test_an_order_that_is_sent_again_goes_nowhere_and_stays_what_it_is(stage):
+    """While the venue has not heard of it, while it works, and when it is over; also as another order of its id."""
+    order = stage.hand.send(BUY, 1, 90)
+    stage.submit(order)
+    stage.submit(twin(order, 2))
+    stage.tick()
+    assert (OrderStatus.ACCEPTED, Decimal(1)) == (order.status, longest(stage))
+    stage.submit(order)
+    stage.submit(twin(order, 3))
+    assert (OrderStatus.ACCEPTED, Decimal(1)) == (order.status, longest(stage))
+    stage.hand.cancel_order(order)
+    stage.tick()
+    stage.submit(order)
+    stage.submit(twin(order, 1))
+    stage.tick()
+    assert (OrderStatus.CANCELED, Decimal(0)) == (order.status, longest(stage))
+    assert ["SubmitOrder", "CancelOrder"] == stage.sent.names()
+    assert 6 == len(stage.refused()), stage.decisions
+
+
+@pytest.mark.row(11, "inside a list")
+def test_an_order_that_stands_in_a_list_twice_denies_the_list(stage):
+    first, second = stage.hand.order(BUY, 1, 90), stage.hand.order(BUY, 1, 80)
+    orders = stage.hand.order_factory.create_list([first, second])
+    orders.orders.append(first)
+    stage.submit_list(orders)
+    assert ([], {OrderStatus.DENIED}) == (stage.sent.commands, {first.status, second.status})
+
+
+def test_a_member_that_was_sent_before_works_on_when_its_list_is_refused(stage):
+    first = stage.hand.send(BUY, 1, 90)
+    second = stage.hand.order(BUY, 1, 80)
+    stage.submit_list(stage.hand.order_factory.create_list([first, second]))
+    stage.tick()
+    assert (OrderStatus.ACCEPTED, OrderStatus.DENIED) == (first.status, second.status)
+
+
+# -- numbers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(3, "one tick over")
+def test_numbers_that_are_none_do_not_exist_and_the_largest_are_refused(stage):
+    """Nautilus's own types refuse NaN, infinity, and a quantity of nothing."""
+    for text in ("NaN", "inf", "-inf", ""):
+        for kind in (Price, Quantity):
+            with pytest.raises((ValueError, TypeError, ArithmeticError)):
+                kind.from_str(text)
+    with pytest.raises(ValueError, match="positive"):
+        stage.hand.order(BUY, 0, 90)
+    largest = Quantity(QUANTITY_MAX, 3)
+    order = stage.hand.order_factory.market(INSTRUMENTS[PERP].id, BUY, largest)
+    stage.submit(order)
+    assert reason(order).startswith("MAX_POSITION: limit=5 scope=global value=0 would_be=")
+
+
+@pytest.mark.row(1, "one tick over")
+@pytest.mark.parametrize("price", ["0", "-1", "1000000000"])
+def test_a_price_that_is_no_price_is_refused_or_harmless(price):
+    """A purchase at nothing waits for ever; a sale at nothing is one at the market, and past the collar."""
+    stage = Stage({"preset": "none", "limits": {"global": {"price_collar_bps": "500"}}}).start()
+    side = BUY if Decimal(price) > 0 else SELL
+    order = stage.hand.order_factory.limit(INSTRUMENTS[PERP].id, side, INSTRUMENTS[PERP].make_qty(1), _price(price))
+    stage.submit(order)
+    assert reason(order).startswith("PRICE_COLLAR: limit=500 scope=global")
+
+
+def _price(text: str) -> Price:
+    return Price(Decimal(text), INSTRUMENTS[PERP].price_precision)
+
+
+@pytest.mark.row(2, "one tick over")
+@pytest.mark.row(22, "missing price")
+def test_an_order_in_money_counts_as_what_it_buys_and_is_refused_when_nobody_knows(stage):
+    """600 of money are 5.97 coins at the mid of 100.5."""
+    passing, refused = (stage.hand.order(BUY, size, quote_quantity=True) for size in (500, 600))
+    for order in (refused, passing):
+        stage.submit(order)
+    assert (OrderStatus.DENIED, OrderStatus.SUBMITTED) == (refused.status, passing.status)
+    stage.tick()
+    held = stage.hand.portfolio.net_position(INSTRUMENTS[PERP].id)
+    assert (OrderStatus.FILLED, held) == (passing.status, longest(stage))
+    bare = Stage(FIVE, priced=False).start()
+    order = bare.hand.order(BUY, 1, quote_quantity=True)
+    bare.submit(order)
+    assert reason(order).startswith(f"NO_PRICE: scope=instrument={PERP} its quantity is in money")
+
+
+def test_who_marks_an_order_reduce_only_is_taken_at_his_word_only_where_the_file_says_so():
+    for trusts, status in ((True, OrderStatus.SUBMITTED), (False, OrderStatus.DENIED)):
+        stage = Stage(FIVE | {"trusts_reduce_only": trusts}).start()
+        order = stage.hand.order(BUY, 6, 90, reduce_only=True)
+        stage.submit(order)
+        assert status == order.status
+
+
+# -- the endpoint ---------------------------------------------------------------------------------------
+
+
+class Taker(Actor):
+    """Takes the endpoint over after the gate."""
+
+    def __init__(self, *, to_engine: bool) -> None:
+        super().__init__()
+        self.to_engine = to_engine
+
+    def register_base(self, portfolio, msgbus, cache, clock) -> None:
+        super().register_base(portfolio, msgbus, cache, clock)
+        engine = owner_of(msgbus, PROCESS)
+        self.before = take_over(msgbus, EXECUTE, self.take)
+        self.way = engine.execute if self.to_engine else self.before
+
+    def take(self, command) -> None:
+        self.way(command)
+
+
+def test_an_actor_in_front_that_passes_on_changes_nothing():
+    stage = Stage(FIVE)
+    stage.engine.add_actor(Taker(to_engine=False))
+    order = stage.start().hand.send(BUY, 6, 90)
+    is_denied(order, TEXT)
+    assert stage.gate.stands()
+
+
+@pytest.mark.row(5, "at limit")
+@pytest.mark.row(19, "at limit")
+def test_an_actor_that_goes_past_the_gate_is_seen_and_what_it_sends_counts(caplog):
+    """Whether it stands in front can be asked before anything is sent."""
+    stage = Stage(FIVE)
+    assert stage.gate.stands()
+    stage.engine.add_actor(Taker(to_engine=True))
+    assert not stage.gate.stands()
+    caplog.clear()
+    order = stage.start().hand.send(BUY, 6, 90)
+    assert OrderStatus.SUBMITTED == order.status
+    assert (["NOT_JUDGED"], Decimal(6)) == (stage.refused(), longest(stage))
+    assert f"the order {order.client_order_id} was sent past the gate" in caplog.text
+    stage.tick()
+    assert 1 == len(stage.decisions), "once"
+
+
+def test_what_is_restored_or_reconciled_is_not_taken_for_it(stage):
+    """Events of orders that the gate knows, or that begin at the venue."""
+    order = stage.hand.send(BUY, 1, 90)
+    stage.tick()
+    stage.bus.publish("events.order.X", TestEventStubs.order_submitted(order))
+    stage.bus.publish("events.order.X", TestEventStubs.order_accepted(stage.hand.order(BUY, 1, 90)))
+    assert [] == stage.refused()
+
+
+# -- failures -------------------------------------------------------------------------------------------
+
+
+def _fails(*_: Any, **__: Any) -> Any:
+    raise ZeroDivisionError("a defect")
+
+
+@pytest.mark.row(19, "on modify")
+@pytest.mark.parametrize("part", ["judge", "sights", "decisions"])
+def test_a_defect_refuses_orders_and_changes_and_lets_cancels_go(stage, part, monkeypatch):
+    """Wherever it is. Nothing passes, everything is answered, and without the defect all goes on."""
+    order = stage.hand.send(BUY, 1, 90)
+    stage.tick()
+    if part == "judge":
+        for name in ("submit", "modify", "cancel", "reserve"):
+            monkeypatch.setattr(stage.gate.judge, name, _fails)
+    elif part == "sights":
+        monkeypatch.setattr(stage.gate._sights, "sight", _fails)
+    else:
+        monkeypatch.setattr(stage.gate, "_say_approved", _fails)
+    refused = stage.hand.send(BUY, 1, 91)
+    members = [stage.hand.order(BUY, 1, 90) for _ in range(2)]
+    stage.hand.submit_order_list(stage.hand.order_factory.create_list(members))
+    text = "GATE_ERROR: it could not be judged (ZeroDivisionError)"
+    for each in (refused, *members):
+        is_denied(each, text)
+    modify(stage, order, 2)
+    assert text == reason(order)
+    if part != "decisions":
+        parent = stage.hand.order(BUY, 1)
+        stage.cache.add_order(parent)
+        assert text == stage.reserve(parent)
+    stage.hand.cancel_order(order)
+    assert ["SubmitOrder", "CancelOrder"] == stage.sent.names()
+    monkeypatch.undo()
+    stage.tick()
+    assert (OrderStatus.CANCELED, Decimal(0)) == (order.status, longest(stage))
+    assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 5, 90).status
+
+
+def test_who_listens_to_decisions_cannot_change_them(stage):
+    stage.bus.subscribe(RISK_DECISIONS, _fails)
+    is_denied(stage.hand.send(BUY, 6, 90), TEXT)
+    assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 5, 90).status
+
+
+def test_what_the_gate_does_not_know_passes_and_cannot_harm_it(stage):
+    """A question, a command of another kind; events of unknown orders, or of nothing; nonsense at its endpoints."""
+    order = stage.hand.send(BUY, 1, 90)
+    stage.tick()
+    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+    with suppress(NotImplementedError):  # the client of a backtest answers none
+        stage.bus.send(EXECUTE, QueryOrder(*ids, order.venue_order_id, UUID4(), 0))
+    assert "QueryOrder" == stage.sent.names()[-1]
+    unknown = stage.hand.order(BUY, 1, 90)
+    stage.bus.publish("events.order.X", TestEventStubs.order_submitted(unknown))
+    for handler in (stage.gate._on_order, stage.gate._on_position, stage.gate._on_account):
+        handler(object())
+    stage.bus.send(RELEASE, object())
+    stage.bus.send(EXECUTE, cancel(unknown))
+    assert "CancelOrder" == stage.sent.names()[-1]
+    assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 4, 90).status
+    is_denied(stage.hand.send(BUY, 1, 90), "MAX_POSITION: limit=5 scope=global value=5 would_be=6 unit=quantity")
+
+
+def test_a_reservation_that_cannot_be_judged_is_answered(stage):
+    """Whatever was asked with."""
+    answers: list[Any] = []
+
+    class Asked:
+        client_order_id = None
+        answer = answers.append
+
+    stage.bus.send(RESERVE, Asked)
+    assert answers[0].reason.startswith("GATE_ERROR: ")
+
+
+# -- time and threads -----------------------------------------------------------------------------------
+
+
+def test_a_cancel_that_was_here_first_denies_its_order(stage):
+    """As it happens live. In a batch too: the rest of it is cancelled."""
+    early, batched, working = stage.hand.order(BUY, 1, 90), stage.hand.order(BUY, 1, 89), stage.hand.send(BUY, 1, 88)
+    stage.tick()
+    for order in (early, batched):
+        stage.cache.add_order(order)
+    stage.bus.send(EXECUTE, cancel(early))
+    words = {"trader_id": early.trader_id, "strategy_id": early.strategy_id, "instrument_id": early.instrument_id}
+    cancels = [cancel(batched), cancel(working)]
+    stage.bus.send(EXECUTE, BatchCancelOrders(**words, cancels=cancels, command_id=UUID4(), ts_init=0))
+    for order in (early, batched):
+        stage.submit(order)
+        is_denied(order, "CANCELED_BEFORE_SUBMIT: a cancel of it was here before it")
+    stage.tick()
+    assert OrderStatus.CANCELED == working.status
+    assert (["SubmitOrder", "BatchCancelOrders"], 1) == (stage.sent.names(), len(stage.sent.commands[1].cancels))
+    assert ["CANCELED_BEFORE_SUBMIT"] * 2 == stage.refused()
+
+
+@pytest.mark.row(5, "one tick over")
+def test_cancels_from_other_threads_do_not_bring_the_counting_into_disorder():
+    """Timers of a live node call on threads of their own; the ledger is what a recount makes of it afterwards."""
+    section = {"preset": "none", "limits": {"global": {"max_position": "300", "messages": [{"max": 100_000}]}}}
+    stage = Stage(section).start()
+    gate, passed = stage.gate, []
+    gate._pass_on = passed.append
+    orders = [stage.hand.order(BUY, 1, 90) for _ in range(400)]
+    for order in orders:
+        stage.cache.add_order(order)
+    stop = threading.Event()
+
+    def cancel_always(seed: int) -> None:
+        dice = random.Random(seed)
+        while not stop.is_set():
+            gate.execute(cancel(dice.choice(orders)))
+
+    threads = [threading.Thread(target=cancel_always, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for order in orders:
+        gate.execute(_submit(order))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    sent = {each.order.client_order_id.value for each in passed if isinstance(each, SubmitOrder)}
+    assert sent == {each.order.client_order_id for each in gate.judge.ledger.all_working()}
+    assert Decimal(len(sent)) == longest(stage) <= 300
+    assert "GATE_ERROR" not in stage.refused()
+
+
+def _submit(order: Any) -> SubmitOrder:
+    return SubmitOrder(order.trader_id, order.strategy_id, order, UUID4(), 0)
+
+
+def test_a_second_run_of_the_same_engine_begins_with_nothing(stage):
+    """And ends with the same verdicts."""
+
+    def play() -> list[str]:
+        orders = [stage.hand.send(BUY, size, 90) for size in (3, 3, 2)]
+        stage.tick()
+        return [order.status.name for order in orders]
+
+    first = play()
+    stage.engine.end()
+    stage.engine.reset()
+    stage.now_s = 0
+    stage.start()
+    assert ["ACCEPTED", "DENIED", "ACCEPTED"] == first == play()
+    assert Decimal(5) == longest(stage)
+
+
+def test_positions_of_a_hedging_venue_are_netted():
+    stage = Stage(FIVE, oms=OmsType.HEDGING).start()
+    stage.hand.send(BUY, 3)
+    stage.tick()
+    stage.hand.send(SELL, 3)
+    stage.tick()
+    assert (2, Decimal(0)) == (len(stage.cache.positions_open()), longest(stage))
+    assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 5, 90).status
