@@ -12,21 +12,21 @@ import importlib
 import importlib.util
 import itertools
 import os
-import re
 import resource
 import sys
 import time
 from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import _pytest.mark.structures
 import hypothesis  # noqa: F401 - loaded once, for all forks
 import msgspec  # noqa: F401 - as above
 import pytest  # noqa: F401 - as above
 from mutants import Mutant, digest, mutants
+from mutants_page import KILLED_SHARE_MIN, MODULES, PAGE, RULES, Result, read_page, written
 
-import nautilus_ext.config.load  # as above
+import nautilus_ext.config.risk
 import nautilus_ext.messages
 
 if TYPE_CHECKING:
@@ -35,23 +35,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = ROOT / "nautilus_ext" / "risk"
 TESTS = ROOT / "tests" / "unit" / "risk"
-PAGE = ROOT / "docs" / "risk-mutants.md"
-MODULES = (
-    "compiling",
-    "controls",
-    "decisions",
-    "judge",
-    "ledger",
-    "limits",
-    "needs",
-    "past",
-    "resting",
-    "steps",
-    "verdicts",
-    "windows",
-)
 FIRST = (
     "test_small_rules",
     "test_small_memory",
@@ -62,39 +46,10 @@ FIRST = (
 )
 THEN = ("test_meeting_rows", "test_permission_rows", "test_rulebook", "test_random_orders")
 SEED, ROUNDS = "7", "15"  # of the random orders: a mutant must not live by luck
-KILLED_SHARE_MIN = 0.9
 CPU_S_MAX = 60
 MEMORY_MAX = 4 << 30
 SURVIVED, KILLED = 0, 1
 JOBS = int(os.environ.get("JOBS", "2"))
-ROW = re.compile(r"^\| (?P<module>\w+) \| (?P<name>.+?) \| (?P<reason>.*?) \|$")
-COUNT = re.compile(r"^\| (?P<module>\w+) \| (?P<digest>[0-9a-f]{16}) \| (?P<made>\d+) \| (?P<killed>\d+) \|$")
-
-
-class Result(NamedTuple):
-    module: str
-    digest: str
-    made: int
-    killed: int
-
-
-class Page(NamedTuple):
-    """What the page says: counts by module, and the reason of each survivor by module and name."""
-
-    results: dict[str, Result]
-    reasons: dict[tuple[str, str], str]
-
-
-def read_page() -> Page:
-    results, reasons = {}, {}
-    for line in PAGE.read_text().splitlines() if PAGE.exists() else ():
-        if found := COUNT.match(line):
-            results[found["module"]] = Result(
-                found["module"], found["digest"], int(found["made"]), int(found["killed"])
-            )
-        elif (found := ROW.match(line)) and found["module"] in MODULES:
-            reasons[found["module"], found["name"]] = found["reason"]
-    return Page(results, reasons)
 
 
 # -- in a fork --------------------------------------------------------------------------------------------
@@ -193,37 +148,10 @@ def survivors(found: list[Mutant]) -> list[Mutant]:
     return sorted(alive, key=lambda each: (each.line, each.name))
 
 
-def written(results: dict[str, Result], reasons: dict[tuple[str, str], str]) -> str:
-    made, killed = (sum(each[index] for each in results.values()) for index in (2, 3))
-    lines = [
-        "# Mutants of the risk rules",
-        "",
-        "`make mutation` makes each small mistake in a rule, one at a time: a comparison, a number, a sign,",
-        "a condition, a return value, a statement that is missing. A test must fail for each. It writes this page; a",
-        "reason is written by hand, and kept. `make test` fails when a module has changed since, or when a survivor has no reason.",
-        "",
-        f"{killed} of {made} are killed ({100 * killed / made:.1f} %).",
-        "",
-        "| Module | Digest of its code | Mutants | Killed |",
-        "|---|---|---|---|",
-        *(f"| {each.module} | {each.digest} | {each.made} | {each.killed} |" for _, each in sorted(results.items())),
-        "",
-        "## Survivors",
-        "",
-        "| Module | Mutant | Why it may live |",
-        "|---|---|---|",
-        *(
-            f"| {module} | {name} | {reason} |"
-            for (module, name), reason in sorted(reasons.items(), key=lambda each: each[0][0])
-        ),
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def main() -> int:
     os.environ |= {"SEED": SEED, "ROUNDS": ROUNDS}
     sys.path[:0] = [str(TESTS), str(ROOT)]
-    assert nautilus_ext.messages, "loaded before any fork"
+    assert nautilus_ext.config.risk, "loaded before any fork"
     page = read_page()
     if survivors([Mutant("", "none", 0, ast.Module([], []))]) == []:
         print("the tests fail without any mutant: run them first")

@@ -353,7 +353,8 @@ def test_an_inverse_contract_is_counted_in_coins_beside_other_limits() -> None:
     """Then its price matters, whatever else is limited."""
     desk = Desk({"global": {"max_order_quantity": "10"}, "asset=AAA": {"max_position": "10"}})
     desk.priced(None, INVERSE.instrument_id)
-    assert desk.buy(1, instrument_id=INVERSE.instrument_id).startswith("NO_PRICE")
+    told = desk.buy(1, instrument_id=INVERSE.instrument_id)
+    assert "NO_PRICE: scope=instrument=AAAUSD.INV no reference price" == told
 
 
 def test_controls_are_remembered_up_to_a_bound() -> None:
