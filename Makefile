@@ -49,8 +49,8 @@ controls: $(READY) ## write docs/risk-controls.md anew, from the markers of the 
 schema: $(READY) ## write node_configs/schema.json anew
 	@$(BIN)/python -m nautilus_ext schema > node_configs/schema.json
 
-bench: $(READY) ## measure: JSON with medians, budgets and verdicts; exit 1 on a miss
-	@$(BIN)/python tests/bench/run.py
+bench: $(READY) ## measure: JSON with medians, budgets and verdicts; exit 1 on a miss (BENCH="gate power" for some)
+	@$(BIN)/python tests/bench/run.py $(BENCH)
 
 prove: $(READY) ## the long proofs, with fresh seeds
 	@PROVE_REPORT=docs/benchmarks/prove.md $(BIN)/python -m pytest tests/prove -m prove
