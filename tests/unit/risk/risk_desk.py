@@ -209,7 +209,9 @@ class Desk:
         return ""
 
     def priced(self, price: Any, instrument_id: str = COIN.instrument_id) -> str:
-        self.prices[instrument_id] = None if price is None else Decimal(str(price))
+        self.prices[instrument_id] = value = None if price is None else Decimal(str(price))
+        if self.ledger.knows(instrument_id):
+            self.ledger.mark(instrument_id, value, self.rate(self.listings[instrument_id].quote))
         return ""
 
     def restart(self, parents: Iterable[Order] = ()) -> str:

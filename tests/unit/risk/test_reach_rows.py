@@ -331,6 +331,14 @@ CASES = [
     Case(
         12,
         "one tick over",
+        {"strategy=*": {"max_position": "10"}},
+        lambda d: (d.hold(-20), d.buy(11, **OTHER)),
+        far(0, 11, "strategy=T"),
+        "who reduces the whole opens something of his own",
+    ),
+    Case(
+        12,
+        "one tick over",
         POSITION,
         lambda d: (d.hold(-12), d.hold(12, **OTHER), d.buy("10.01", is_reduce_only=True)),
         far(0, "10.01"),

@@ -94,6 +94,9 @@ def test_a_heap_of_what_rested_does_not_grow_for_ever() -> None:
             assert D(price) == resting.best("AAA.SIM", side)
             resting.remove(order(side, client_order_id=f"O-{side}-{price - 1000}", price=price))
     assert resting.best("AAA.SIM", BUY) == D(1997)
+    for number in range(990, 998):
+        resting.remove(order(BUY, client_order_id=f"O-{BUY}-{number}", price=1000 + number))
+    assert resting.best("AAA.SIM", BUY) == D(1009)
 
 
 def test_a_heap_is_made_anew_at_its_bound_and_not_before() -> None:
@@ -180,4 +183,6 @@ def test_a_verdict_stays_what_it_is() -> None:
             setattr(verdict, name, "Y")
         with pytest.raises(TypeError):
             type(verdict)("X", "Y", "Z", "W")  # pyright: ignore[reportCallIssue] - that is the test
+    with pytest.raises(TypeError):
+        Approved(order())  # pyright: ignore[reportCallIssue] - as above
     assert ("X", "X: scope=s") == (str(refused), str(Refused(code="X", scope="s")))

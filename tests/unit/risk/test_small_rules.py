@@ -261,9 +261,23 @@ def test_what_is_filled_of_a_child_does_not_go_back() -> None:
     assert D("0.3333333333333334") == ledger.reserved("P-1")
 
 
+def test_a_child_that_is_filled_gives_nothing_back() -> None:
+    """And what it needed counts until the account has spoken."""
+    ledger = ledger_of(COIN)
+    ledger.reserve(order(quantity=10, client_order_id="P-1"))
+    ledger.place(order(quantity=4, client_order_id="C", parent_id="P-1"))
+    ledger.needs.add("C", "SIM-1", "USDT", D(400))
+    ledger.finish("C")
+    ledger.finish("unknown")
+    assert (D(6), None) == (ledger.reserved("P-1"), ledger.working("C"))
+    assert D(400) == ledger.needs.of("SIM-1", "USDT")
+    ledger.needs.told("SIM-1")
+    assert ZERO == ledger.needs.of("SIM-1", "USDT")
+
+
 def test_what_is_rounded_is_never_less_than_it_is() -> None:
     """Exposure up; coins away from where they are."""
-    ledger = ledger_of(INVERSE, price=3, rate="0.0000000000001")
+    ledger = ledger_of(INVERSE, price=3, rate="0.00000000000001")
     ledger.hold("P", key_of(INVERSE), D(1))
     assert (D("3.333333333334"), D("3.333333333333")) == (ledger.coins("AAA").longest, ledger.coins("AAA").shortest)
     assert D("1E-12") == ledger.total("global", "").known
@@ -285,6 +299,20 @@ def test_a_lifted_order_counts_like_any_other() -> None:
     )
     assert "" == desk.modify("O-1", quantity=25)
     assert D(55) == ledger.places(key_of(COIN)).whole.longest
+
+
+def test_behind_a_lifted_limit_the_next_one_stands() -> None:
+    """What is looked at for the first is as it was for the second."""
+    lifted = [{"code": "MAX_EXPOSURE", "scope": "global", "by": "A", "why": "w", "until": "2099-01-01T00:00:00Z"}]
+    desk = Desk({"global": {"max_exposure": "500"}, "venue=SIM": {"max_exposure": "1000"}}, overrides=lifted)
+    assert "" == desk.buy(10)
+    assert "MAX_EXPOSURE: limit=1000 scope=venue=SIM value=1000 would_be=1001 unit=USDT" == desk.buy("0.01")
+
+
+@pytest.mark.parametrize("trusts", [True, False])
+def test_the_section_says_whether_reduce_only_is_trusted(trusts: bool) -> None:  # noqa: FBT001
+    """Who builds the facts of an order asks the book."""
+    assert trusts is Desk(trusts_reduce_only=trusts).judge.book.trusts_reduce_only
 
 
 def test_orders_and_sights_belong_together() -> None:
