@@ -19,7 +19,7 @@ from nautilus_trader.execution.messages import (
     SubmitOrder,
     SubmitOrderList,
 )
-from nautilus_trader.model.enums import OrderStatus
+from nautilus_trader.model.enums import ContingencyType, OrderStatus
 from nautilus_trader.model.identifiers import ClientOrderId
 
 from nautilus_ext.config.risk import Risk
@@ -298,7 +298,9 @@ class RiskGate(Actor):
         if isinstance(command, ModifyOrder):
             self._counting.refuse(command.client_order_id.value)
         for order in ours:
-            _remember(self._denied, order.client_order_id.value)
+            # The emulator releases an entry alone: its stop and its target have still to hear of it.
+            if isinstance(command, SubmitOrderList) or order.contingency_type != ContingencyType.OTO:
+                _remember(self._denied, order.client_order_id.value)
         deny(self.msgbus, self.cache, command, str(refused), self.clock.timestamp_ns(), orders=ours)
 
     # -- parents ------------------------------------------------------------------------------------
@@ -367,7 +369,7 @@ class RiskGate(Actor):
             self._deny_the_rest(order)
 
     def _deny_the_rest(self, denied: Any) -> None:
-        """Nautilus's own engine denies one member of a list and forgets the others."""
+        """Nautilus denies one member of a list and forgets the others."""
         lists = self.cache.order_lists(instrument_id=denied.instrument_id, strategy_id=denied.strategy_id)
         among = next((each.orders for each in lists if denied in each.orders), ())
         refused = Refused(code=LIST_DENIED, text=f"{denied.client_order_id} of the list was denied")
