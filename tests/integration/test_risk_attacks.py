@@ -20,7 +20,7 @@ from nautilus_trader.test_kit.stubs.events import TestEventStubs
 from risk_stage import BUY, INSTRUMENTS, OTHER, PERP, SELL, Stage, is_denied, reason
 
 from nautilus_ext.messages import RELEASE, RESERVE, RISK_DECISIONS
-from nautilus_ext.seam import EXECUTE, PROCESS, owner_of, take_over
+from nautilus_ext.seam import EXECUTE, PROCESS, deny_order, owner_of, take_over
 
 FIVE = {"preset": "none", "limits": {"global": {"max_position": "5"}}}
 TEXT = "MAX_POSITION: limit=5 scope=global value=0 would_be=6 unit=quantity"
@@ -171,7 +171,17 @@ def test_an_order_that_is_sent_again_goes_nowhere_and_stays_what_it_is(stage):
     stage.tick()
     assert (OrderStatus.CANCELED, Decimal(0)) == (order.status, longest(stage))
     assert ["SubmitOrder", "CancelOrder"] == stage.sent.names()
-    assert 6 == len(stage.refused()), stage.decisions
+    assert ["NOT_NEW"] * 5 + ["DUPLICATE_ORDER"] == stage.refused(), "of the last one the ledger knows no more"
+
+
+def test_what_has_ended_on_its_way_is_not_sent(stage):
+    """A strategy that sends an order twice in a callback ends it while the first command is still queued."""
+    order = stage.hand.order(BUY, 1, 90)
+    stage.cache.add_order(order)
+    deny_order(stage.bus, order, "a reason of Nautilus's", 0)
+    stage.submit(order)
+    assert (["NOT_NEW"], [], "a reason of Nautilus's") == (stage.refused(), stage.sent.commands, reason(order))
+    assert Decimal(0) == longest(stage)
 
 
 @pytest.mark.row(11, "inside a list")

@@ -254,6 +254,22 @@ def test_a_change_to_more_counts_and_one_that_the_venue_has_not_answered_too():
     assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 4, 90).status
 
 
+@pytest.mark.row(12, "on modify")
+@pytest.mark.row(3, "on modify")
+def test_of_a_change_what_is_filled_already_counts_once():
+    """A thousand of 1,200 are filled, which is what a quote has: up to 1,500 there are 300 more."""
+    stage = Stage(limited(max_position="1500", max_order_quantity="1500")).start()
+    order = stage.hand.send(BUY, 1_200, 101)
+    stage.tick()
+    assert (OrderStatus.PARTIALLY_FILLED, 1_000) == (order.status, order.filled_qty.as_decimal())
+    stage.tick(150)
+    stage.hand.modify_order(order, quantity=INSTRUMENTS[PERP].make_qty(1_501))
+    assert "MAX_ORDER_QUANTITY: limit=1500 scope=global value=1000 would_be=1501 unit=quantity" == reason(order)
+    stage.hand.modify_order(order, quantity=INSTRUMENTS[PERP].make_qty(1_500))
+    stage.tick(150)
+    assert (1_500, 1_500) == (order.quantity.as_decimal(), _net(stage).longest)
+
+
 @pytest.mark.row(12, "at limit")
 def test_the_ledger_says_what_the_cache_says_after_partial_fills_and_cancels():
     stage = Stage(limited(max_position="1000000")).start()
