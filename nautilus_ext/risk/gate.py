@@ -196,6 +196,10 @@ class RiskGate(Actor):
         if len(orders) > 1 and len({order.client_order_id.value for order in orders}) < len(orders):
             return Refused(code=NOT_NEW, text="an order stands in the list twice")
         for order in orders:
+            known = self.cache.order(order.client_order_id)
+            if known is not None and known is not order:
+                text = f"client_order_id={order.client_order_id} is another order's"
+                return Refused(code=NOT_NEW, text=text)
             if order.status not in NEW or self._is_sent(order):
                 text = f"client_order_id={order.client_order_id} status={order.status_string()}: it was sent before"
                 return Refused(code=NOT_NEW, text=text)
