@@ -232,9 +232,12 @@ def worst_price(order: Order, sight: Sight) -> Decimal | None:
 def cash_need(growth: Decimal, order: Order, sight: Sight) -> tuple[str, Decimal | None]:
     """What an order takes from a cash account: money for a purchase, coins for a sale.
 
-    A sale of what is no currency, as of shares, takes nothing unless it makes a position larger.
+    A sale of what is no currency, as of shares, takes nothing unless it makes a position larger. What only reduces
+    sells what is held: the stop and the target of an entry that has still to buy it need no coins now.
     """
     listing = _listing(sight)
+    if order.is_reduce_only:
+        return listing.quote, ZERO
     if not order.is_buy and listing.base:
         return listing.base, order.quantity * listing.multiplier
     if not order.is_buy and growth <= 0:

@@ -111,9 +111,12 @@ class Counting:
         if order.is_closed:
             self._ledger.remove(name)  # after a fill there is nothing to remove
             self._changes.pop(name, None)
+            self._refusals.pop(name, None)
             return order
         if kind in {"OrderSubmitted", "OrderAccepted", "OrderTriggered"}:
             self._began(order, kind)
+        elif kind == "OrderModifyRejected" and self._refusals[name] > 0:
+            self._refusals[name] -= 1  # no venue's answer
         elif kind in {"OrderUpdated", "OrderModifyRejected"}:
             self._changed(order)
         return None

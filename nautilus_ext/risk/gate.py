@@ -19,7 +19,7 @@ from nautilus_trader.execution.messages import (
     SubmitOrder,
     SubmitOrderList,
 )
-from nautilus_trader.model.enums import OrderStatus
+from nautilus_trader.model.enums import ContingencyType, OrderStatus
 from nautilus_trader.model.identifiers import ClientOrderId
 
 from nautilus_ext.config.risk import Risk
@@ -196,6 +196,10 @@ class RiskGate(Actor):
         if len(orders) > 1 and len({order.client_order_id.value for order in orders}) < len(orders):
             return Refused(code=NOT_NEW, text="an order stands in the list twice")
         for order in orders:
+            known = self.cache.order(order.client_order_id)
+            if known is not None and known is not order:
+                text = f"client_order_id={order.client_order_id} is another order's"
+                return Refused(code=NOT_NEW, text=text)
             if order.status not in NEW or self._is_sent(order):
                 text = f"client_order_id={order.client_order_id} status={order.status_string()}: it was sent before"
                 return Refused(code=NOT_NEW, text=text)
@@ -298,7 +302,9 @@ class RiskGate(Actor):
         if isinstance(command, ModifyOrder):
             self._counting.refuse(command.client_order_id.value)
         for order in ours:
-            _remember(self._denied, order.client_order_id.value)
+            # The emulator releases an entry alone: its stop and its target have still to hear of it.
+            if isinstance(command, SubmitOrderList) or order.contingency_type != ContingencyType.OTO:
+                _remember(self._denied, order.client_order_id.value)
         deny(self.msgbus, self.cache, command, str(refused), self.clock.timestamp_ns(), orders=ours)
 
     # -- parents ------------------------------------------------------------------------------------

@@ -7,8 +7,11 @@ from decimal import Decimal
 import pytest
 from nautilus_trader.config import RiskEngineConfig
 from nautilus_trader.model.enums import OrderStatus
-from nautilus_trader.model.identifiers import ClientId
+from nautilus_trader.model.identifiers import ClientId, PositionId
+from nautilus_trader.test_kit.stubs.events import TestEventStubs
 from risk_stage import BUY, INSTRUMENTS, INVERSE, OTHER, PERP, SELL, SPOT, Stage, is_denied, reason
+
+from nautilus_ext.seam import PROCESS
 
 NONE = {"preset": "none"}
 UNTIL = "2030-01-01T00:00:00Z"
@@ -252,6 +255,28 @@ def test_a_change_to_more_counts_and_one_that_the_venue_has_not_answered_too():
     is_denied(stage.hand.send(BUY, 1, 90), text)  # the venue may not take the change
     stage.tick()
     assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 4, 90).status
+
+
+@pytest.mark.row(12, "on modify")
+@pytest.mark.row(3, "on modify")
+def test_of_a_change_what_is_filled_already_counts_once():
+    """Of three, two are filled: up to five there are two more."""
+    stage = Stage(limited(max_position="5", max_order_quantity="5")).start()
+    order = stage.hand.send(BUY, 3, 90)
+    stage.tick()
+    two = {"last_qty": INSTRUMENTS[PERP].make_qty(2), "last_px": order.price, "account_id": order.account_id}
+    position_id = PositionId(f"{PERP}-HAND-001")
+    stage.bus.send(
+        PROCESS,
+        TestEventStubs.order_filled(
+            order, instrument=INSTRUMENTS[PERP], strategy_id=order.strategy_id, position_id=position_id, **two
+        ),
+    )
+    assert (OrderStatus.PARTIALLY_FILLED, 2, 3) == (order.status, _net(stage).held, _net(stage).longest)
+    stage.hand.modify_order(order, quantity=INSTRUMENTS[PERP].make_qty(6))
+    assert "MAX_ORDER_QUANTITY: limit=5 scope=global value=2 would_be=6 unit=quantity" == reason(order)
+    stage.hand.modify_order(order, quantity=INSTRUMENTS[PERP].make_qty(5))
+    assert (5, ["SubmitOrder", "ModifyOrder"]) == (_net(stage).longest, stage.sent.names())
 
 
 @pytest.mark.row(12, "at limit")

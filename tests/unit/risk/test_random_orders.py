@@ -317,7 +317,7 @@ class Market:
                 value = growth * listing.multiplier * (1 / price if listing.is_inverse else abs(price))
                 self.truth.need(order.client_order_id, order.account_id, listing.margin, value * listing.margin_init)
             return
-        if not order.is_buy and not listing.base and growth <= 0:
+        if order.is_reduce_only or (not order.is_buy and not listing.base and growth <= 0):
             return
         amounts = []
         for each in (order, former):
