@@ -123,10 +123,11 @@ class Counting:
 
     def _filled_by(self, event: Any, order: Any) -> None:
         """What works is less, and what is held is more, at once."""
+        leaves = self._sights.leaves(order)
         if order.is_closed:
             self._ledger.finish(order.client_order_id.value)
-        else:
-            self._ledger.fill(order.client_order_id.value, self._sights.leaves(order))
+        elif not leaves.is_nan():  # else nobody knows how much less: it counts as it did
+            self._ledger.fill(order.client_order_id.value, max(leaves, self._most_asked(order)))
         position = self._cache.position(event.position_id) if event.position_id is not None else None
         if position is not None:
             self._hold(position)
@@ -155,10 +156,17 @@ class Counting:
         if pending:
             pending.popleft()
         self.place(order)
-        most = max((change.quantity for change in pending or ()), default=Decimal(0))
+        self._ledger.accept(name)  # what it needs more is in the account's next word
+        most = self._most_asked(order)
         working = self._ledger.working(name)
         if working is not None and most > working.quantity:
             self._ledger.place(msgspec.structs.replace(working.order, quantity=most))
+
+    def _most_asked(self, order: Any) -> Decimal:
+        """What could still be filled if the venue took the largest change that it has not answered."""
+        filled = order.filled_qty.as_decimal()
+        pending = self._changes.get(order.client_order_id.value, ())
+        return max((change.quantity + change.filled - filled for change in pending), default=Decimal(0))
 
     def take_position(self, event: Any) -> None:
         position = self._cache.position(event.position_id)

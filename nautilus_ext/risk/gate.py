@@ -373,8 +373,11 @@ class RiskGate(Actor):
             self._deny_the_rest(order)
 
     def _deny_the_rest(self, denied: Any) -> None:
-        """Nautilus denies one member of a list and forgets the others."""
-        lists = self.cache.order_lists(instrument_id=denied.instrument_id, strategy_id=denied.strategy_id)
+        """Nautilus's own engine denies one member of a list and forgets the others."""
+        if denied.order_list_id is not None:
+            lists = filter(None, [self.cache.order_list(denied.order_list_id)])
+        else:  # what `create_list` puts together does not know it
+            lists = self.cache.order_lists(instrument_id=denied.instrument_id, strategy_id=denied.strategy_id)
         among = next((each.orders for each in lists if denied in each.orders), ())
         refused = Refused(code=LIST_DENIED, text=f"{denied.client_order_id} of the list was denied")
         for order in among:

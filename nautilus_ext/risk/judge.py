@@ -381,9 +381,10 @@ class Judge:
             after = control.measure(side)
             if after is not None and after <= control.limit:
                 continue
-            if after is None and ask.is_reducing:
+            before = self._before(ask, control)
+            if ask.is_reducing and (before is None or after is None):
                 continue
-            refused = c.overstep(control, self._before(ask, control), after)
+            refused = c.overstep(control, before, after)
             if refused is not None and self._holds(ramp, ask):
                 ask.found.append(refused)
 

@@ -240,9 +240,6 @@ class Ledger:
         self.settle()
         return self._coins.setdefault(asset, Coins())
 
-    def unit_value(self, instrument_id: str) -> Decimal | None:
-        return self._marks[instrument_id].value
-
     # -- prices -------------------------------------------------------------------------------------
 
     def mark(self, instrument_id: str, price: Decimal | None, rate: Decimal | None) -> None:

@@ -1,4 +1,4 @@
-"""All benchmarks: one JSON document on stdout and in docs/benchmarks, a table in its README; exit 1 on a miss."""
+"""All benchmarks, or those that are named: JSON on stdout and in docs/benchmarks, a table there; exit 1 on a miss."""
 
 from __future__ import annotations
 
@@ -41,18 +41,35 @@ BENCHES = (
 BEGIN, END = "<!-- figures: make bench writes what is between these lines -->", "<!-- end of the figures -->"
 
 
-def main() -> int:
-    report: dict[str, Any] = {"machine": _machine(), "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "results": []}
-    for bench in BENCHES:
+def main(names: list[str]) -> int:
+    """All of them, or those that are named: their figures then take the place of their own in the last report."""
+    chosen = [bench for bench in BENCHES if not names or bench.__name__.removeprefix("bench_") in names]
+    if len(chosen) < len(names):
+        sys.exit(f"there is no such benchmark among: {' '.join(names)}")
+    now, latest = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", DOCS / "latest.json"
+    if names:
+        report: dict[str, Any] = json.loads(latest.read_text(encoding="utf-8"))
+    else:
+        report = {"machine": _machine(), "date": now, "results": []}
+    for bench in chosen:
         began_s = time.monotonic()
         sys.stderr.write(f"{bench.__name__} … ")
-        report["results"] += [figure.to_dict() for figure in bench.figures()]
+        measured = [figure.to_dict() for figure in bench.figures()]
+        if names:
+            measured = [one | {"note": "; ".join(filter(None, (one["note"], f"by itself, {now}")))} for one in measured]
+        report["results"] = _with(report["results"], measured)
         sys.stderr.write(f"{time.monotonic() - began_s:.0f} s\n")
     text = json.dumps(report, indent=2)
     sys.stdout.write(f"{text}\n")
-    (DOCS / "latest.json").write_text(f"{text}\n", encoding="utf-8")
+    latest.write_text(f"{text}\n", encoding="utf-8")
     _write_table(DOCS / "README.md", report)
     return 0 if all(result["pass"] for result in report["results"]) else 1
+
+
+def _with(results: list[dict[str, Any]], measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """New figures in the place of the old ones of the same thing; others at the end."""
+    new = {one["what"]: one for one in measured}
+    return [new.pop(one["what"], one) for one in results] + list(new.values())
 
 
 def _machine() -> dict[str, Any]:
@@ -107,4 +124,4 @@ def _row(one: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -101,6 +101,35 @@ def test_a_change_that_is_refused_does_not_hide_one_that_waits_for_its_answer(st
     assert Decimal(1) == longest(stage)
 
 
+@pytest.mark.row(12, "on modify")
+def test_a_fill_does_not_hide_a_change_that_waits_for_its_answer(stage):
+    """One of three is filled while the venue is asked for five: four can still come."""
+    order = stage.hand.send(BUY, 3, 90)
+    stage.tick()
+    modify(stage, order, 5)
+    instrument = INSTRUMENTS[PERP]
+    one = {"last_qty": instrument.make_qty(1), "last_px": instrument.make_price(90)}
+    stage.bus.send(PROCESS, TestEventStubs.order_filled(order, instrument, strategy_id=order.strategy_id, **one))
+    assert (Decimal(2), Decimal(5)) == (order.leaves_qty.as_decimal(), longest(stage))
+    is_denied(stage.hand.send(BUY, 1, 90), "MAX_POSITION: limit=5 scope=global value=5 would_be=6 unit=quantity")
+
+
+@pytest.mark.row(7, "on modify")
+def test_what_changes_needed_more_is_free_again_when_the_account_has_spoken():
+    """Up and down for ever does not add up."""
+    stage = Stage({"preset": "none", "limits": {"global": {"check_balance": True}}}).start()
+    order = stage.hand.send(BUY, 1, 80)
+    stage.tick()
+    needs = stage.gate.judge.ledger.needs
+    needs.told(order.account_id.value)
+    assert [] == list(needs._needs)
+    for size in (2, 1, 3, 1):
+        modify(stage, order, size)
+        stage.tick()
+    needs.told(order.account_id.value)
+    assert [] == list(needs._needs)
+
+
 @pytest.mark.row(12, "one tick over")
 def test_orders_at_the_start_at_the_stop_and_within_a_fill_are_judged():
     stage = Stage(FIVE)

@@ -160,7 +160,8 @@ class Desk:
     def cancel(self, name: str) -> str:
         working = self.ledger.working(name)
         assert working is not None, name
-        return told(self.judge.cancel(working.order, self.sight(working.order)))
+        refused = self.judge.cancel(working.order, self.sight(working.order))
+        return "" if refused is None else told(refused)
 
     def reserve(self, side: int, quantity: Any, **facts: Any) -> str:
         facts = {"client_order_id": "P-1", **facts}
@@ -238,7 +239,8 @@ class Desk:
         return ""
 
 
-def told(verdict: Approved | Refused | None) -> str:
+def told(verdict: Approved | Refused) -> str:
+    assert isinstance(verdict, Approved | Refused)
     return str(verdict) if isinstance(verdict, Refused) else ""
 
 
@@ -262,6 +264,7 @@ def past_of(order: Order, ts_ns: int) -> PastOrder:
 
 def state(ledger: Ledger) -> dict[str, Any]:
     """All that counts in a ledger, as far as it is not zero."""
+    ledger.settle()
     ledger.settle()
     cells = {"own": ledger._own, "account": ledger._accounts}
     found: dict[str, Any] = {

@@ -18,7 +18,7 @@ from nautilus_ext.risk.ledger import Key
 from nautilus_ext.risk.steps import QUANTITY_STEP, up
 from nautilus_ext.risk.verdicts import Refused
 
-SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 10**9)
 ROUNDS = int(os.environ.get("ROUNDS", "30"))
 STEPS = 120
 ACCOUNTS = {
