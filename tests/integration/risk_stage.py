@@ -168,9 +168,9 @@ class Stage:
         self.now_s += seconds
         ts_ns = BEGIN_NS + self.now_s * 1_000_000_000
         names = self.priced if of is None else of
-        ticks = [_quote(INSTRUMENTS[name], bid, Decimal(str(bid)) + Decimal(str(spread)), ts_ns) for name in names]
+        ticks = [quote_of(INSTRUMENTS[name], bid, Decimal(str(bid)) + Decimal(str(spread)), ts_ns) for name in names]
         if not ticks:
-            ticks = [_quote(INSTRUMENTS["ETHUSDT-PERP.SIM2"], bid, bid + spread, ts_ns)]
+            ticks = [quote_of(INSTRUMENTS["ETHUSDT-PERP.SIM2"], bid, bid + spread, ts_ns)]
         self.engine.add_data(ticks)
         self.engine.run(streaming=True)
         self.engine.clear_data()
@@ -234,6 +234,6 @@ def is_denied(order: Any, text: str) -> bool:
     return True
 
 
-def _quote(instrument: Any, bid: Any, ask: Any, ts_ns: int) -> QuoteTick:
+def quote_of(instrument: Any, bid: Any, ask: Any, ts_ns: int) -> QuoteTick:
     size = instrument.make_qty(1_000)
     return QuoteTick(instrument.id, instrument.make_price(bid), instrument.make_price(ask), size, size, ts_ns, ts_ns)

@@ -93,6 +93,11 @@ def test_positions_and_working_orders_are_there_before_the_first_order_is_judged
     is_denied(again.hand.send(BUY, 1, 91, of=OTHER), text)
     assert OrderStatus.SUBMITTED == again.hand.send(SELL, 2, 110).status
 
+    stage.hand.send(BUY, 1, 90)  # on its way, and no venue has answered
+    on_its_way = restarted(stage, FIVE).gate.judge.ledger._marks[PERP].whole
+    assert (Decimal(2), Decimal(5)) == (on_its_way.held, on_its_way.longest)
+    stage.tick()
+
     closing = {"preset": "none", "limits": {"global": {"reduce_only": True}}, "trusts_reduce_only": False}
     again = restarted(stage, closing).start()
     text = "REDUCE_ONLY: limit=0 scope=global value=2 would_be=-0.001 unit=quantity"
