@@ -111,11 +111,14 @@ class Counting:
         if order.is_closed:
             self._ledger.remove(name)  # after a fill there is nothing to remove
             self._changes.pop(name, None)
+            self._refusals.pop(name, None)
             return order
         if kind in {"OrderSubmitted", "OrderAccepted", "OrderTriggered"}:
             self._began(order, kind)
-        elif kind in {"OrderUpdated", "OrderModifyRejected"}:
-            self._changed(order)
+        elif kind == "OrderModifyRejected":
+            self._rejected(order)
+        elif kind == "OrderUpdated":
+            self._updated(order)
         return None
 
     def _filled_by(self, event: Any, order: Any) -> None:
@@ -123,7 +126,7 @@ class Counting:
         if order.is_closed:
             self._ledger.finish(order.client_order_id.value)
         else:
-            self._ledger.fill(order.client_order_id.value, self._sights.leaves(order))
+            self._ledger.fill(order.client_order_id.value, self._most(order, self._sights.leaves(order)))
         position = self._cache.position(event.position_id) if event.position_id is not None else None
         if position is not None:
             self._hold(position)
@@ -131,7 +134,7 @@ class Counting:
     def _began(self, order: Any, kind: str) -> None:
         name = order.client_order_id.value
         if kind == "OrderTriggered" or self._ledger.working(name) is None:
-            self.place(order)
+            self._place_changing(order)
         if kind != "OrderSubmitted":
             self._ledger.accept(name)
 
@@ -145,17 +148,43 @@ class Counting:
         if order is not None and not order.is_closed:
             self._refusals[name] += 1
 
-    def _changed(self, order: Any) -> None:
-        """The venue answered a change; what it has not answered counts where it is more."""
+    def _rejected(self, order: Any) -> None:
+        """A change was refused: here, or by the venue, which answers them in turn."""
         name = order.client_order_id.value
+        if name in self._refusals:
+            self._refusals[name] -= 1
+            if not self._refusals[name]:
+                del self._refusals[name]
+            return
         pending = self._changes.get(name)
         if pending:
             pending.popleft()
+        self._place_changing(order)
+
+    def _updated(self, order: Any) -> None:
+        """It answers the change that asked for its quantity, and those before; a venue moves orders by itself too."""
+        pending, whole = self._changes.get(order.client_order_id.value) or deque(), order.quantity.as_decimal()
+        if any(change.quantity + change.filled == whole for change in pending):
+            while (answered := pending.popleft()).quantity + answered.filled != whole:
+                pass
+        self._place_changing(order)
+
+    def _place_changing(self, order: Any) -> None:
+        """What the venue has not answered counts where it is more."""
         self.place(order)
-        most = max((change.quantity for change in pending or ()), default=Decimal(0))
-        working = self._ledger.working(name)
-        if working is not None and most > working.quantity:
+        working = self._ledger.working(order.client_order_id.value)
+        if working is None:
+            return
+        most = self._most(order, working.quantity)
+        if most > working.quantity:
             self._ledger.place(msgspec.structs.replace(working.order, quantity=most))
+
+    def _most(self, order: Any, leaves: Decimal) -> Decimal:
+        """So much of it can still be filled, whatever the venue answers."""
+        pending = self._changes.get(order.client_order_id.value)
+        if not pending:
+            return leaves
+        return max(leaves, max(change.quantity + change.filled for change in pending) - order.filled_qty.as_decimal())
 
     def take_position(self, event: Any) -> None:
         position = self._cache.position(event.position_id)
