@@ -208,7 +208,7 @@ class ReduceOnly:
 def notional(order: Order, sight: Sight) -> Decimal | None:
     """What an order is worth at most, in the base currency; None when nobody knows.
 
-    A purchase pays its limit at most; a sale below the market is filled at the market.
+    A purchase pays its limit at most; a sale below the market, and a stop that it has passed, is filled at the market.
     """
     listing = sight.listing
     if listing is None or sight.rate is None:
@@ -224,7 +224,8 @@ def worst_price(order: Order, sight: Sight) -> Decimal | None:
     own = order.price if order.price is not None else order.trigger_price
     if own is None:
         return sight.price
-    if order.is_buy or sight.price is None:
+    has_better = order.is_buy and (order.price is not None or order.type == "MARKET_IF_TOUCHED")
+    if has_better or sight.price is None:
         return own
     return max(own, sight.price)
 

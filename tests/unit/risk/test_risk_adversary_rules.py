@@ -1,0 +1,28 @@
+"""Rules that have once passed what they should refuse, or kept somebody from getting out."""
+
+from __future__ import annotations
+
+import pytest
+from risk_desk import MS, NOW_NS, Desk, S
+
+NOTIONAL = {"global": {"max_order_notional": "1000"}}
+COLLAR = {"global": {"price_collar_bps": "200"}}
+HOUR = 3_600 * S
+AGE = {"price_age_ms_max": 1_000}
+
+
+@pytest.mark.row(2, "one tick over")
+def test_a_stop_whose_trigger_the_market_has_passed_is_worth_the_market():
+    """A purchase that triggers at 1 while the market is at 100 is filled at 100; one that waits above is worth more."""
+    desk = Desk(NOTIONAL)
+    text = "MAX_ORDER_NOTIONAL: limit=1000 scope=global value=0 would_be={} unit=USDT"
+    assert text.format(1100) == desk.buy(11, type="STOP_MARKET", trigger_price=1)
+    assert text.format(1210) == desk.buy(11, type="STOP_MARKET", trigger_price=110)
+    assert not desk.buy(11, type="MARKET_IF_TOUCHED", trigger_price=50), "it waits for a better price"
+    assert not desk.buy(11, type="STOP_LIMIT", trigger_price=1, price=50), "its limit is what it pays"
+
+
+# -- time that goes backwards: after a restart with the clock put right ---------------------------------
+
+
+# -- getting out ----------------------------------------------------------------------------------------
