@@ -25,4 +25,27 @@ def test_a_stop_whose_trigger_the_market_has_passed_is_worth_the_market():
 # -- time that goes backwards: after a restart with the clock put right ---------------------------------
 
 
+@pytest.mark.row(4, "at limit")
+def test_messages_of_the_future_fill_a_window_once():
+    """And not until the clock has caught up with them."""
+    desk = Desk({"global": {"messages": [{"max": 2, "window_s": 1.0}]}})
+    desk.buy(1), desk.buy(1)
+    desk.later(now_ns=NOW_NS - HOUR)
+    assert desk.sell(1).startswith("MESSAGE_RATE: limit=2 scope=global value=2 would_be=3 ")
+    desk.later(now_ns=NOW_NS - HOUR + S)
+    assert not desk.sell(1)
+    assert not desk.sell(1)
+    assert desk.sell(1)
+
+
+@pytest.mark.row(11, "at limit")
+def test_an_order_of_the_future_is_alike_for_one_window():
+    desk = Desk({"global": {"duplicate_window_ms": 1_000}})
+    desk.buy(1)
+    desk.later(now_ns=NOW_NS - HOUR)
+    assert "DUPLICATE_ORDER: limit=1000 scope=global would_be=0 unit=ms" == desk.buy(1)
+    desk.later(now_ns=NOW_NS - HOUR + 1_000 * MS)
+    assert not desk.buy(1)
+
+
 # -- getting out ----------------------------------------------------------------------------------------
