@@ -48,4 +48,12 @@ def test_an_order_of_the_future_is_alike_for_one_window():
     assert not desk.buy(1)
 
 
+@pytest.mark.row(4, "at limit")
+def test_a_window_that_the_file_names_twice_counts_once():
+    """As with the short key beside the same window in `limits`."""
+    desk = Desk({"global": {"messages": [{"max": 4}]}}, max_orders_per_second=4)
+    assert ["", "", "", ""] == [desk.buy(1) for _ in range(4)]
+    assert desk.buy(1).startswith("MESSAGE_RATE: limit=4 scope=global value=4 would_be=5 ")
+
+
 # -- getting out ----------------------------------------------------------------------------------------
