@@ -57,3 +57,18 @@ def test_a_window_that_the_file_names_twice_counts_once():
 
 
 # -- getting out ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(1, "missing price")
+@pytest.mark.row(22, "missing price")
+def test_nobody_is_held_by_a_price_that_is_too_old():
+    """The feed stopped at 100 and the market is at 50: who gets out there is not held against 100."""
+    desk = Desk(COLLAR, **AGE)
+    desk.hold(5)
+    desk.later(price_ns=NOW_NS - 2 * S)
+    assert not desk.sell(3, price=50)
+    text = "PRICE_COLLAR: limit=200 scope=global value=0 would_be=3333.34 unit=bps price=50 reference=75"
+    assert text == desk.sell(1, price=50, type="STOP_LIMIT", trigger_price=75), "its own trigger is not old"
+    assert desk.buy(1, price=100).startswith("STALE_PRICE: ")
+    desk.later(price_ns=NOW_NS)
+    assert desk.sell(1, price=50).startswith("PRICE_COLLAR: ")
