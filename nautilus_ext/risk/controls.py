@@ -233,10 +233,10 @@ def worst_price(order: Order, sight: Sight) -> Decimal | None:
 def cash_need(growth: Decimal, order: Order, sight: Sight) -> tuple[str, Decimal | None]:
     """What an order takes from a cash account: money for a purchase, coins for a sale.
 
-    A sale of what is no currency, as of shares, takes nothing unless it makes a position larger.
+    A sale of what the account keeps as a position, as of shares, takes nothing unless it makes a position larger.
     """
     listing = _listing(sight)
-    if not order.is_buy and listing.base:
+    if not order.is_buy and listing.base and not (sight.account is not None and sight.account.is_single):
         return listing.base, order.quantity * listing.multiplier
     if not order.is_buy and growth <= 0:
         return listing.quote, ZERO

@@ -251,7 +251,8 @@ class Sights:
         account = self._account_object(account_id)
         if account is None:
             return None
-        if account.base_currency is not None:
+        is_single = account.base_currency is not None
+        if is_single:
             free = self._converted(account, {name for name, _ in self._money[instrument_id]})
         else:
             balances = [(name, account.balance_free(currency)) for name, currency in self._money[instrument_id]]
@@ -260,7 +261,7 @@ class Sights:
         leverage = ONE
         if is_margin and listing.margin_init:  # of the instrument, else the account's own
             leverage = account.leverage(instrument_id) or account.default_leverage or ONE
-        return Account(account_id=account_id, is_margin=is_margin, free=free, leverage=leverage)
+        return Account(account_id=account_id, is_margin=is_margin, is_single=is_single, free=free, leverage=leverage)
 
     def _account_object(self, account_id: str) -> Any:
         if not account_id:

@@ -72,3 +72,14 @@ def test_nobody_is_held_by_a_price_that_is_too_old():
     assert desk.buy(1, price=100).startswith("STALE_PRICE: ")
     desk.later(price_ns=NOW_NS)
     assert desk.sell(1, price=50).startswith("PRICE_COLLAR: ")
+
+
+@pytest.mark.row(7, "at limit")
+def test_an_account_of_one_currency_hands_over_no_coins():
+    """What was bought is a position: all its money may be in it. What it has not got is paid."""
+    desk = Desk({"global": {"check_balance": True}})
+    desk.is_single = True
+    desk.hold(2)
+    desk.later(free={"USDT": 0})
+    assert not desk.sell(2)
+    assert "INSUFFICIENT_BALANCE: limit=0 scope=global value=0 would_be=300 unit=USDT" == desk.sell(3)
