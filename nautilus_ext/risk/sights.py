@@ -290,7 +290,7 @@ def listing_of(instrument: Any) -> Listing:
         instrument_id=told["instrument_id"],
         venue=told["venue"],
         asset=told["base_asset"] or told["instrument_id"].rpartition(".")[0],
-        quote=instrument.quote_currency.code,
+        quote=(instrument.quote_currency if instrument.is_inverse else instrument.get_cost_currency()).code,
         canonical_id=told["canonical_id"] or "",
         asset_key=told["asset_key"] or "",
         base=base.code if is_spot and base is not None else "",
