@@ -87,11 +87,12 @@ class Sights:
         if not order.is_quote_quantity or order.is_closed:
             return leaves
         listing = self.listing(order.instrument_id)
-        price = self.price(order.instrument_id).price if listing is not None else None
-        if not price or listing is None or listing.is_inverse:
+        seen = NO_PRICE if listing is None or listing.is_inverse else self.price(order.instrument_id)
+        if not seen.price or listing is None:
             return Decimal("NaN")  # nobody can say how much that is: it is refused
-        own = order.price.as_decimal() if order.has_price else price
-        return up(leaves / min(abs(own), abs(price)) / listing.multiplier, QUANTITY_STEP)
+        own = (order.price if order.has_price else None, order.trigger_price if order.has_trigger_price else None)
+        prices = (seen.price, seen.bid, *(each.as_decimal() for each in own if each is not None))
+        return up(leaves / min(abs(each) for each in prices if each) / listing.multiplier, QUANTITY_STEP)
 
     def account_of(self, order: Any, client_id: Any = None) -> str:
         """Of the order itself, else of the client that it will be sent to; empty when there is none."""
