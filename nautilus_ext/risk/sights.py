@@ -79,7 +79,7 @@ class Sights:
             operation_id=operation_of(order.tags) or "",
             list_id="" if order.order_list_id is None else order.order_list_id.value,
         )
-        return msgspec.structs.replace(facts, **changes) if changes else facts
+        return _changed(facts, changes) if changes else facts
 
     def leaves(self, order: Any) -> Decimal:
         """What can still be filled, in the instrument's own unit also where the order says it in money."""
@@ -281,6 +281,15 @@ class Sights:
             if rate is not None and other:
                 free[name] = amount * rate / other
         return free
+
+
+def _changed(facts: Order, changes: dict[str, Any]) -> Order:
+    """A change gives no order a trigger that it does not wait for, and none of a moving order a price that stands."""
+    if facts.trigger_price is None:
+        changes.pop("trigger_price", None)
+    if facts.type.startswith("TRAILING_"):
+        changes.pop("price", None)
+    return msgspec.structs.replace(facts, **changes)
 
 
 def listing_of(instrument: Any) -> Listing:
