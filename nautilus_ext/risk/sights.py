@@ -188,7 +188,8 @@ class Sights:
         found = self._quoted(InstrumentId.from_str(source))
         price, ts_ns = found.price, found.ts_ns
         if price is None:
-            price, ts_ns = self._last(InstrumentId.from_str(source)) or (None, 0)
+            instrument_id = InstrumentId.from_str(source)
+            price, ts_ns = self._last(instrument_id) or self._closed(instrument_id) or (None, 0)
         is_old = self._clock.timestamp_ns() - ts_ns > self._book.price_age_ns_max
         return None if is_old else price
 
@@ -211,14 +212,14 @@ class Sights:
 
     def _last(self, instrument_id: Any) -> tuple[Decimal, int] | None:
         trade = self._cache.trade_tick(instrument_id)
-        return None if trade is None else (trade.price.as_decimal(), trade.ts_event)
+        return None if trade is None else (trade.price.as_decimal(), min(trade.ts_event, trade.ts_init))
 
     def _closed(self, instrument_id: Any) -> tuple[Decimal, int] | None:
         """The close of the newest bar."""
         kinds = self._cache.bar_types(instrument_id=instrument_id)
         bars = [bar for kind in kinds if (bar := self._cache.bar(kind)) is not None]
         newest = max(bars, key=lambda bar: bar.ts_event, default=None)
-        return None if newest is None else (newest.close.as_decimal(), newest.ts_event)
+        return None if newest is None else (newest.close.as_decimal(), min(newest.ts_event, newest.ts_init))
 
     def _cross_mid(self, instrument_id: Any) -> Price:
         """The median of the venues' mids of the same thing, those that are not too old."""
