@@ -198,7 +198,8 @@ class Counting:
 
     def parent(self, order: Any) -> Order:
         """What a parent still needs: its own quantity says less, Nautilus takes off what is spawned, filled or not."""
-        facts = self._sights.order(order, account_id=self._sights.account_of(order))
+        account_id = self._sights.account_of(order, self._cache.client_id(order.client_order_id))
+        facts = self._sights.order(order, account_id=account_id)
         if order.is_quote_quantity:
             return facts
         whole = order.init_event.quantity.as_decimal()
