@@ -128,8 +128,14 @@ class Counting:
         else:
             self._ledger.fill(order.client_order_id.value, self._most(order, self._sights.leaves(order)))
         position = self._cache.position(event.position_id) if event.position_id is not None else None
-        if position is not None:
-            self._hold(position)
+        if position is None:
+            return
+        had = self._ledger.held(position.id.value)
+        self._hold(position)
+        if position.is_closed and event.last_qty.as_decimal() > abs(had):  # the rest may be a new one, told later
+            of = {"instrument_id": order.instrument_id, "strategy_id": event.strategy_id}
+            for each in self._cache.positions_open(**of):
+                self._hold(each)
 
     def _began(self, order: Any, kind: str) -> None:
         name = order.client_order_id.value
