@@ -115,10 +115,10 @@ class Counting:
             return order
         if kind in {"OrderSubmitted", "OrderAccepted", "OrderTriggered"}:
             self._began(order, kind)
-        elif kind == "OrderModifyRejected" and self._refusals[name] > 0:
-            self._refusals[name] -= 1  # no venue's answer
-        elif kind in {"OrderUpdated", "OrderModifyRejected"}:
-            self._changed(order)
+        elif kind == "OrderModifyRejected":
+            self._rejected(order)
+        elif kind == "OrderUpdated":
+            self._updated(order)
         return None
 
     def _filled_by(self, event: Any, order: Any) -> None:
@@ -127,15 +127,21 @@ class Counting:
         if order.is_closed:
             self._ledger.finish(order.client_order_id.value)
         elif not leaves.is_nan():  # else nobody knows how much less: it counts as it did
-            self._ledger.fill(order.client_order_id.value, max(leaves, self._most_asked(order)))
+            self._ledger.fill(order.client_order_id.value, self._most(order, leaves))
         position = self._cache.position(event.position_id) if event.position_id is not None else None
-        if position is not None:
-            self._hold(position)
+        if position is None:
+            return
+        had = self._ledger.held(position.id.value)
+        self._hold(position)
+        if position.is_closed and event.last_qty.as_decimal() > abs(had):  # the rest may be a new one, told later
+            of = {"instrument_id": order.instrument_id, "strategy_id": event.strategy_id}
+            for each in self._cache.positions_open(**of):
+                self._hold(each)
 
     def _began(self, order: Any, kind: str) -> None:
         name = order.client_order_id.value
         if kind == "OrderTriggered" or self._ledger.working(name) is None:
-            self.place(order)
+            self._place_changing(order)
         if kind != "OrderSubmitted":
             self._ledger.accept(name)
 
@@ -149,24 +155,45 @@ class Counting:
         if order is not None and not order.is_closed:
             self._refusals[name] += 1
 
-    def _changed(self, order: Any) -> None:
-        """The venue answered a change; what it has not answered counts where it is more."""
+    def _rejected(self, order: Any) -> None:
+        """A change was refused: here, or by the venue, which answers them in turn."""
         name = order.client_order_id.value
+        if name in self._refusals:
+            self._refusals[name] -= 1
+            if not self._refusals[name]:
+                del self._refusals[name]
+            return
         pending = self._changes.get(name)
         if pending:
             pending.popleft()
+        self._place_changing(order)
+
+    def _updated(self, order: Any) -> None:
+        """It answers the change that asked for its quantity, and those before; a venue moves orders by itself too."""
+        pending, whole = self._changes.get(order.client_order_id.value) or deque(), order.quantity.as_decimal()
+        if any(change.quantity + change.filled == whole for change in pending):
+            while (answered := pending.popleft()).quantity + answered.filled != whole:
+                pass
+        self._place_changing(order)
+
+    def _place_changing(self, order: Any) -> None:
+        """What the venue has not answered counts where it is more."""
         self.place(order)
+        name = order.client_order_id.value
         self._ledger.accept(name)  # what it needs more is in the account's next word
-        most = self._most_asked(order)
         working = self._ledger.working(name)
-        if working is not None and most > working.quantity:
+        if working is None:
+            return
+        most = self._most(order, working.quantity)
+        if most > working.quantity:
             self._ledger.place(msgspec.structs.replace(working.order, quantity=most))
 
-    def _most_asked(self, order: Any) -> Decimal:
-        """What could still be filled if the venue took the largest change that it has not answered."""
-        filled = order.filled_qty.as_decimal()
-        pending = self._changes.get(order.client_order_id.value, ())
-        return max((change.quantity + change.filled - filled for change in pending), default=Decimal(0))
+    def _most(self, order: Any, leaves: Decimal) -> Decimal:
+        """So much of it can still be filled, whatever the venue answers."""
+        pending = self._changes.get(order.client_order_id.value)
+        if not pending:
+            return leaves
+        return max(leaves, max(change.quantity + change.filled for change in pending) - order.filled_qty.as_decimal())
 
     def take_position(self, event: Any) -> None:
         position = self._cache.position(event.position_id)
@@ -180,7 +207,8 @@ class Counting:
 
     def parent(self, order: Any) -> Order:
         """What a parent still needs: its own quantity says less, Nautilus takes off what is spawned, filled or not."""
-        facts = self._sights.order(order, account_id=self._sights.account_of(order))
+        account_id = self._sights.account_of(order, self._cache.client_id(order.client_order_id))
+        facts = self._sights.order(order, account_id=account_id)
         if order.is_quote_quantity:
             return facts
         whole = order.init_event.quantity.as_decimal()

@@ -353,10 +353,13 @@ class Judge:
             if refused is not None and self._holds(ramp, ask):
                 ask.found.append(refused)
 
-    @staticmethod
-    def _collared(ask: _Question) -> None:
+    def _collared(self, ask: _Question) -> None:
+        """An old price is none: it holds nobody who gets out, and anybody else is refused for it."""
+        sight = ask.sight
+        if ask.is_reducing and sight.now_ns - sight.price_ns > self.book.price_age_ns_max:
+            sight = msgspec.structs.replace(sight, price=None)
         for control in ask.controls.collars:
-            _note(ask, control.refusal(ask.order, ask.sight))
+            _note(ask, control.refusal(ask.order, sight))
 
     def _repeated(self, ask: _Question) -> None:
         order = ask.order

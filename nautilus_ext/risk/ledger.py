@@ -396,6 +396,10 @@ class Ledger:
             self._positions.pop(position_id, None)
         self._change_held(key, former, quantity)
 
+    def held(self, position_id: str) -> Decimal:
+        found = self._positions.get(position_id)
+        return ZERO if found is None else found[1]
+
     def positions(self) -> Iterable[tuple[str, Key, Decimal]]:
         return ((name, key, quantity) for name, (key, quantity) in self._positions.items())
 

@@ -29,6 +29,8 @@ class Window:
         """Tell whether so many more would keep within it."""
         if count > self.most:
             return False
+        if self._stamps and self._stamps[-1] > now_ns:  # the clock was put back: they are not young for so long
+            self._stamps = deque((min(stamp, now_ns) for stamp in self._stamps), maxlen=self.most)
         free = self.most - len(self._stamps)
         return count <= free or self._stamps[count - free - 1] <= now_ns - self.length_ns
 
@@ -65,6 +67,9 @@ class Duplicates:
         found = self._seen.get(likeness)
         if found is None or found[1] == order.client_order_id:
             return None
+        if found[0] > now_ns:  # the clock was put back
+            self._seen[likeness] = (now_ns, found[1])
+            return 0
         return (now_ns - found[0]) // NS_PER_MS
 
     def add(self, order: Order, now_ns: int) -> None:

@@ -63,6 +63,7 @@ class Desk:
         self.listings = dict(LISTINGS)
         self.accounts: dict[str, Account] = {}
         self.is_margin = False
+        self.is_single = False
         self.margin_accounts: set[str] = set()
         self.free: dict[str, Any] = {}
         self.leverage = Decimal(1)
@@ -105,6 +106,7 @@ class Desk:
         account = Account(
             account_id=order.account_id,
             is_margin=self.is_margin or order.account_id in self.margin_accounts,
+            is_single=self.is_single,
             free={name: Decimal(str(each)) for name, each in self.free.items()},
             leverage=self.leverage,
         )
