@@ -53,7 +53,7 @@ class Counting:
             return False
         self._counted.add(instrument_id)
         self._ledger.know(listing)
-        price = self._sights.price(instrument_id).price
+        price = self._sights.known_price(instrument_id)
         self._ledger.mark(listing.instrument_id, price, self._sights.rate(listing.quote))
         for order in (
             *self._cache.orders_open(instrument_id=instrument_id),
@@ -73,7 +73,7 @@ class Counting:
         for listing in list(self._ledger.instruments()):
             if listing.instrument_id == but:
                 continue
-            price = self._sights.price(InstrumentId.from_str(listing.instrument_id)).price
+            price = self._sights.known_price(InstrumentId.from_str(listing.instrument_id))
             self._ledger.mark(listing.instrument_id, price, self._sights.rate(listing.quote))
 
     def place(self, order: Any) -> None:

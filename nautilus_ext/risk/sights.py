@@ -174,6 +174,15 @@ class Sights:
         last = self._last(instrument_id) or self._closed(instrument_id)
         return NO_PRICE if last is None else Price(last[0], quoted.bid, quoted.ask, last[1])
 
+    def known_price(self, instrument_id: Any) -> Decimal | None:
+        """What values a position: without a price yet, as in the first moments after a restart, its last fill."""
+        price = self.price(instrument_id).price
+        if price is None:
+            fills = [position.last_event for position in self._cache.positions_open(instrument_id=instrument_id)]
+            newest = max(fills, key=lambda fill: fill.ts_event, default=None)
+            price = None if newest is None else newest.last_px.as_decimal()
+        return price
+
     def rate(self, currency: str) -> Decimal | None:
         """What one unit of a currency is in the base currency: None when nobody can say it, or not lately."""
         if currency == self._book.base_currency:
