@@ -29,6 +29,7 @@ from nautilus_ext.risk.decisions import decision
 from nautilus_ext.risk.judge import Judge
 from nautilus_ext.risk.limits import Rulebook
 from nautilus_ext.risk.sights import Sights
+from nautilus_ext.risk.steps import exactly
 from nautilus_ext.risk.verdicts import Refused
 from nautilus_ext.seam import (
     EXECUTE,
@@ -150,6 +151,7 @@ class RiskGate(Actor):
         if passes:
             self._pass_on(command)
 
+    @exactly
     def _judge(self, command: Any) -> bool:
         if isinstance(command, (SubmitOrder, SubmitOrderList)):
             return self._submit(command)
@@ -312,6 +314,7 @@ class RiskGate(Actor):
             reason = f"{GATE_ERROR}: it could not be judged ({type(error).__name__})"
         asked.answer(ReserveAnswer(reason))
 
+    @exactly
     def _reserve(self, name: str) -> str:
         order = self.cache.order(ClientOrderId(name))
         if order is None or order.is_closed:
@@ -331,6 +334,7 @@ class RiskGate(Actor):
         except Exception:
             log.exception("a parent could not be released: %s", asked)
 
+    @exactly
     def _release(self, name: str) -> None:
         if not self.judge.release(name):
             return

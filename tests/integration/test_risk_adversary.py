@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -198,6 +198,24 @@ def test_a_rate_comes_from_bars_as_well():
     kind = BarType.from_str(f"{SPOT}-1-MINUTE-LAST-EXTERNAL")
     stage.cache.add_bar(Bar(kind, *prices, INSTRUMENTS[SPOT].make_qty(1), now_ns, now_ns))
     assert Decimal(100) == stage.gate._sights.rate("BTC")
+
+
+@pytest.mark.row(12, "one tick over")
+def test_a_strategy_that_reckons_with_few_digits_rounds_no_limit_away():
+    """`getcontext().prec = 2` is the whole thread's: 104 were 100, in the order and in all sums."""
+    stage = Stage({"preset": "none", "limits": {"global": {"max_order_quantity": "103", "max_position": "205"}}})
+    stage.start()
+    sizes = ((104, 90), (103, 90), (101, None), (2, 90))
+    large, working, held, last = (stage.hand.order(BUY, size, price) for size, price in sizes)
+    with localcontext(prec=2):
+        stage.hand.submit_order(large)
+        stage.hand.submit_order(working)
+        stage.hand.submit_order(held)
+    stage.tick()
+    with localcontext(prec=2):
+        stage.hand.submit_order(last)
+    is_denied(large, "MAX_ORDER_QUANTITY: limit=103 scope=global value=0 would_be=104 unit=quantity")
+    is_denied(last, "MAX_POSITION: limit=205 scope=global value=204 would_be=206 unit=quantity")
 
 
 # -- whose it is ----------------------------------------------------------------------------------------
