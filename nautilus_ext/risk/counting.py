@@ -106,6 +106,8 @@ class Counting:
         if kind in SILENT or (kind == "OrderSubmitted" and self._ledger.working(name) is not None):
             return None
         order = self._cache.order(event.client_order_id)
+        if order is None and kind == "OrderFilled":
+            self.take_position(event)  # a leg of a spread has no order
         if order is None or not self.count(order.instrument_id):
             return None
         if kind == "OrderFilled":

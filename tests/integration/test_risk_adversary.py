@@ -13,7 +13,15 @@ from nautilus_trader.model.currencies import BTC, ETH, USD
 from nautilus_trader.model.data import Bar, BarType, TradeTick
 from nautilus_trader.model.enums import AggressorSide, LiquiditySide, OrderStatus
 from nautilus_trader.model.events import OrderFilled, OrderUpdated
-from nautilus_trader.model.identifiers import ClientId, InstrumentId, PositionId, Symbol, TradeId
+from nautilus_trader.model.identifiers import (
+    ClientId,
+    ClientOrderId,
+    InstrumentId,
+    PositionId,
+    Symbol,
+    TradeId,
+    VenueOrderId,
+)
 from nautilus_trader.model.instruments import CryptoPerpetual
 from nautilus_trader.model.objects import Money, Price, Quantity
 from risk_stage import BEGIN_NS, BUY, INSTRUMENTS, PERP, SELL, SPOT, Hand, Stage, is_denied, reason
@@ -42,7 +50,7 @@ def modify(stage: Stage, order: Any, quantity: Any = None, *, price: Any = None,
     stage.bus.send(EXECUTE, ModifyOrder(*ids, order.venue_order_id, size, *prices, UUID4(), 0))
 
 
-def filled(stage: Stage, order: Any, quantity: Any, price: Any = 90) -> None:
+def filled(stage: Stage, order: Any, quantity: Any, price: Any = 90, leg: str = "") -> None:
     """The venue says so while it has something else before it."""
     instrument = INSTRUMENTS[order.instrument_id.value]
     stage.bus.send(
@@ -51,8 +59,8 @@ def filled(stage: Stage, order: Any, quantity: Any, price: Any = 90) -> None:
             order.trader_id,
             order.strategy_id,
             order.instrument_id,
-            order.client_order_id,
-            order.venue_order_id,
+            ClientOrderId(leg) if leg else order.client_order_id,
+            VenueOrderId(leg) if leg else order.venue_order_id,
             order.account_id,
             TradeId(str(UUID4())[:30]),
             PositionId(f"{order.instrument_id}-{order.strategy_id}"),
@@ -254,3 +262,13 @@ def test_who_flips_a_position_of_its_own_knows_the_new_one_within_the_fill():
     hand.send(SELL, 1)
     stage.tick()
     assert Decimal(-5) == stage.gate.judge.ledger._marks[PERP].whole.held
+
+
+@pytest.mark.row(12, "one tick over")
+def test_a_leg_of_a_spread_is_known_within_its_fill(stage):
+    """It has no order of its own; strategies hear of its fill before its position is told of."""
+    order, seen = stage.hand.send(BUY, 1, 90), []
+    stage.tick()
+    stage.hand.at_fill.append(lambda: seen.append(stage.gate.judge.ledger._marks[PERP].whole.held))
+    filled(stage, order, 3, leg="O-1-LEG-1")
+    assert ([Decimal(3)], Decimal(4)) == (seen, longest(stage))
