@@ -194,13 +194,16 @@ class RiskGate(Actor):
         return True
 
     def _not_new(self, orders: list[Any]) -> Refused | None:
-        """What was sent before, or is over, or stands twice in a list."""
+        """What was sent or refused before, or is over, or stands twice in a list."""
         if len(orders) > 1 and len({order.client_order_id.value for order in orders}) < len(orders):
             return Refused(code=NOT_NEW, text="an order stands in the list twice")
         for order in orders:
-            if order.status not in NEW or self._is_sent(order):
-                text = f"client_order_id={order.client_order_id} status={order.status_string()}: it was sent before"
-                return Refused(code=NOT_NEW, text=text)
+            was = "sent" if order.status not in NEW or self._is_sent(order) else ""
+            if not was and order.client_order_id.value in self._denied:  # live its denial waits in the engine's queue
+                was = "refused"
+            if was:
+                about = f"client_order_id={order.client_order_id} status={order.status_string()}"
+                return Refused(code=NOT_NEW, text=f"{about}: it was {was} before")
         return None
 
     def _modify(self, command: Any) -> bool:

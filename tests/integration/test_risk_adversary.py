@@ -27,7 +27,7 @@ from nautilus_trader.model.objects import Money, Price, Quantity
 from risk_stage import BEGIN_NS, BUY, INSTRUMENTS, PERP, SELL, SPOT, Hand, Stage, is_denied, reason
 
 from nautilus_ext.risk.sights import listing_of
-from nautilus_ext.seam import EXECUTE, PROCESS
+from nautilus_ext.seam import EXECUTE, PROCESS, take_over
 
 FIVE = {"preset": "none", "limits": {"global": {"max_position": "5"}}}
 
@@ -272,3 +272,26 @@ def test_a_leg_of_a_spread_is_known_within_its_fill(stage):
     stage.hand.at_fill.append(lambda: seen.append(stage.gate.judge.ledger._marks[PERP].whole.held))
     filled(stage, order, 3, leg="O-1-LEG-1")
     assert ([Decimal(3)], Decimal(4)) == (seen, longest(stage))
+
+
+# -- events that come late, as in a live node -----------------------------------------------------------
+
+
+@pytest.mark.row(5, "one tick over")
+def test_who_sends_a_refused_order_again_before_he_hears_of_it_is_refused(stage):
+    """Its denial waits in the queue: it would end the order in the ledger while the venue works it."""
+    first, order = stage.hand.send(BUY, 1, 90), stage.hand.order(BUY, 5, 90)
+    stage.tick()
+    queue: list[Any] = []
+    process = take_over(stage.bus, PROCESS, queue.append)
+    stage.submit(order)
+    stage.hand.cancel_order(first)
+    stage.tick()
+    denied, *canceled = queue
+    for event in canceled:
+        process(event)
+    assert (OrderStatus.CANCELED, Decimal(0)) == (first.status, longest(stage))
+    stage.submit(order)
+    process(denied)
+    assert ["SubmitOrder", "CancelOrder"] == stage.sent.names()
+    assert (OrderStatus.DENIED, ["MAX_POSITION", "NOT_NEW"]) == (order.status, stage.refused())
