@@ -14,6 +14,7 @@ from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId
 from nautilus_ext.messages import Recent
 from nautilus_ext.risk.ledger import Key
 from nautilus_ext.risk.past import order_of
+from nautilus_ext.risk.steps import exactly
 
 if TYPE_CHECKING:
     from nautilus_ext.risk.facts import Order
@@ -98,12 +99,15 @@ class Counting:
         name = event.client_order_id.value
         return type(event).__name__ == "OrderSubmitted" and self._ledger.working(name) is None
 
+    @exactly
     def take_order(self, event: Any) -> Any:
         """Count what an event says; return its order where that is over."""
         kind, name = type(event).__name__, event.client_order_id.value
         if kind in SILENT or (kind == "OrderSubmitted" and self._ledger.working(name) is not None):
             return None
         order = self._cache.order(event.client_order_id)
+        if order is None and kind == "OrderFilled":
+            self.take_position(event)  # a leg of a spread has no order
         if order is None or not self.count(order.instrument_id):
             return None
         if kind == "OrderFilled":
@@ -195,11 +199,13 @@ class Counting:
             return leaves
         return max(leaves, max(change.quantity + change.filled for change in pending) - order.filled_qty.as_decimal())
 
+    @exactly
     def take_position(self, event: Any) -> None:
         position = self._cache.position(event.position_id)
         if position is not None and self.count(position.instrument_id):
             self._hold(position)
 
+    @exactly
     def take_account(self, event: Any) -> None:
         self._ledger.needs.told(event.account_id.value)
 

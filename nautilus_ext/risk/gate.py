@@ -29,6 +29,7 @@ from nautilus_ext.risk.decisions import decision
 from nautilus_ext.risk.judge import Judge
 from nautilus_ext.risk.limits import Rulebook
 from nautilus_ext.risk.sights import Sights
+from nautilus_ext.risk.steps import exactly
 from nautilus_ext.risk.verdicts import Refused
 from nautilus_ext.seam import (
     EXECUTE,
@@ -150,6 +151,7 @@ class RiskGate(Actor):
         if passes:
             self._pass_on(command)
 
+    @exactly
     def _judge(self, command: Any) -> bool:
         if isinstance(command, (SubmitOrder, SubmitOrderList)):
             return self._submit(command)
@@ -192,10 +194,11 @@ class RiskGate(Actor):
         return True
 
     def _not_new(self, orders: list[Any]) -> Refused | None:
-        """What was sent before, or is over, or stands twice in a list."""
+        """What was sent or refused before, or is over, or stands twice in a list."""
         if len(orders) > 1 and len({order.client_order_id.value for order in orders}) < len(orders):
             return Refused(code=NOT_NEW, text="an order stands in the list twice")
         for order in orders:
+<<<<<<< HEAD
             known = self.cache.order(order.client_order_id)
             if known is not None and known is not order:
                 text = f"client_order_id={order.client_order_id} is another order's"
@@ -203,6 +206,14 @@ class RiskGate(Actor):
             if order.status not in NEW or self._is_sent(order):
                 text = f"client_order_id={order.client_order_id} status={order.status_string()}: it was sent before"
                 return Refused(code=NOT_NEW, text=text)
+=======
+            was = "sent" if order.status not in NEW or self._is_sent(order) else ""
+            if not was and order.client_order_id.value in self._denied:  # live its denial waits in the engine's queue
+                was = "refused"
+            if was:
+                about = f"client_order_id={order.client_order_id} status={order.status_string()}"
+                return Refused(code=NOT_NEW, text=f"{about}: it was {was} before")
+>>>>>>> wt-riskadv
         return None
 
     def _modify(self, command: Any) -> bool:
@@ -318,6 +329,7 @@ class RiskGate(Actor):
             reason = f"{GATE_ERROR}: it could not be judged ({type(error).__name__})"
         asked.answer(ReserveAnswer(reason))
 
+    @exactly
     def _reserve(self, name: str) -> str:
         order = self.cache.order(ClientOrderId(name))
         if order is None or order.is_closed:
@@ -337,6 +349,7 @@ class RiskGate(Actor):
         except Exception:
             log.exception("a parent could not be released: %s", asked)
 
+    @exactly
     def _release(self, name: str) -> None:
         if not self.judge.release(name):
             return

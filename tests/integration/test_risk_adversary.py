@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -13,13 +13,21 @@ from nautilus_trader.model.currencies import BTC, ETH, USD
 from nautilus_trader.model.data import Bar, BarType, TradeTick
 from nautilus_trader.model.enums import AggressorSide, LiquiditySide, OrderStatus
 from nautilus_trader.model.events import OrderFilled, OrderUpdated
-from nautilus_trader.model.identifiers import ClientId, InstrumentId, PositionId, Symbol, TradeId
+from nautilus_trader.model.identifiers import (
+    ClientId,
+    ClientOrderId,
+    InstrumentId,
+    PositionId,
+    Symbol,
+    TradeId,
+    VenueOrderId,
+)
 from nautilus_trader.model.instruments import CryptoPerpetual
 from nautilus_trader.model.objects import Money, Price, Quantity
 from risk_stage import BEGIN_NS, BUY, INSTRUMENTS, PERP, SELL, SPOT, Hand, Stage, is_denied, reason
 
 from nautilus_ext.risk.sights import listing_of
-from nautilus_ext.seam import EXECUTE, PROCESS
+from nautilus_ext.seam import EXECUTE, PROCESS, take_over
 
 FIVE = {"preset": "none", "limits": {"global": {"max_position": "5"}}}
 
@@ -42,7 +50,7 @@ def modify(stage: Stage, order: Any, quantity: Any = None, *, price: Any = None,
     stage.bus.send(EXECUTE, ModifyOrder(*ids, order.venue_order_id, size, *prices, UUID4(), 0))
 
 
-def filled(stage: Stage, order: Any, quantity: Any, price: Any = 90) -> None:
+def filled(stage: Stage, order: Any, quantity: Any, price: Any = 90, leg: str = "") -> None:
     """The venue says so while it has something else before it."""
     instrument = INSTRUMENTS[order.instrument_id.value]
     stage.bus.send(
@@ -51,8 +59,8 @@ def filled(stage: Stage, order: Any, quantity: Any, price: Any = 90) -> None:
             order.trader_id,
             order.strategy_id,
             order.instrument_id,
-            order.client_order_id,
-            order.venue_order_id,
+            ClientOrderId(leg) if leg else order.client_order_id,
+            VenueOrderId(leg) if leg else order.venue_order_id,
             order.account_id,
             TradeId(str(UUID4())[:30]),
             PositionId(f"{order.instrument_id}-{order.strategy_id}"),
@@ -200,6 +208,24 @@ def test_a_rate_comes_from_bars_as_well():
     assert Decimal(100) == stage.gate._sights.rate("BTC")
 
 
+@pytest.mark.row(12, "one tick over")
+def test_a_strategy_that_reckons_with_few_digits_rounds_no_limit_away():
+    """`getcontext().prec = 2` is the whole thread's: 104 were 100, in the order and in all sums."""
+    stage = Stage({"preset": "none", "limits": {"global": {"max_order_quantity": "103", "max_position": "205"}}})
+    stage.start()
+    sizes = ((104, 90), (103, 90), (101, None), (2, 90))
+    large, working, held, last = (stage.hand.order(BUY, size, price) for size, price in sizes)
+    with localcontext(prec=2):
+        stage.hand.submit_order(large)
+        stage.hand.submit_order(working)
+        stage.hand.submit_order(held)
+    stage.tick()
+    with localcontext(prec=2):
+        stage.hand.submit_order(last)
+    is_denied(large, "MAX_ORDER_QUANTITY: limit=103 scope=global value=0 would_be=104 unit=quantity")
+    is_denied(last, "MAX_POSITION: limit=205 scope=global value=204 would_be=206 unit=quantity")
+
+
 # -- whose it is ----------------------------------------------------------------------------------------
 
 
@@ -236,3 +262,36 @@ def test_who_flips_a_position_of_its_own_knows_the_new_one_within_the_fill():
     hand.send(SELL, 1)
     stage.tick()
     assert Decimal(-5) == stage.gate.judge.ledger._marks[PERP].whole.held
+
+
+@pytest.mark.row(12, "one tick over")
+def test_a_leg_of_a_spread_is_known_within_its_fill(stage):
+    """It has no order of its own; strategies hear of its fill before its position is told of."""
+    order, seen = stage.hand.send(BUY, 1, 90), []
+    stage.tick()
+    stage.hand.at_fill.append(lambda: seen.append(stage.gate.judge.ledger._marks[PERP].whole.held))
+    filled(stage, order, 3, leg="O-1-LEG-1")
+    assert ([Decimal(3)], Decimal(4)) == (seen, longest(stage))
+
+
+# -- events that come late, as in a live node -----------------------------------------------------------
+
+
+@pytest.mark.row(5, "one tick over")
+def test_who_sends_a_refused_order_again_before_he_hears_of_it_is_refused(stage):
+    """Its denial waits in the queue: it would end the order in the ledger while the venue works it."""
+    first, order = stage.hand.send(BUY, 1, 90), stage.hand.order(BUY, 5, 90)
+    stage.tick()
+    queue: list[Any] = []
+    process = take_over(stage.bus, PROCESS, queue.append)
+    stage.submit(order)
+    stage.hand.cancel_order(first)
+    stage.tick()
+    denied, *canceled = queue
+    for event in canceled:
+        process(event)
+    assert (OrderStatus.CANCELED, Decimal(0)) == (first.status, longest(stage))
+    stage.submit(order)
+    process(denied)
+    assert ["SubmitOrder", "CancelOrder"] == stage.sent.names()
+    assert (OrderStatus.DENIED, ["MAX_POSITION", "NOT_NEW"]) == (order.status, stage.refused())
