@@ -198,22 +198,16 @@ class RiskGate(Actor):
         if len(orders) > 1 and len({order.client_order_id.value for order in orders}) < len(orders):
             return Refused(code=NOT_NEW, text="an order stands in the list twice")
         for order in orders:
-<<<<<<< HEAD
             known = self.cache.order(order.client_order_id)
             if known is not None and known is not order:
                 text = f"client_order_id={order.client_order_id} is another order's"
                 return Refused(code=NOT_NEW, text=text)
-            if order.status not in NEW or self._is_sent(order):
-                text = f"client_order_id={order.client_order_id} status={order.status_string()}: it was sent before"
-                return Refused(code=NOT_NEW, text=text)
-=======
             was = "sent" if order.status not in NEW or self._is_sent(order) else ""
             if not was and order.client_order_id.value in self._denied:  # live its denial waits in the engine's queue
                 was = "refused"
             if was:
                 about = f"client_order_id={order.client_order_id} status={order.status_string()}"
                 return Refused(code=NOT_NEW, text=f"{about}: it was {was} before")
->>>>>>> wt-riskadv
         return None
 
     def _modify(self, command: Any) -> bool:
