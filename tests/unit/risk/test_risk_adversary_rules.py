@@ -56,6 +56,16 @@ def test_a_window_that_the_file_names_twice_counts_once():
     assert desk.buy(1).startswith("MESSAGE_RATE: limit=4 scope=global value=4 would_be=5 ")
 
 
+@pytest.mark.row(7, "missing price")
+def test_money_of_an_account_that_nobody_can_convert_is_not_called_too_little():
+    """It keeps dollars only, of which no rate is known."""
+    desk = Desk({"global": {"check_balance": True}})
+    desk.is_single = True
+    desk.later(free={"USD": 5_000})
+    text = "NO_CONVERSION: account=SIM-1 nobody can say what its money is in USDT: risk.conversions"
+    assert text == desk.buy(1)
+
+
 # -- getting out ----------------------------------------------------------------------------------------
 
 
