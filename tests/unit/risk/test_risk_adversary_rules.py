@@ -38,6 +38,17 @@ def test_messages_of_the_future_fill_a_window_once():
     assert desk.sell(1)
 
 
+@pytest.mark.row(4, "at limit")
+def test_a_cancel_does_not_hide_that_messages_are_of_the_future():
+    """It is counted without being asked whether it fits."""
+    desk = Desk({"global": {"messages": [{"max": 3, "types": ["submit", "cancel"]}]}})
+    desk.buy(1), desk.buy(2)
+    desk.later(now_ns=NOW_NS - HOUR)
+    desk.cancel("O-1")
+    desk.later(now_ns=NOW_NS - HOUR + S)
+    assert ["", "", ""] == [desk.sell(1) for _ in range(3)]
+
+
 @pytest.mark.row(11, "at limit")
 def test_an_order_of_the_future_is_alike_for_one_window():
     desk = Desk({"global": {"duplicate_window_ms": 1_000}})
