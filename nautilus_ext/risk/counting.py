@@ -170,7 +170,7 @@ class Counting:
         pending = self._changes.get(name)
         if pending:
             pending.popleft()
-        self._place_changing(order)
+        self._answered(order)
 
     def _updated(self, order: Any) -> None:
         """It answers the change that asked for its quantity, and those before; a venue moves orders by itself too."""
@@ -178,7 +178,14 @@ class Counting:
         if any(change.quantity + change.filled == whole for change in pending):
             while (answered := pending.popleft()).quantity + answered.filled != whole:
                 pass
+        self._answered(order)
+
+    def _answered(self, order: Any) -> None:
+        """As the venue has it. With nothing on its way any more the account's next word includes what it needs."""
         self._place_changing(order)
+        name = order.client_order_id.value
+        if order.is_open and not self._changes.get(name):
+            self._ledger.accept(name)
 
     def _place_changing(self, order: Any) -> None:
         """What the venue has not answered counts where it is more."""

@@ -291,8 +291,7 @@ class Judge:
         """Of a change only what it changes is judged: a smaller order passes limits that were lowered meanwhile."""
         order, former = ask.order, ask.former.order if ask.former is not None else None
         is_larger = former is None or order.quantity + order.filled > former.quantity + former.filled
-        prices = (order.price, order.trigger_price)
-        is_repriced = former is None or (former.price, former.trigger_price) != prices
+        is_repriced = former is None or (former.price, former.trigger_price) != (order.price, order.trigger_price)
         self._general(ask)
         if is_larger:
             self._sizes(ask)
@@ -364,15 +363,12 @@ class Judge:
     def _repeated(self, ask: _Question) -> None:
         order = ask.order
         if self._operations.is_taken(order):
-            text = f"operation_id={order.operation_id} is another order's"
-            ask.found.append(Refused(code="OPERATION_REPEATED", text=text))
+            _note(ask, Refused(code="OPERATION_REPEATED", text=f"operation_id={order.operation_id} is another order's"))
         if (order.parent_id and not ask.is_parent) or not ask.controls.duplicates:
             return
         age_ms = self._duplicates.age_ms(order, ask.sight.now_ns)
-        if age_ms is None:
-            return
         for window_ms, scope in ask.controls.duplicates:
-            if age_ms < window_ms:
+            if age_ms is not None and age_ms < window_ms:
                 limit, age = Decimal(window_ms), Decimal(age_ms)
                 ask.found.append(Refused(code="DUPLICATE_ORDER", scope=scope, unit="ms", limit=limit, would_be=age))
 
@@ -437,6 +433,10 @@ class Judge:
             ask.found.append(Refused(code="NO_PRICE", scope=scope, text=text))
             return
         if not need:
+            return
+        if account.is_single and currency not in account.free:
+            text = f"account={order.account_id} nobody can say what its money is in {currency}: risk.conversions"
+            ask.found.append(Refused(code="NO_CONVERSION", text=text))
             return
         free, on_way = account.free.get(currency, ZERO), self.ledger.needs.of(order.account_id, currency)
         if on_way + need > free:

@@ -12,7 +12,7 @@ from nautilus_trader.execution.messages import ModifyOrder
 from nautilus_trader.model.currencies import BTC, ETH, USD
 from nautilus_trader.model.data import Bar, BarType, TradeTick
 from nautilus_trader.model.enums import AggressorSide, LiquiditySide, OrderStatus
-from nautilus_trader.model.events import OrderFilled, OrderUpdated
+from nautilus_trader.model.events import OrderFilled, OrderModifyRejected, OrderUpdated
 from nautilus_trader.model.identifiers import (
     ClientId,
     ClientOrderId,
@@ -272,6 +272,25 @@ def test_a_leg_of_a_spread_is_known_within_its_fill(stage):
     stage.hand.at_fill.append(lambda: seen.append(stage.gate.judge.ledger._marks[PERP].whole.held))
     filled(stage, order, 3, leg="O-1-LEG-1")
     assert ([Decimal(3)], Decimal(4)) == (seen, longest(stage))
+
+
+@pytest.mark.row(7, "on modify")
+def test_what_changes_needed_is_forgotten_when_they_are_answered():
+    """A quote that moves up and down for hours takes its price from the balance, not the sum of all its ways."""
+    stage = Stage({"preset": "none", "limits": {"global": {"check_balance": True}}}).start()
+    order, needs = stage.hand.send(BUY, 1, 90, of=SPOT), stage.gate.judge.ledger.needs
+    stage.tick()
+    for price in (95, 90, 95):
+        modify(stage, order, price=price)
+        stage.tick()
+    assert (Decimal(95), Decimal(0)) == (order.price.as_decimal(), needs.of("SIM1-001", "USDT"))
+    modify(stage, order, price=97)
+    assert Decimal(2) == needs.of("SIM1-001", "USDT")
+    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id, order.venue_order_id)
+    stage.bus.send(PROCESS, OrderModifyRejected(*ids, order.account_id, "no", UUID4(), 0, 0))
+    stage.hand.send(BUY, 1, 80, of=SPOT)
+    stage.tick()
+    assert Decimal(0) == needs.of("SIM1-001", "USDT"), "the venue did not want it, and the account has spoken"
 
 
 # -- events that come late, as in a live node -----------------------------------------------------------

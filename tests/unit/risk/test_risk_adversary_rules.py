@@ -38,6 +38,17 @@ def test_messages_of_the_future_fill_a_window_once():
     assert desk.sell(1)
 
 
+@pytest.mark.row(4, "at limit")
+def test_a_cancel_does_not_hide_that_messages_are_of_the_future():
+    """It is counted without being asked whether it fits."""
+    desk = Desk({"global": {"messages": [{"max": 3, "types": ["submit", "cancel"]}]}})
+    desk.buy(1), desk.buy(2)
+    desk.later(now_ns=NOW_NS - HOUR)
+    desk.cancel("O-1")
+    desk.later(now_ns=NOW_NS - HOUR + S)
+    assert ["", "", ""] == [desk.sell(1) for _ in range(3)]
+
+
 @pytest.mark.row(11, "at limit")
 def test_an_order_of_the_future_is_alike_for_one_window():
     desk = Desk({"global": {"duplicate_window_ms": 1_000}})
@@ -54,6 +65,16 @@ def test_a_window_that_the_file_names_twice_counts_once():
     desk = Desk({"global": {"messages": [{"max": 4}]}}, max_orders_per_second=4)
     assert ["", "", "", ""] == [desk.buy(1) for _ in range(4)]
     assert desk.buy(1).startswith("MESSAGE_RATE: limit=4 scope=global value=4 would_be=5 ")
+
+
+@pytest.mark.row(7, "missing price")
+def test_money_of_an_account_that_nobody_can_convert_is_not_called_too_little():
+    """It keeps dollars only, of which no rate is known."""
+    desk = Desk({"global": {"check_balance": True}})
+    desk.is_single = True
+    desk.later(free={"USD": 5_000})
+    text = "NO_CONVERSION: account=SIM-1 nobody can say what its money is in USDT: risk.conversions"
+    assert text == desk.buy(1)
 
 
 # -- getting out ----------------------------------------------------------------------------------------
