@@ -43,6 +43,7 @@ FIRST = (
     "test_reach_rows",
     "test_flow_rows",
     "test_past_rows",
+    "test_risk_adversary_rules",
 )
 THEN = ("test_meeting_rows", "test_permission_rows", "test_rulebook", "test_random_orders")
 SEED, ROUNDS = "7", "15"  # of the random orders: a mutant must not live by luck

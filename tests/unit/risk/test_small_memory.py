@@ -13,6 +13,7 @@ from risk_desk import NOW_NS, Desk, past_of
 from nautilus_ext.risk import needs as needs_module
 from nautilus_ext.risk import windows as windows_module
 from nautilus_ext.risk.decisions import decision
+from nautilus_ext.risk.ledger import Key, Ledger
 from nautilus_ext.risk.needs import Needs
 from nautilus_ext.risk.past import order_of
 from nautilus_ext.risk.resting import WASTE_MIN, Resting
@@ -186,3 +187,13 @@ def test_a_verdict_stays_what_it_is() -> None:
     with pytest.raises(TypeError):
         Approved(order())  # pyright: ignore[reportCallIssue] - as above
     assert ("X", "X: scope=s") == (str(refused), str(Refused(code="X", scope="s")))
+
+
+# -- positions as they are told ----------------------------------------------------------------------------
+
+
+def test_a_ledger_says_how_much_is_held_under_a_name() -> None:
+    ledger = Ledger()
+    ledger.know(COIN)
+    ledger.hold("P-1", Key(COIN.instrument_id, "S", "SIM-1"), D("-0.3"))
+    assert (D("-0.3"), D(0)) == (ledger.held("P-1"), ledger.held("P-2"))

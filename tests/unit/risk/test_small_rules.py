@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from decimal import Decimal
+from decimal import Decimal, getcontext, localcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +14,7 @@ from nautilus_ext.risk import controls as c
 from nautilus_ext.risk import judge as judge_module
 from nautilus_ext.risk.facts import Order, Sight
 from nautilus_ext.risk.ledger import Cell, Coins, Key, Ledger
-from nautilus_ext.risk.steps import down, up
+from nautilus_ext.risk.steps import down, exactly, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -394,3 +394,43 @@ def test_controls_are_remembered_up_to_a_bound() -> None:
             assert "" == desk.buy(1, strategy_id=name)
             seen.append(len(desk.judge._controls))
     assert [1, 2, 1, 2, 1] == seen
+
+
+# -- digits that somebody else has set --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("digits", "kept"), [(2, 28), (27, 28), (28, 28), (40, 40)])
+def test_rules_reckon_with_all_digits_and_with_more_where_there_are_more(digits: int, kept: int) -> None:
+    @exactly
+    def seen(one: Decimal, *, by: int) -> tuple[int, Decimal]:
+        return getcontext().prec, one / by
+
+    with localcontext() as context:
+        context.prec = digits
+        used, third = seen(D(1), by=3)
+        assert (digits, kept) == (context.prec, used)
+    assert kept == len(third.as_tuple().digits)
+
+
+def test_an_old_price_holds_nobody_who_gets_out_and_everybody_else() -> None:
+    """To the millisecond: at the age that is allowed it is still a price."""
+    for age_ms, side, expected in ((1_000, SELL, "PRICE_COLLAR"), (1_001, SELL, ""), (1_001, BUY, "STALE_PRICE")):
+        desk = Desk({"global": {"price_collar_bps": "200"}}, price_age_ms_max=1_000)
+        desk.hold(5)
+        desk.later(price_ns=NOW_NS - age_ms * 1_000_000)
+        price = 50 if side == SELL else 100
+        said = desk.sell(1, price=price) if side == SELL else desk.buy(1, price=price)
+        assert expected == said.partition(":")[0]
+
+
+def test_who_only_buys_where_it_gets_better_pays_what_he_says() -> None:
+    """A market order that waits to be touched below the market; a stop pays what the market has become."""
+    seen = sight(order(), price=D(100))
+    assert D(90) == c.worst_price(order(BUY, type="MARKET_IF_TOUCHED", trigger_price=D(90)), seen)
+    assert D(100) == c.worst_price(order(BUY, type="STOP_MARKET", trigger_price=D(90)), seen)
+    assert D(100) == c.worst_price(order(SELL, type="MARKET_IF_TOUCHED", trigger_price=D(90)), seen)
+
+
+def test_a_sale_of_coins_takes_coins_where_nobody_knows_the_account() -> None:
+    sale = order(SELL, 2)
+    assert (COIN.base, D(2)) == c.cash_need(ZERO, sale, sight(sale, account=None, listing=COIN))
