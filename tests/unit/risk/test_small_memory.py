@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
-from risk_desk import NOW_NS, Desk, past_of
+from risk_desk import COIN, NOW_NS, Desk, past_of
 
 from nautilus_ext.risk import needs as needs_module
 from nautilus_ext.risk import windows as windows_module
