@@ -146,7 +146,7 @@ class RiskGate(Actor):
         except Exception as error:
             log.exception("a command could not be judged: %s", command)
             passes = not can_be_denied(command)
-            if not passes:
+            if not passes and not _is_over(command):  # else it was refused, and who heard of it has failed
                 self._deny(command, Refused(code=GATE_ERROR, text=f"it could not be judged ({type(error).__name__})"))
         if passes:
             self._pass_on(command)
@@ -443,6 +443,11 @@ def _remember(names: OrderedDict[str, None], name: str) -> None:
     names[name] = None
     if len(names) > REMEMBERED_MAX:
         names.popitem(last=False)
+
+
+def _is_over(command: Any) -> bool:
+    orders = submitted(command)
+    return bool(orders) and all(order.is_closed for order in orders)
 
 
 def _ids(of: Any) -> dict[str, Any]:

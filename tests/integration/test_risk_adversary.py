@@ -314,3 +314,19 @@ def test_who_sends_a_refused_order_again_before_he_hears_of_it_is_refused(stage)
     process(denied)
     assert ["SubmitOrder", "CancelOrder"] == stage.sent.names()
     assert (OrderStatus.DENIED, ["MAX_POSITION", "NOT_NEW"]) == (order.status, stage.refused())
+
+
+# -- failures of others ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row(19, "at limit")
+def test_a_strategy_that_fails_over_a_refusal_is_no_defect_of_the_gate(stage, monkeypatch):
+    """The record says why the order was refused, once."""
+
+    def fail(self: Hand, event: Any) -> None:
+        raise RuntimeError("of the strategy")
+
+    monkeypatch.setattr(Hand, "on_order_event", fail)
+    order = stage.hand.order(BUY, 6, 90)
+    stage.submit(order)
+    assert (["MAX_POSITION"], OrderStatus.DENIED) == (stage.refused(), order.status)
