@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from nautilus_trader.config import StrategyConfig
 from nautilus_trader.core.uuid import UUID4
-from nautilus_trader.execution.messages import ModifyOrder
 from nautilus_trader.model.currencies import BTC, ETH, USD
 from nautilus_trader.model.data import Bar, BarType, TradeTick
 from nautilus_trader.model.enums import AggressorSide, LiquiditySide, OrderStatus
@@ -24,10 +23,10 @@ from nautilus_trader.model.identifiers import (
 )
 from nautilus_trader.model.instruments import CryptoPerpetual
 from nautilus_trader.model.objects import Money, Price, Quantity
-from risk_stage import BEGIN_NS, BUY, INSTRUMENTS, PERP, SELL, SPOT, Hand, Stage, is_denied, reason
+from risk_stage import BEGIN_NS, BUY, INSTRUMENTS, PERP, SELL, SPOT, Hand, Stage, is_denied, longest, modify, reason
 
 from nautilus_ext.risk.sights import listing_of
-from nautilus_ext.seam import EXECUTE, PROCESS, take_over
+from nautilus_ext.seam import PROCESS, take_over
 
 FIVE = {"preset": "none", "limits": {"global": {"max_position": "5"}}}
 
@@ -35,19 +34,6 @@ FIVE = {"preset": "none", "limits": {"global": {"max_position": "5"}}}
 @pytest.fixture
 def stage() -> Stage:
     return Stage(FIVE).start()
-
-
-def longest(stage: Stage, of: str = PERP) -> Decimal:
-    return stage.gate.judge.ledger._marks[of].whole.longest
-
-
-def modify(stage: Stage, order: Any, quantity: Any = None, *, price: Any = None, trigger: Any = None) -> None:
-    """Past the strategy and the RiskEngine."""
-    instrument = INSTRUMENTS[order.instrument_id.value]
-    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
-    size = None if quantity is None else instrument.make_qty(quantity)
-    prices = [None if each is None else instrument.make_price(each) for each in (price, trigger)]
-    stage.bus.send(EXECUTE, ModifyOrder(*ids, order.venue_order_id, size, *prices, UUID4(), 0))
 
 
 def filled(stage: Stage, order: Any, quantity: Any, price: Any = 90, leg: str = "") -> None:

@@ -11,15 +11,11 @@ from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.model.data import QuoteTick
 from nautilus_trader.model.enums import OrderStatus
 from nautilus_trader.model.events import OrderModifyRejected, OrderUpdated
-from risk_stage import BEGIN_NS, BUY, INSTRUMENTS, OTHER, PERP, SELL, SPOT, Stage, is_denied, reason
+from risk_stage import BEGIN_NS, BUY, INSTRUMENTS, OTHER, PERP, SELL, SPOT, Stage, is_denied, longest, reason
 
 from nautilus_ext.seam import PROCESS
 
 FIVE = {"preset": "none", "limits": {"global": {"max_position": "5"}}}
-
-
-def longest(stage: Stage) -> Decimal:
-    return stage.gate.judge.ledger._marks[PERP].whole.longest
 
 
 def ids(order: Any) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from nautilus_ext.risk.past import order_of
 from nautilus_ext.risk.verdicts import Approved, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from nautilus_ext.risk.ledger import Ledger
 
@@ -349,3 +350,22 @@ def _unpriced(found: dict[str, Any]) -> dict[str, Any]:
 
 
 __all__ = ["Case", "Desk", "past_of", "refused_leaves_nothing", "state", "table", "told"]
+
+
+def an_order(side: int = 1, quantity: Any = 1, **facts: Any) -> Order:
+    return Desk().order(side, quantity, **facts)
+
+
+def a_sight(of: Order, **changes: Any) -> Sight:
+    return msgspec.structs.replace(Desk().sight(of), **changes)
+
+
+@contextmanager
+def bound(module: Any, name: str, value: int) -> Iterator[None]:
+    """A bound that is small enough to be reached."""
+    former = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, former)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from msgspec.structs import replace
-from risk_desk import COIN, NOW_NS, Desk, past_of
+from risk_desk import COIN, NOW_NS, a_sight, an_order, bound, past_of
 
 from nautilus_ext.risk import needs as needs_module
 from nautilus_ext.risk import windows as windows_module
@@ -20,33 +17,9 @@ from nautilus_ext.risk.resting import WASTE_MIN, Resting
 from nautilus_ext.risk.verdicts import Approved, Lifted, Refused
 from nautilus_ext.risk.windows import Duplicates, Operations, Window
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from nautilus_ext.risk.facts import Order, Sight
-
 BUY, SELL = 1, -1
 D = Decimal
 ZERO = D(0)
-
-
-def order(side: int = BUY, quantity: Any = 1, **facts: Any) -> Order:
-    return Desk().order(side, quantity, **facts)
-
-
-def sight(of: Order, **changes: Any) -> Sight:
-    return replace(Desk().sight(of), **changes)
-
-
-@contextmanager
-def bound(module: Any, name: str, value: int) -> Iterator[None]:
-    """A bound that is small enough to be reached."""
-    former = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, former)
 
 
 # -- what is remembered -----------------------------------------------------------------------------------
@@ -85,7 +58,7 @@ def test_a_heap_of_what_rested_does_not_grow_for_ever() -> None:
     resting = Resting()
     for side in (BUY, SELL):
         for number in range(1000):
-            asked = order(side, client_order_id=f"O-{side}-{number}", price=1000 + number)
+            asked = an_order(side, client_order_id=f"O-{side}-{number}", price=1000 + number)
             resting.add(asked)
             if 10 <= number < 990:
                 resting.remove(asked)
@@ -93,22 +66,22 @@ def test_a_heap_of_what_rested_does_not_grow_for_ever() -> None:
         best = [1999, 1998] if side > 0 else [1000, 1001]
         for price in best:
             assert D(price) == resting.best("AAA.SIM", side)
-            resting.remove(order(side, client_order_id=f"O-{side}-{price - 1000}", price=price))
+            resting.remove(an_order(side, client_order_id=f"O-{side}-{price - 1000}", price=price))
     assert resting.best("AAA.SIM", BUY) == D(1997)
     for number in range(990, 998):
-        resting.remove(order(BUY, client_order_id=f"O-{BUY}-{number}", price=1000 + number))
+        resting.remove(an_order(BUY, client_order_id=f"O-{BUY}-{number}", price=1000 + number))
     assert resting.best("AAA.SIM", BUY) == D(1009)
 
 
 def test_a_heap_is_made_anew_at_its_bound_and_not_before() -> None:
     """Twice as many dead as living, and a few more."""
     resting = Resting()
-    kept = [order(SELL, client_order_id=f"K-{number}", price=500 - number) for number in range(3)]
+    kept = [an_order(SELL, client_order_id=f"K-{number}", price=500 - number) for number in range(3)]
     for each in kept:
         resting.add(each)
     lengths = []
     for number in range(2 * WASTE_MIN):
-        asked = order(SELL, client_order_id=f"O-{number}", price=900 - number)
+        asked = an_order(SELL, client_order_id=f"O-{number}", price=900 - number)
         resting.add(asked)
         resting.remove(asked)
         lengths.append(len(resting._heaps["AAA.SIM", SELL]))
@@ -135,8 +108,8 @@ def test_likes_are_forgotten_past_a_bound() -> None:
     with bound(windows_module, "DUPLICATES_MAX", 2):
         duplicates = Duplicates()
         for number, quantity in enumerate((1, 2, 1, 3)):
-            duplicates.add(order(quantity=quantity, client_order_id=f"O-{number}"), 0)
-        news = [order(quantity=quantity, client_order_id="new") for quantity in (1, 2, 3)]
+            duplicates.add(an_order(quantity=quantity, client_order_id=f"O-{number}"), 0)
+        news = [an_order(quantity=quantity, client_order_id="new") for quantity in (1, 2, 3)]
         ages = [duplicates.age_ms(each, 5_000_000) for each in news]
     assert [5, None, 5] == ages
 
@@ -146,8 +119,10 @@ def test_operations_and_ids_are_forgotten_past_a_bound() -> None:
     with bound(windows_module, "OPERATIONS_MAX", 2):
         operations = Operations()
         for number in range(3):
-            operations.add(order(client_order_id=f"O-{number}", operation_id=f"op-{number}"))
-        taken = [operations.is_taken(order(client_order_id="new", operation_id=f"op-{number}")) for number in range(3)]
+            operations.add(an_order(client_order_id=f"O-{number}", operation_id=f"op-{number}"))
+        taken = [
+            operations.is_taken(an_order(client_order_id="new", operation_id=f"op-{number}")) for number in range(3)
+        ]
         sent = [operations.was_sent(f"O-{number}") for number in range(3)]
     assert [False, True, True] == taken == sent
 
@@ -155,11 +130,11 @@ def test_operations_and_ids_are_forgotten_past_a_bound() -> None:
 def test_a_past_order_is_an_order() -> None:
     """All of it."""
     for side in (BUY, SELL):
-        asked = order(
+        asked = an_order(
             side, 3, price=7, trigger_price=8, parent_id="P", operation_id="op", list_id="L", type="STOP_LIMIT"
         )
         assert asked == order_of(past_of(asked, 1))
-    plain = order(SELL, 3)
+    plain = an_order(SELL, 3)
     assert plain == order_of(past_of(plain, 1))
 
 
@@ -168,8 +143,8 @@ def test_a_past_order_is_an_order() -> None:
 
 def test_a_sight_without_an_account_is_told_all_the_same() -> None:
     """What there is of it."""
-    asked = order()
-    seen = sight(asked, account=None, price=None)
+    asked = an_order()
+    seen = a_sight(asked, account=None, price=None)
     told = decision("submit", None, 1, client_order_id="O", strategy_id="S", instrument_id="I", sight=seen)
     assert {"action": "submit", "seen_price_ns": str(NOW_NS), "seen_rate": "1"} == told.details
 
@@ -178,14 +153,14 @@ def test_a_verdict_stays_what_it_is() -> None:
     """Nobody turns a refusal into something else, or mistakes a limit for a value."""
     refused = Refused(code="X")
     lifted = Lifted(refused=refused, by="a", why="b", until="c")
-    approved = Approved(order=order())
+    approved = Approved(order=an_order())
     for verdict, name in ((refused, "code"), (lifted, "by"), (approved, "order")):
         with pytest.raises(AttributeError):
             setattr(verdict, name, "Y")
         with pytest.raises(TypeError):
             type(verdict)("X", "Y", "Z", "W")  # pyright: ignore[reportCallIssue] - that is the test
     with pytest.raises(TypeError):
-        Approved(order())  # pyright: ignore[reportCallIssue] - as above
+        Approved(an_order())  # pyright: ignore[reportCallIssue] - as above
     assert ("X", "X: scope=s") == (str(refused), str(Refused(code="X", scope="s")))
 
 

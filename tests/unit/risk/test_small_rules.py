@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from decimal import Decimal, getcontext, localcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from risk_desk import COIN, FUTURE, INVERSE, NOW_NS, SHARE, Desk, state
+from risk_desk import COIN, FUTURE, INVERSE, NOW_NS, SHARE, Desk, a_sight, an_order, bound, state
 
 from nautilus_ext.risk import controls as c
 from nautilus_ext.risk import judge as judge_module
-from nautilus_ext.risk.facts import Order, Sight
+from nautilus_ext.risk.facts import Sight
 from nautilus_ext.risk.ledger import Cell, Coins, Key, Ledger
 from nautilus_ext.risk.steps import down, exactly, up
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BUY, SELL = 1, -1
 D = Decimal
 ZERO = D(0)
 HALF = D("0.5")
-
-
-def order(side: int = BUY, quantity: Any = 1, **facts: Any) -> Order:
-    return Desk().order(side, quantity, **facts)
-
-
-def sight(of: Order, **changes: Any) -> Sight:
-    return replace(Desk().sight(of), **changes)
-
-
-@contextmanager
-def bound(module: Any, name: str, value: int) -> Iterator[None]:
-    """A bound that is small enough to be reached."""
-    former = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, former)
 
 
 # -- steps ------------------------------------------------------------------------------------------------
@@ -62,17 +39,17 @@ def test_steps_never_make_less_or_more_of_an_amount_than_is_safe(large: str) -> 
 def test_the_whole_order_is_held_against_the_least() -> None:
     """What of it is filled is a part of it."""
     least = c.SmallestQuantity(D(10), "global")
-    assert least.refusal(order(quantity=4, filled=D(6)), sight(order())) is None
-    refused = least.refusal(order(quantity=3, filled=D(6)), sight(order()))
+    assert least.refusal(an_order(quantity=4, filled=D(6)), a_sight(an_order())) is None
+    refused = least.refusal(an_order(quantity=3, filled=D(6)), a_sight(an_order()))
     assert "MIN_ORDER_QUANTITY: limit=10 scope=global value=6 would_be=9 unit=quantity" == str(refused)
 
 
 def test_a_collar_around_zero_is_all_or_nothing() -> None:
     """There is nothing to be a part of."""
-    collar, asked = c.PriceCollar(D(100), "global"), order(price=HALF)
-    refused = collar.refusal(asked, sight(asked, price=ZERO))
+    collar, asked = c.PriceCollar(D(100), "global"), an_order(price=HALF)
+    refused = collar.refusal(asked, a_sight(asked, price=ZERO))
     assert "PRICE_COLLAR: limit=100 scope=global value=0 would_be=5000 unit=bps price=0.5 reference=0" == str(refused)
-    assert collar.refusal(order(price=0), sight(asked, price=ZERO)) is None
+    assert collar.refusal(an_order(price=0), a_sight(asked, price=ZERO)) is None
 
 
 def test_a_limit_that_is_reached_is_not_passed() -> None:
@@ -117,8 +94,8 @@ def test_a_refusal_names_three_instruments_at_most() -> None:
 )
 def test_what_an_order_takes_from_a_cash_account(listing, side, price, market, growth, need) -> None:  # noqa: PLR0917 - a table
     """Money for a purchase, coins for a sale; nobody knows without a price."""
-    asked = order(side, 2, price=price)
-    seen = sight(asked, listing=listing, price=None if market is None else D(market))
+    asked = an_order(side, 2, price=price)
+    seen = a_sight(asked, listing=listing, price=None if market is None else D(market))
     assert need == c.cash_need(D(growth), asked, seen)
 
 
@@ -138,8 +115,8 @@ def test_what_an_order_takes_from_a_cash_account(listing, side, price, market, g
 )
 def test_what_more_of_a_position_takes_from_a_margin_account(listing, growth, market, need) -> None:
     """A part of its value, by leverage; what is no more takes nothing."""
-    asked = order()
-    seen = sight(asked, listing=listing, price=None if market is None else D(market))
+    asked = an_order()
+    seen = a_sight(asked, listing=listing, price=None if market is None else D(market))
     assert need == c.margin_need(D(growth), asked, seen, D(2))
 
 
@@ -232,24 +209,24 @@ def test_nothing_counts_of_an_instrument_that_is_not_known() -> None:
 def test_a_child_takes_from_its_parent_what_it_is_in_the_parents_unit() -> None:
     """Rounded down; where nobody can say it, one for one."""
     ledger = ledger_of(COIN, INVERSE, price=3)
-    ledger.reserve(order(quantity=10, client_order_id="P-1"))
+    ledger.reserve(an_order(quantity=10, client_order_id="P-1"))
     inverse = {"instrument_id": INVERSE.instrument_id, "parent_id": "P-1"}
-    ledger.place(order(quantity=2, client_order_id="C", **inverse))
+    ledger.place(an_order(quantity=2, client_order_id="C", **inverse))
     assert (
         D("3.3333333333333333") == D(10) - ledger.reserved("P-1") - D("3.3333333333333333") == D("3.3333333333333333")
     )
     ledger.remove("C")
     assert D(10) == ledger.reserved("P-1")
     ledger.mark(INVERSE.instrument_id, None, D(1))
-    ledger.place(order(quantity=2, client_order_id="C", **inverse))
+    ledger.place(an_order(quantity=2, client_order_id="C", **inverse))
     assert D(8) == ledger.reserved("P-1")
 
 
 def test_what_is_filled_of_a_child_does_not_go_back() -> None:
     """In parts, rounded up; a larger child takes no more than it took."""
     ledger = ledger_of(COIN)
-    ledger.reserve(order(quantity=1, client_order_id="P-1"))
-    ledger.place(order(quantity=3, client_order_id="C", parent_id="P-1"))
+    ledger.reserve(an_order(quantity=1, client_order_id="P-1"))
+    ledger.place(an_order(quantity=3, client_order_id="C", parent_id="P-1"))
     ledger.leave("C", D(1))
     working = ledger.working("C")
     assert working is not None
@@ -264,8 +241,8 @@ def test_what_is_filled_of_a_child_does_not_go_back() -> None:
 def test_a_child_that_is_filled_gives_nothing_back() -> None:
     """And what it needed counts until the account has spoken."""
     ledger = ledger_of(COIN)
-    ledger.reserve(order(quantity=10, client_order_id="P-1"))
-    ledger.place(order(quantity=4, client_order_id="C", parent_id="P-1"))
+    ledger.reserve(an_order(quantity=10, client_order_id="P-1"))
+    ledger.place(an_order(quantity=4, client_order_id="C", parent_id="P-1"))
     ledger.needs.add("C", "SIM-1", "USDT", D(400))
     ledger.finish("C")
     ledger.finish("unknown")
@@ -425,12 +402,12 @@ def test_an_old_price_holds_nobody_who_gets_out_and_everybody_else() -> None:
 
 def test_who_only_buys_where_it_gets_better_pays_what_he_says() -> None:
     """A market order that waits to be touched below the market; a stop pays what the market has become."""
-    seen = sight(order(), price=D(100))
-    assert D(90) == c.worst_price(order(BUY, type="MARKET_IF_TOUCHED", trigger_price=D(90)), seen)
-    assert D(100) == c.worst_price(order(BUY, type="STOP_MARKET", trigger_price=D(90)), seen)
-    assert D(100) == c.worst_price(order(SELL, type="MARKET_IF_TOUCHED", trigger_price=D(90)), seen)
+    seen = a_sight(an_order(), price=D(100))
+    assert D(90) == c.worst_price(an_order(BUY, type="MARKET_IF_TOUCHED", trigger_price=D(90)), seen)
+    assert D(100) == c.worst_price(an_order(BUY, type="STOP_MARKET", trigger_price=D(90)), seen)
+    assert D(100) == c.worst_price(an_order(SELL, type="MARKET_IF_TOUCHED", trigger_price=D(90)), seen)
 
 
 def test_a_sale_of_coins_takes_coins_where_nobody_knows_the_account() -> None:
-    sale = order(SELL, 2)
-    assert (COIN.base, D(2)) == c.cash_need(ZERO, sale, sight(sale, account=None, listing=COIN))
+    sale = an_order(SELL, 2)
+    assert (COIN.base, D(2)) == c.cash_need(ZERO, sale, a_sight(sale, account=None, listing=COIN))
