@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from nautilus_ext.risk.verdicts import Approved
 
 REMEMBERED_MAX = 10_000  # cancels whose submit has not come, orders denied here; the oldest are forgotten
+FAILURES_TOLD_MAX = 100  # tracebacks in the log of one run
 AFTER_THE_MIRROR = 99  # it hears events first; the ledger must know them before a strategy acts on them
 CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
 GATE_ERROR = "GATE_ERROR"
@@ -92,6 +93,7 @@ class RiskGate(Actor):
         self._denied: OrderedDict[str, None] = OrderedDict()
         self._approvals = 0
         self._is_probed = False
+        self._failures = 0
         self._lock = threading.RLock()
 
     def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
@@ -130,7 +132,7 @@ class RiskGate(Actor):
         try:
             self.msgbus.send(EXECUTE, self)
         except Exception:
-            log.exception("what stands at %s does not pass on what it does not know", EXECUTE)
+            self._failed("what stands at %s does not pass on what it does not know", EXECUTE)
         return self._is_probed
 
     # -- commands -----------------------------------------------------------------------------------
@@ -144,7 +146,7 @@ class RiskGate(Actor):
             with self._lock:
                 passes = self._judge(command)
         except Exception as error:
-            log.exception("a command could not be judged: %s", command)
+            self._failed("a command could not be judged: %s", command)
             passes = not can_be_denied(command)
             if not passes and not _is_over(command):  # else it was refused, and who heard of it has failed
                 self._deny(command, Refused(code=GATE_ERROR, text=f"it could not be judged ({type(error).__name__})"))
@@ -319,7 +321,7 @@ class RiskGate(Actor):
             with self._lock:
                 reason = self._reserve(asked.client_order_id)
         except Exception as error:
-            log.exception("a parent could not be judged: %s", asked)
+            self._failed("a parent could not be judged: %s", asked)
             reason = f"{GATE_ERROR}: it could not be judged ({type(error).__name__})"
         asked.answer(ReserveAnswer(reason))
 
@@ -341,7 +343,7 @@ class RiskGate(Actor):
             with self._lock:
                 self._release(asked.client_order_id)
         except Exception:
-            log.exception("a parent could not be released: %s", asked)
+            self._failed("a parent could not be released: %s", asked)
 
     @exactly
     def _release(self, name: str) -> None:
@@ -371,7 +373,7 @@ class RiskGate(Actor):
                 if over is not None:
                     self._ended(over)
         except Exception:
-            log.exception("an order event could not be counted: %s", event)
+            self._failed("an order event could not be counted: %s", event)
 
     def _ended(self, order: Any) -> None:
         self._early_cancels.pop(order.client_order_id.value, None)
@@ -398,14 +400,14 @@ class RiskGate(Actor):
             with self._lock:
                 self._counting.take_position(event)
         except Exception:
-            log.exception("a position event could not be counted: %s", event)
+            self._failed("a position event could not be counted: %s", event)
 
     def _on_account(self, event: Any) -> None:
         try:
             with self._lock:
                 self._counting.take_account(event)
         except Exception:
-            log.exception("what an account has could not be counted: %s", event)
+            self._failed("what an account has could not be counted: %s", event)
 
     def _tell_around(self, event: Any) -> None:
         """It is on its way and counts from now on; whoever sent it knows another way to the engine."""
@@ -431,12 +433,20 @@ class RiskGate(Actor):
         }
         self._publish(decision(action, verdict, sight.now_ns, order=order, sight=sight, **ids))
 
+    def _failed(self, what: str, about: Any) -> None:
+        """With its traceback, while there are few: each order that it costs says so itself."""
+        self._failures += 1
+        if self._failures <= FAILURES_TOLD_MAX:
+            log.exception(what, about)
+        elif self._failures == FAILURES_TOLD_MAX + 1:
+            log.critical("the gate has failed %s times: what follows is not told one by one", f"{FAILURES_TOLD_MAX:,}")
+
     def _publish(self, message: Any) -> None:
         """Who listens must not change a verdict."""
         try:
             self.msgbus.publish(topic=RISK_DECISIONS, msg=message)
         except Exception:
-            log.exception("a decision could not be recorded: %s", message)
+            self._failed("a decision could not be recorded: %s", message)
 
 
 def _remember(names: OrderedDict[str, None], name: str) -> None:

@@ -16,6 +16,7 @@ from nautilus_trader.test_kit.stubs.events import TestEventStubs
 from risk_stage import BUY, SELL, Stage, is_denied, longest, modify, reason
 
 from nautilus_ext.messages import RELEASE, RESERVE, RISK_DECISIONS
+from nautilus_ext.risk import gate
 from nautilus_ext.seam import EXECUTE
 
 FIVE = {"preset": "none", "limits": {"global": {"max_position": "5"}}}
@@ -70,6 +71,16 @@ def test_a_defect_refuses_orders_and_changes_and_lets_cancels_go(stage, part, mo
     stage.tick()
     assert (OrderStatus.CANCELED, Decimal(0)) == (order.status, longest(stage))
     assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 5, 90).status
+
+
+def test_a_defect_that_goes_on_does_not_fill_the_log(stage, monkeypatch, caplog):
+    """The first ones with their tracebacks, then one line; each order is refused all the same."""
+    monkeypatch.setattr(gate, "FAILURES_TOLD_MAX", 2)
+    monkeypatch.setattr(stage.gate.judge, "submit", _fails)
+    refused = [stage.hand.send(BUY, 1, 90) for _ in range(5)]
+    assert [OrderStatus.DENIED] * 5 == [order.status for order in refused]
+    told = [(each.levelname, each.exc_info is not None) for each in caplog.records]
+    assert [("ERROR", True), ("ERROR", True), ("CRITICAL", False)] == told
 
 
 def test_who_listens_to_decisions_cannot_change_them(stage):
