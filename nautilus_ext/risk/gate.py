@@ -131,7 +131,7 @@ class RiskGate(Actor):
         self._is_probed = False
         try:
             self.msgbus.send(EXECUTE, self)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
             self._failed("what stands at %s does not pass on what it does not know", EXECUTE)
         return self._is_probed
 
@@ -145,7 +145,7 @@ class RiskGate(Actor):
         try:
             with self._lock:
                 passes = self._judge(command)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told by `_failed`; it would end the node
             self._failed("a command could not be judged: %s", command)
             passes = not can_be_denied(command)
             if not passes and not _is_over(command):  # else it was refused, and who heard of it has failed
@@ -189,7 +189,7 @@ class RiskGate(Actor):
             for approved, sight in zip(verdict, sights, strict=True):
                 self._say_approved("submit", approved, sight)
                 self._cancel_first(approved)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
             for order in facts:
                 self.judge.ledger.remove(order.client_order_id)  # it counted already, and is not sent
             raise
@@ -320,7 +320,7 @@ class RiskGate(Actor):
         try:
             with self._lock:
                 reason = self._reserve(asked.client_order_id)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told by `_failed`; it would end the node
             self._failed("a parent could not be judged: %s", asked)
             reason = f"{GATE_ERROR}: it could not be judged ({type(error).__name__})"
         asked.answer(ReserveAnswer(reason))
@@ -342,7 +342,7 @@ class RiskGate(Actor):
         try:
             with self._lock:
                 self._release(asked.client_order_id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
             self._failed("a parent could not be released: %s", asked)
 
     @exactly
@@ -372,7 +372,7 @@ class RiskGate(Actor):
                 over = self._counting.take_order(event)
                 if over is not None:
                     self._ended(over)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
             self._failed("an order event could not be counted: %s", event)
 
     def _ended(self, order: Any) -> None:
@@ -399,14 +399,14 @@ class RiskGate(Actor):
         try:
             with self._lock:
                 self._counting.take_position(event)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
             self._failed("a position event could not be counted: %s", event)
 
     def _on_account(self, event: Any) -> None:
         try:
             with self._lock:
                 self._counting.take_account(event)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
             self._failed("what an account has could not be counted: %s", event)
 
     def _tell_around(self, event: Any) -> None:
@@ -437,7 +437,7 @@ class RiskGate(Actor):
         """With its traceback, while there are few: each order that it costs says so itself."""
         self._failures += 1
         if self._failures <= FAILURES_TOLD_MAX:
-            log.exception(what, about)
+            log.error(what, about, exc_info=True)
         elif self._failures == FAILURES_TOLD_MAX + 1:
             log.critical("the gate has failed %s times: what follows is not told one by one", f"{FAILURES_TOLD_MAX:,}")
 
@@ -445,7 +445,7 @@ class RiskGate(Actor):
         """Who listens must not change a verdict."""
         try:
             self.msgbus.publish(topic=RISK_DECISIONS, msg=message)
-        except Exception:
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
             self._failed("a decision could not be recorded: %s", message)
 
 
