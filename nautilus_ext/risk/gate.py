@@ -189,7 +189,7 @@ class RiskGate(Actor):
             for approved, sight in zip(verdict, sights, strict=True):
                 self._say_approved("submit", approved, sight)
                 self._cancel_first(approved)
-        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
+        except Exception:
             for order in facts:
                 self.judge.ledger.remove(order.client_order_id)  # it counted already, and is not sent
             raise
@@ -437,7 +437,7 @@ class RiskGate(Actor):
         """With its traceback, while there are few: each order that it costs says so itself."""
         self._failures += 1
         if self._failures <= FAILURES_TOLD_MAX:
-            log.error(what, about, exc_info=True)
+            log.error(what, about, exc_info=True)  # noqa: LOG014 - called where it was caught
         elif self._failures == FAILURES_TOLD_MAX + 1:
             log.critical("the gate has failed %s times: what follows is not told one by one", f"{FAILURES_TOLD_MAX:,}")
 
