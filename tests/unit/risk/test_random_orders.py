@@ -55,7 +55,8 @@ class Market:
         self.limits = limits(self.dice)
         self.desk = Desk(self.limits)
         self.desk.margin_accounts = {"SIM-2", "INV-1"}
-        self.desk.free = {"USDT": 1500, "AAA": 9, "BBB": 9}
+        coins = self.dice.choice([1, 3, 9])
+        self.desk.free = {"USDT": self.dice.choice([150, 500, 1500]), "AAA": coins, "BBB": coins}
         self.truth = Recount(LISTINGS, {"USDT": Decimal(1), "USD": Decimal(2)}, self.desk.prices)
         self.as_it_was: dict[str, Order] = {}  # orders whose change the venue has not answered, as they stand there
         self.asked: dict[str, Order] = {}  # and as they would be
