@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nautilus_ext.config.risk import MESSAGE_KINDS
 from nautilus_ext.risk import controls as c
 from nautilus_ext.risk.limits import expression
+from nautilus_ext.risk.nets import Cell, Coins, Mark, Total
 from nautilus_ext.risk.verdicts import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nautilus_ext.config.risk import MessageLimit, Ramp
-    from nautilus_ext.risk.ledger import Ledger, Places
+    from nautilus_ext.risk.ledger import Ledger
     from nautilus_ext.risk.limits import Effective, Rulebook
+    from nautilus_ext.risk.nets import Places
     from nautilus_ext.risk.windows import Window
+
+
+ZERO, EVER = Decimal(0), Decimal("Infinity")
 
 
 class Counted(NamedTuple):
@@ -34,6 +40,7 @@ class Controls:
     places: Places
     permissions: list[c.Forbidden | c.Sides | c.OrderTypes] = field(default_factory=list)
     sizes: list[tuple[c.LargestQuantity | c.SmallestQuantity, Ramp | None]] = field(default_factory=list)
+    size: tuple[Decimal, Decimal] = (ZERO, EVER)  # the smallest and the largest that all of them let pass
     notionals: list[tuple[c.OrderNotional, Ramp | None]] = field(default_factory=list)
     collars: list[c.PriceCollar] = field(default_factory=list)
     reaches: list[tuple[c.Position | c.Exposure, Ramp | None]] = field(default_factory=list)
@@ -45,6 +52,30 @@ class Controls:
     unset: Refused | None = None  # what must be limited and is not
     needs_price: bool = False
     needs_rate: bool = False
+    nets: list[tuple[Cell, Decimal]] = field(default_factory=list)  # of all limits on one the smallest
+    coins: list[tuple[Coins, Decimal]] = field(default_factory=list)
+    totals: list[tuple[Total, Decimal]] = field(default_factory=list)
+    marks: list[tuple[Mark, Decimal]] = field(default_factory=list)
+
+    def are_far(self, side: int, ahead: Decimal) -> bool:
+        """Tell whether all limits on reaches hold even if sums that are behind turn out as large as they can be.
+
+        Most orders are far from any limit: which one it is, and by how much, is looked at only for the others.
+        """
+        for cell, limit in self.nets:
+            if (cell.longest if side > 0 else -cell.shortest) > limit:
+                return False
+        for total, limit in self.totals:
+            if total.unvalued or total.value + ahead > limit:
+                return False
+        for coins, limit in self.coins:
+            if coins.unvalued or (coins.longest if side > 0 else -coins.shortest) + coins.ahead > limit:
+                return False
+        for mark, limit in self.marks:
+            known = mark.known
+            if known is None or known > limit:
+                return False
+        return True
 
 
 class Compiling:
@@ -66,11 +97,25 @@ class Compiling:
             getattr(self, f"_{limit.key}")(limit)
         made, keys = self._made, {limit.key for limit in limits if limit.ramp is None}
         made.unset = self._unset(keys) if self._book.needs_limits else None
+        for control, _ in made.reaches:
+            self._watch(control)
         needs_value = bool(made.notionals) or any(isinstance(each, c.Exposure) for each, _ in made.reaches)
         is_in_coins = self._listing.is_inverse and any(limit.kind == "asset" for limit in limits)
         made.needs_rate = needs_value
         made.needs_price = needs_value or is_in_coins or bool(made.collars) or made.balance is not None
         return made
+
+    def _watch(self, control: c.Position | c.Exposure) -> None:
+        """For `are_far`."""
+        made = self._made
+        watched: Any = control.net if isinstance(control, c.Position) else control.total
+        lists: dict[type, Any] = {Cell: made.nets, Coins: made.coins, Total: made.totals, Mark: made.marks}
+        among = lists[type(watched)]
+        for number, (other, limit) in enumerate(among):
+            if other is watched:
+                among[number] = (other, min(limit, control.limit))
+                return
+        among.append((watched, control.limit))
 
     def _unset(self, keys: set[str]) -> Refused | None:
         missing = []
@@ -86,9 +131,13 @@ class Compiling:
     # -- one method per key of a scope --------------------------------------------------------------
 
     def _max_order_quantity(self, limit: Effective) -> None:
+        smallest, largest = self._made.size
+        self._made.size = (smallest, min(largest, limit.value))
         self._made.sizes.append((c.LargestQuantity(limit.value, limit.scope, _new(limit)), limit.ramp))
 
     def _min_order_quantity(self, limit: Effective) -> None:
+        smallest, largest = self._made.size
+        self._made.size = (max(smallest, limit.value), largest)
         self._made.sizes.append((c.SmallestQuantity(limit.value, limit.scope), None))
 
     def _max_order_notional(self, limit: Effective) -> None:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
-from nautilus_ext.risk.ledger import Coins, Total
+from nautilus_ext.risk.nets import Coins, Total
 from nautilus_ext.risk.verdicts import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nautilus_ext.risk.facts import Listing, Order, Sight
-    from nautilus_ext.risk.ledger import Cell, Mark, Places
+    from nautilus_ext.risk.nets import Cell, Mark, Places
 
 BPS = Decimal(10_000)
 CENT = Decimal("0.01")

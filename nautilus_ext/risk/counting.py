@@ -94,16 +94,11 @@ class Counting:
 
     # -- events -------------------------------------------------------------------------------------
 
-    def has_got_around(self, event: Any) -> bool:
-        """Tell of an order that is on its way to a venue whether nobody has judged it."""
-        name = event.client_order_id.value
-        return type(event).__name__ == "OrderSubmitted" and self._ledger.working(name) is None
-
     @exactly
     def take_order(self, event: Any) -> Any:
         """Count what an event says; return its order where that is over."""
         kind, name = type(event).__name__, event.client_order_id.value
-        if kind in SILENT or (kind == "OrderSubmitted" and self._ledger.working(name) is not None):
+        if kind in SILENT:
             return None
         order = self._cache.order(event.client_order_id)
         if order is None and kind == "OrderFilled":

@@ -20,6 +20,7 @@ from nautilus_trader.execution.messages import (
     SubmitOrderList,
 )
 from nautilus_trader.model.enums import ContingencyType, OrderStatus
+from nautilus_trader.model.events import OrderSubmitted
 from nautilus_trader.model.identifiers import ClientOrderId
 
 from nautilus_ext.config.risk import Risk
@@ -170,7 +171,7 @@ class RiskGate(Actor):
     def _submit(self, command: Any) -> bool:
         orders = submitted(command)
         refused = self._not_new(orders)
-        if refused is None and any(self._was_canceled(order) for order in orders):
+        if refused is None and self._early_cancels and any(self._was_canceled(order) for order in orders):
             refused = Refused(code=CANCELED_BEFORE_SUBMIT, text="a cancel of it was here before it")
         if refused is not None:
             self._deny(command, refused)
@@ -367,7 +368,9 @@ class RiskGate(Actor):
     def _on_order(self, event: Any) -> None:
         try:
             with self._lock:
-                if self._counting.has_got_around(event):
+                if type(event) is OrderSubmitted:
+                    if self._is_sent(event):
+                        return  # as most are: it counts since it was judged
                     self._tell_around(event)
                 over = self._counting.take_order(event)
                 if over is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,14 +30,6 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 
 
-class Due(NamedTuple):
-    """What an order under judgement will need of its account."""
-
-    account_id: str
-    currency: str
-    amount: Decimal
-
-
 @dataclass(slots=True)
 class _Question:
     """An order under judgement: it counts in the ledger already, as `counted`."""
@@ -52,7 +44,7 @@ class _Question:
     is_parent: bool = False
     found: list[Refused] = field(default_factory=list)
     cancels: tuple[str, ...] = ()
-    due: Due | None = None
+    due: tuple[str, str, Decimal] | None = None  # what it will need: of which account, in which currency, how much
 
 
 class Judge:
@@ -61,7 +53,7 @@ class Judge:
     def __init__(self, book: Rulebook) -> None:
         self.book = book
         self.ledger = Ledger()
-        self._controls: dict[Key, Controls] = {}
+        self._controls: dict[tuple[str, str, str], Controls] = {}
         self._windows: dict[tuple[str, str], Window] = {}
         self._duplicates = Duplicates()
         self._operations = Operations()
@@ -220,14 +212,14 @@ class Judge:
         controls = self._prepared(order, sight)
         places = controls.places
         worst = places.account.worst
-        former = self.ledger.place(counted)
+        former = self.ledger.place(counted, places)
         return _Question(order, counted, sight, controls, former, worst, places.whole.reach(order.side) <= 0)
 
     def _count(self, ask: _Question) -> None:
         if ask.is_parent:
             self.ledger.reserve(ask.counted)
         else:
-            self.ledger.place(ask.counted)
+            self.ledger.place(ask.counted, ask.controls.places)
 
     def _uncount(self, ask: _Question) -> None:
         """As if it had never been asked."""
@@ -240,8 +232,7 @@ class Judge:
     def _prepared(self, order: Order, sight: Sight) -> Controls:
         listing = sight.listing
         assert listing is not None, "looked for before"
-        self.ledger.know(listing)
-        self.ledger.mark(listing.instrument_id, sight.price, sight.rate)
+        self.ledger.see(listing, sight.price, sight.rate)
         return self._controls_of(order)
 
     @staticmethod
@@ -251,13 +242,13 @@ class Judge:
         if needs_account and not order.account_id:
             return Refused(code="NO_ACCOUNT", scope=f"venue={sight.listing.venue}", text="no account is known there")
         quantity, price, trigger = order.quantity, order.price, order.trigger_price
+        are_prices = (price is None or price.is_finite()) and (trigger is None or trigger.is_finite())
+        if are_prices and quantity.is_finite() and quantity > ZERO and order.filled >= ZERO:
+            return None
         if quantity.is_nan():
             text = "its quantity is in money: without a price nobody knows how much that is"
             return Refused(code="NO_PRICE", scope=f"instrument={order.instrument_id}", text=text)
-        is_odd = (price is not None and not price.is_finite()) or (trigger is not None and not trigger.is_finite())
-        if is_odd or not quantity.is_finite() or quantity <= 0 or order.filled < 0:
-            return Refused(code="BAD_VALUE", text=f"quantity={quantity} price={price} trigger_price={trigger}")
-        return None
+        return Refused(code="BAD_VALUE", text=f"quantity={quantity} price={price} trigger_price={trigger}")
 
     def _verdict(self, ask: _Question) -> Approved | Refused:
         """The first refusal that no override lifts."""
@@ -338,7 +329,9 @@ class Judge:
             ask.found.append(Refused(code="STALE_PRICE", scope=scope, unit="ms", limit=limit, would_be=age))
 
     def _sizes(self, ask: _Question) -> None:
-        for control, ramp in ask.controls.sizes:
+        smallest, largest = ask.controls.size
+        is_within = smallest <= ask.order.quantity + ask.order.filled <= largest
+        for control, ramp in () if is_within else ask.controls.sizes:
             refused = control.refusal(ask.order, ask.sight)
             if refused is None or (ask.is_reducing and isinstance(control, c.SmallestQuantity)):
                 continue
@@ -362,7 +355,7 @@ class Judge:
 
     def _repeated(self, ask: _Question) -> None:
         order = ask.order
-        if self._operations.is_taken(order):
+        if order.operation_id and self._operations.is_taken(order):
             _note(ask, Refused(code="OPERATION_REPEATED", text=f"operation_id={order.operation_id} is another order's"))
         if (order.parent_id and not ask.is_parent) or not ask.controls.duplicates:
             return
@@ -375,6 +368,8 @@ class Judge:
     def _reaching(self, ask: _Question) -> None:
         """Who is past a limit has to show that it is not worse than before."""
         side = ask.order.side
+        if ask.controls.are_far(side, self.ledger.ahead):
+            return
         self.ledger.settle()
         for control, ramp in ask.controls.reaches:
             after = control.measure(side)
@@ -442,7 +437,7 @@ class Judge:
         if on_way + need > free:
             numbers: dict[str, Any] = {"limit": free, "value": on_way, "would_be": on_way + need}
             ask.found.append(Refused(code="INSUFFICIENT_BALANCE", scope=scope, unit=currency, **numbers))
-        ask.due = Due(order.account_id, currency, need)
+        ask.due = (order.account_id, currency, need)
 
     # -- windows and ramps --------------------------------------------------------------------------
 
@@ -474,12 +469,12 @@ class Judge:
     # -- controls -----------------------------------------------------------------------------------
 
     def _controls_of(self, order: Order) -> Controls:
-        key = Key(order.instrument_id, order.strategy_id, order.account_id)
+        key = (order.instrument_id, order.strategy_id, order.account_id)
         found = self._controls.get(key)
         if found is None:
             if len(self._controls) >= KEYS_MAX:
                 self._controls.clear()
-            places = self.ledger.places(key)
+            places = self.ledger.places(Key(*key))
             limits = self.book.effective(places.mark.listing, order.strategy_id, order.account_id)
             found = self._controls[key] = Compiling(self.book, places, self._window, self.ledger).compile(limits)
         return found

@@ -7,11 +7,12 @@ much works. Nothing here refuses anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from nautilus_ext.risk.needs import Needs
+from nautilus_ext.risk.nets import ROUNDED, ZERO, Cell, Coins, Mark, Places, Total
 from nautilus_ext.risk.resting import Resting
 from nautilus_ext.risk.steps import QUANTITY_STEP, down, up
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from nautilus_ext.risk.facts import Listing, Order
 
-ZERO = Decimal(0)
+NEVER = Decimal("Infinity")
+BEHIND_MAX = 64  # places whose sums are brought up at once, at most: a pause of half a millisecond
 
 
 class Key(NamedTuple):
@@ -29,135 +31,6 @@ class Key(NamedTuple):
     instrument_id: str
     strategy_id: str
     account_id: str
-
-
-class Cell:
-    """One net position and what works on both sides of it.
-
-    Orders marked reduce-only buy back at most what somebody is short of, and sell what somebody is long: of two
-    strategies that hold against each other each can be closed alone. `closing` counts such orders.
-    """
-
-    __slots__ = (
-        "buys",
-        "closing_buys",
-        "closing_sells",
-        "held",
-        "longest",
-        "longs",
-        "sells",
-        "share",
-        "shortest",
-        "shorts",
-        "worst",
-    )
-
-    def __init__(self) -> None:
-        self.held = self.longs = self.shorts = ZERO
-        self.buys = self.sells = self.closing_buys = self.closing_sells = ZERO
-        self.longest = self.shortest = self.worst = ZERO
-        self.share = ZERO  # what of its sums is its own, in the base currency
-
-    def work(self, side: int, amount: Decimal, *, closes: bool) -> None:
-        """Add to what works; a negative amount takes away."""
-        if closes:
-            if side > 0:
-                self.closing_buys += amount
-            else:
-                self.closing_sells += amount
-            self._settle()
-            return
-        if side > 0:
-            self.buys += amount
-            self.longest += amount
-        else:
-            self.sells += amount
-            self.shortest -= amount
-        self.worst = max(self.longest, -self.shortest)
-
-    def hold(self, former: Decimal, quantity: Decimal) -> None:
-        """A position that was so large is so large now."""
-        for amount, sign in ((former, -1), (quantity, 1)):
-            if amount > 0:
-                self.longs += amount * sign
-            else:
-                self.shorts -= amount * sign
-        self.held = self.longs - self.shorts
-        self._settle()
-
-    def _settle(self) -> None:
-        """All buys filled and no sale is the longest it can become; the other way round, the shortest."""
-        longest, shortest = self.held + self.buys, self.held - self.sells
-        if self.closing_buys:
-            longest += min(self.closing_buys, self.shorts)
-        if self.closing_sells:
-            shortest -= min(self.closing_sells, self.longs)
-        self.longest, self.shortest = longest, shortest
-        self.worst = max(longest, -shortest)
-
-    def reach(self, side: int) -> Decimal:
-        """How far the position can go to the side of an order, seen from there."""
-        return self.longest if side > 0 else -self.shortest
-
-
-class Total:
-    """A sum of worst cases in the base currency; which instruments of it have no value."""
-
-    __slots__ = ("unvalued", "value")
-
-    def __init__(self) -> None:
-        self.value = ZERO
-        self.unvalued: set[str] = set()
-
-    @property
-    def known(self) -> Decimal | None:
-        return None if self.unvalued else self.value
-
-
-class Coins:
-    """The longest and the shortest that an asset can become over all its instruments, in coins."""
-
-    __slots__ = ("longest", "shortest", "unvalued")
-
-    def __init__(self) -> None:
-        self.longest = self.shortest = ZERO
-        self.unvalued: set[str] = set()
-
-    def reach(self, side: int) -> Decimal | None:
-        if self.unvalued:
-            return None
-        return self.longest if side > 0 else -self.shortest
-
-
-@dataclass(slots=True)
-class Mark:
-    """What one unit of an instrument is worth, in the base currency and in coins."""
-
-    listing: Listing
-    coins: Coins
-    value: Decimal | None = None
-    in_coins: Decimal | None = None
-    cells: list[tuple[Cell, tuple[Total, ...]]] = field(default_factory=list)
-    whole: Cell = field(default_factory=Cell)
-    longest: Decimal = ZERO  # what of the asset's coins is its own
-    shortest: Decimal = ZERO
-    seen: tuple[Listing | None, Decimal | None, Decimal | None] = (None, None, None)  # what made the values
-
-    @property
-    def known(self) -> Decimal | None:
-        """The worst case of the instrument alone."""
-        return None if self.value is None else self.whole.worst * self.value
-
-
-@dataclass(slots=True)
-class Places:
-    """Where an order of a key counts."""
-
-    mark: Mark
-    whole: Cell
-    own: Cell
-    account: Cell
-    cells: tuple[tuple[Cell, tuple[Total, ...]], ...]
 
 
 @dataclass(slots=True)
@@ -192,6 +65,7 @@ class Ledger:
         self._parents: dict[str, Reserved] = {}
         self._positions: dict[str, tuple[Key, Decimal]] = {}
         self._unsettled: dict[int, Places] = {}  # whose sums are behind
+        self.ahead = ROUNDED  # by which no sum can grow when it is brought up
         self.resting = Resting()
         self.needs = Needs()
 
@@ -205,6 +79,13 @@ class Ledger:
             self._add_cell(mark, mark.whole, (("global", ""), ("venue", listing.venue), ("asset", listing.asset)))
             self.mark(listing.instrument_id, None, None)
         mark.listing = listing
+
+    def see(self, listing: Listing, price: Decimal | None, rate: Decimal | None) -> None:
+        """Know it and value it, as for each order: mostly it is what it was."""
+        mark = self._marks.get(listing.instrument_id)
+        if mark is None or mark.listing is not listing:
+            self.know(listing)
+        self.mark(listing.instrument_id, price, rate)
 
     def knows(self, instrument_id: str) -> bool:
         return instrument_id in self._marks
@@ -268,10 +149,13 @@ class Ledger:
 
     # -- orders -------------------------------------------------------------------------------------
 
-    def place(self, order: Order) -> Working | None:
-        """Count an order from now on, in the place of one of the same id, which is returned for `put_back`."""
-        former = self._take_out(order.client_order_id)
-        working = Working(order, self._places_of(order), order.quantity)
+    def place(self, order: Order, places: Places | None = None) -> Working | None:
+        """Count an order from now on, in the place of one of the same id, which is returned for `put_back`.
+
+        Whoever knows its places says so.
+        """
+        former = self._take_out(order.client_order_id) if order.client_order_id in self._working else None
+        working = Working(order, places or self._places_of(order), order.quantity)
         parent = self._parents.get(order.parent_id) if order.parent_id else None
         if parent is not None:
             self._take(parent, working, self._in_unit_of(parent.order, order))
@@ -406,10 +290,19 @@ class Ledger:
     # -- sums ---------------------------------------------------------------------------------------
 
     def _work(self, places: Places, order: Order, amount: Decimal) -> None:
-        """So much more of an order works."""
-        for cell, _ in places.cells:
-            cell.work(order.side, amount, closes=order.is_reduce_only)
-        self._unsettled[id(places)] = places
+        """So much more of an order works; a negative amount takes away."""
+        if order.is_reduce_only:
+            for cell, _ in places.cells:
+                cell.close(order.side, amount)
+        elif order.side > 0:
+            for cell, _ in places.cells:
+                cell.buys += amount
+                cell.longest += amount
+        else:
+            for cell, _ in places.cells:
+                cell.sells += amount
+                cell.shortest -= amount
+        self._fall_behind(places, amount)
 
     def _change_held(self, key: Key, former: Decimal, quantity: Decimal) -> None:
         if quantity == former:
@@ -417,15 +310,31 @@ class Ledger:
         places = self.places(key)
         for cell, _ in places.cells:
             cell.hold(former, quantity)
+        self._fall_behind(places, abs(quantity - former))
+
+    def _fall_behind(self, places: Places, amount: Decimal) -> None:
+        """Its sums are brought up when somebody comes near a limit; until then it is enough how far they could be."""
+        if amount > 0:
+            mark = places.mark
+            self.ahead += NEVER if mark.value is None else amount * mark.value
+            mark.coins.ahead += NEVER if mark.in_coins is None else amount * mark.in_coins
         self._unsettled[id(places)] = places
+        if len(self._unsettled) > BEHIND_MAX:
+            self._settle_one()
 
     def settle(self) -> None:
-        """Bring the sums up to all that has changed: most changes come in pairs that leave nothing to do."""
+        """Bring the sums up to all that has changed."""
         while self._unsettled:
-            _, places = self._unsettled.popitem()
-            for cell, totals in places.cells:
-                self._value(places.mark, cell, totals)
-            self._count_coins(places.mark)
+            self._settle_one().coins.ahead = ROUNDED
+        self.ahead = ROUNDED
+
+    def _settle_one(self) -> Mark:
+        _, places = self._unsettled.popitem()
+        mark = places.mark
+        for cell, totals in places.cells:
+            self._value(mark, cell, totals)
+        self._count_coins(mark)
+        return mark
 
     @staticmethod
     def _value(mark: Mark, cell: Cell, totals: tuple[Total, ...]) -> None:

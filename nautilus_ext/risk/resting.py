@@ -22,15 +22,18 @@ class Resting:
 
     def add(self, order: Order) -> None:
         """An order with a price, unless it waits for a trigger, rests from the moment it is sent."""
-        if order.price is None or order.trigger_price is not None:
+        price = order.price
+        if price is None or order.trigger_price is not None:
             return
-        place = (order.instrument_id, order.side)
-        prices = self._prices.setdefault(place, {})
-        prices[order.client_order_id] = order.price
-        heap = self._heaps.setdefault(place, [])
-        heapq.heappush(heap, (self._rank(order), order.client_order_id))
+        place, name, is_buy = (order.instrument_id, order.side), order.client_order_id, order.side > 0
+        prices = self._prices.get(place)
+        if prices is None:
+            prices, self._heaps[place] = self._prices.setdefault(place, {}), []
+        prices[name] = price
+        heap = self._heaps[place]
+        heapq.heappush(heap, (-price if is_buy else price, name))
         if len(heap) > 2 * len(prices) + WASTE_MIN:
-            heap[:] = [(-price if order.is_buy else price, name) for name, price in prices.items()]
+            heap[:] = [(-price if is_buy else price, name) for name, price in prices.items()]
             heapq.heapify(heap)
 
     def remove(self, order: Order) -> None:
@@ -63,8 +66,3 @@ class Resting:
         if reach is None:
             return True
         return price <= reach if order.is_buy else price >= reach
-
-    @staticmethod
-    def _rank(order: Order) -> Decimal:
-        assert order.price is not None, "it rests"
-        return -order.price if order.is_buy else order.price

@@ -27,21 +27,24 @@ class Window:
 
     def fits(self, now_ns: int, count: int = 1) -> bool:
         """Tell whether so many more would keep within it."""
-        if count > self.most:
-            return False
-        self._begin(now_ns)
-        free = self.most - len(self._stamps)
-        return count <= free or self._stamps[count - free - 1] <= now_ns - self.length_ns
+        stamps = self._stamps
+        if stamps and stamps[-1] > now_ns:
+            stamps = self._put_back(now_ns)
+        free = self.most - len(stamps)
+        return count <= free or (count <= self.most and stamps[count - free - 1] <= now_ns - self.length_ns)
 
     def add(self, now_ns: int, count: int = 1) -> None:
-        self._begin(now_ns)
-        for _ in range(min(count, self.most)):
-            self._stamps.append(now_ns)
+        stamps = self._stamps
+        if stamps and stamps[-1] > now_ns:
+            stamps = self._put_back(now_ns)
+        stamps.append(now_ns)
+        if count > 1:
+            stamps.extend([now_ns] * (min(count, self.most) - 1))
 
-    def _begin(self, now_ns: int) -> None:
-        """Where the clock was put back since, what was sent is not young until it has caught up."""
-        if self._stamps and self._stamps[-1] > now_ns:
-            self._stamps = deque((min(stamp, now_ns) for stamp in self._stamps), maxlen=self.most)
+    def _put_back(self, now_ns: int) -> deque[int]:
+        """The clock was: what was sent is not young until it has caught up."""
+        self._stamps = deque((min(stamp, now_ns) for stamp in self._stamps), maxlen=self.most)
+        return self._stamps
 
     def count(self, now_ns: int) -> int:
         return sum(1 for stamp in self._stamps if stamp > now_ns - self.length_ns)
@@ -111,7 +114,8 @@ class Operations:
                 self._owners.popitem(last=False)
 
     def add(self, order: Order) -> None:
-        self.own(order)
+        if order.operation_id:
+            self.own(order)
         self._sent[order.client_order_id] = None
         if len(self._sent) > OPERATIONS_MAX:
             self._sent.popitem(last=False)

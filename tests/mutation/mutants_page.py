@@ -18,6 +18,7 @@ MODULES = (
     "ledger",
     "limits",
     "needs",
+    "nets",
     "past",
     "resting",
     "steps",
