@@ -37,9 +37,8 @@ class Window:
         stamps = self._stamps
         if stamps and stamps[-1] > now_ns:
             stamps = self._put_back(now_ns)
-        stamps.append(now_ns)
-        if count > 1:
-            stamps.extend([now_ns] * (min(count, self.most) - 1))
+        for _ in range(min(count, self.most)):
+            stamps.append(now_ns)
 
     def _put_back(self, now_ns: int) -> deque[int]:
         """The clock was: what was sent is not young until it has caught up."""

@@ -101,6 +101,7 @@ def test_a_window_is_full_while_its_oldest_is_young() -> None:
     assert (False, 2) == (window.fits(19), window.count(19))
     window.add(20, 9)
     assert 2 == window.count(29)
+    assert (True, False) == (window.fits(30, 2), window.fits(30, 3))
 
 
 def test_likes_are_forgotten_past_a_bound() -> None:

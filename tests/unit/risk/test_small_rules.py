@@ -46,12 +46,62 @@ def test_the_whole_order_is_held_against_the_least() -> None:
     assert "MIN_ORDER_QUANTITY: limit=10 scope=global value=6 would_be=9 unit=quantity" == str(refused)
 
 
+def test_the_largest_order_is_as_large_as_the_limit() -> None:
+    """By itself too: the judge asks it only when another limit of the size is passed."""
+    assert c.LargestQuantity(D(10), "global").refusal(an_order(quantity=10), a_sight(an_order())) is None
+
+
 def test_a_collar_around_zero_is_all_or_nothing() -> None:
     """There is nothing to be a part of."""
     collar, asked = c.PriceCollar(D(100), "global"), an_order(price=HALF)
     refused = collar.refusal(asked, a_sight(asked, price=ZERO))
     assert "PRICE_COLLAR: limit=100 scope=global value=0 would_be=5000 unit=bps price=0.5 reference=0" == str(refused)
     assert collar.refusal(an_order(price=0), a_sight(asked, price=ZERO)) is None
+
+
+REACHES = [
+    ({"strategy=*": {"max_position": 5}}, "MAX_POSITION"),
+    ({"instrument=*": {"max_position": 5}}, "MAX_POSITION"),
+    ({"account=*": {"max_position": 5}}, "MAX_POSITION"),
+    ({"asset=AAA": {"max_position": 5}}, "MAX_POSITION"),
+    ({"instrument=*": {"max_exposure": 500}}, "MAX_EXPOSURE"),
+    ({"venue=SIM": {"max_exposure": 500}}, "MAX_EXPOSURE"),
+    ({"strategy=*": {"max_exposure": 500}, "global": {"max_exposure": 5000}}, "MAX_EXPOSURE"),
+    ({"strategy=*": {"max_position": 50}, "strategy=S": {"max_position": 5}}, "MAX_POSITION"),
+    ({"global": {"max_position": 50}, "instrument=*": {"max_position": 5}}, "MAX_POSITION"),
+    ({"global": {"max_position": 5}, "instrument=*": {"max_position": 50}}, "MAX_POSITION"),
+]
+
+
+@pytest.mark.parametrize("side", [BUY, SELL])
+@pytest.mark.parametrize(("limits", "code"), REACHES)
+def test_far_from_a_limit_is_far_on_the_side_of_the_order(limits: Any, code: str, side: int) -> None:
+    """Two orders pass, what is past it by a tick does not, once and again, whichever way all of them go."""
+    desk = Desk(limits)
+    said = [desk.send(desk.order(side, quantity)) for quantity in (2, "2.99", "0.02", "0.02", "0.01")]
+    assert ["", "", code, code, ""] == [text.partition(":")[0] for text in said]
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ({"strategy=*": {"max_position": 50}, "instrument=*": {"max_position": 5}}, "MAX_POSITION"),
+        ({"strategy=*": {"max_exposure": 5000}, "global": {"max_exposure": 500}}, "MAX_EXPOSURE"),
+        ({"strategy=*": {"max_exposure": 5000}, "account=*": {"max_exposure": 500}}, "MAX_EXPOSURE"),
+    ],
+)
+def test_a_limit_on_one_net_is_none_on_another(limits: Any, code: str) -> None:
+    desk = Desk(limits)
+    said = [desk.buy(3, strategy_id="T"), desk.buy(2), desk.buy(1)]
+    assert ["", "", code] == [text.partition(":")[0] for text in said]
+
+
+def test_what_has_no_value_is_not_far_from_a_limit_of_its_value() -> None:
+    """Neither alone, nor in a sum."""
+    for scope in ("instrument=*", "global"):
+        desk = Desk({scope: {"max_exposure": 500}})
+        desk.prices["AAA.SIM"] = None
+        assert desk.buy(1).startswith("NO_PRICE"), scope
 
 
 def test_a_limit_that_is_reached_is_not_passed() -> None:
@@ -159,6 +209,28 @@ def test_a_contract_that_was_changed_is_valued_as_it_is_now() -> None:
     ledger.know(replace(FUTURE, multiplier=D(7)))
     ledger.mark(FUTURE.instrument_id, D(100), D(1))
     assert (D(1400), D(14)) == (ledger.total("global", "").known, ledger.coins("AAA").longest)
+
+
+def test_an_order_is_judged_by_what_its_contract_is_now() -> None:
+    """The cache has another object of it: a contract of twice the size reaches twice as far."""
+    desk = Desk({"global": {"max_exposure": 500}})
+    assert not desk.buy(2)
+    desk.listings["AAA.SIM"] = replace(COIN, multiplier=D(2))
+    assert desk.buy(1).startswith("MAX_EXPOSURE: limit=500 scope=global value=400 would_be=600")
+
+
+def test_a_position_that_turns_can_reach_as_far_as_it_has_turned() -> None:
+    """While its sums are behind: what works on the other side comes on top."""
+    ledger, key = Ledger(), Key(COIN.instrument_id, "S", "SIM-1")
+    ledger.know(COIN)
+    ledger.mark(COIN.instrument_id, D(1), D(1))
+    ledger.hold("P-1", key, D(5))
+    ledger.place(an_order(side=SELL, quantity=10))
+    total = ledger.total("global", "")
+    before = total.value
+    ledger.hold("P-1", key, D(-6))
+    could_be = total.value + ledger.ahead
+    assert (D(5), D(16), True) == (before, ledger.total("global", "").value, could_be >= total.value)
 
 
 def test_coins_are_counted_before_any_price_is_there() -> None:
