@@ -25,7 +25,6 @@ NODE = "node"
 MEMBER_KINDS = ("venue", "account", "strategy", "instrument")
 SCOPE_FORM = f'write "{NODE}", or one of {", ".join(MEMBER_KINDS)} with "=" and a name'
 HALTED = "HALTED"
-REDUCE_ONLY = "REDUCE_ONLY"
 HALTS_MAX = 1_000  # that stand at once; one more holds for the whole node
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -93,12 +92,15 @@ class Halt(msgspec.Struct, frozen=True, kw_only=True):
     command_id: str = ""  # the command that latched it
 
     def refusal(self) -> Refused:
-        """What whoever is refused by it is told."""
-        code = HALTED if self.mode == "halt" else REDUCE_ONLY
-        return Refused(code=code, scope=self.scope, text=f"since={iso(self.since_ns)} by={self.by} why={self.why}")
+        """What whoever is refused by it is told; no override lifts this code."""
+        return Refused(code=HALTED, scope=self.scope, text=f"mode={self.mode} {self._origin}")
 
     def __str__(self) -> str:
-        return f"{self.mode} scope={self.scope} since={iso(self.since_ns)} by={self.by} why={self.why}"
+        return f"{self.mode} scope={self.scope} {self._origin}"
+
+    @property
+    def _origin(self) -> str:
+        return f"since={iso(self.since_ns)} by={self.by} why={self.why}"
 
 
 class Halts:

@@ -188,6 +188,25 @@ def test_what_is_no_number_says_nothing(number):
     assert [Decimal(101)] == told(-101)
 
 
+def test_a_clock_that_goes_back_begins_nothing_anew():
+    """A machine's time is set right at midnight: the day's loss stays, and so do the answers of the minute."""
+    told = feed("loss", 100, window_s=86_400)
+    assert [] == told(0, -90)
+    assert [] == told(-95, after_s=-3_600)
+    assert [Decimal(101)] == told(-101, after_s=3_600)
+    told = feed("rejection_rate", "0.5", window_s=60, least=3)
+    assert [] == told(1, 1)
+    assert [Decimal(1)] == told(1, after_s=-5)
+
+
+def test_an_answer_as_old_as_the_window_counts_no_more():
+    """To the step in which it leaves it."""
+    told = feed("rejection_rate", "0.5", window_s=60, least=2)
+    assert [] == told(1)
+    assert [] == told(1, after_s=60)
+    assert [Decimal(1)] == told(1, after_s=59)
+
+
 # -- once, and again ----------------------------------------------------------------------------------
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from risk_desk import NOW_NS
 
+from nautilus_ext.config.risk import Liftable
 from nautilus_ext.risk.facts import Order
 from nautilus_ext.risk.halts import HALTS_MAX, MEMBER_KINDS, Halt, Halts, Place, halt_scope_fault, is_within, place_of
 
@@ -59,9 +62,16 @@ def test_an_order_is_placed_by_its_own_words():
 
 def test_a_refusal_says_who_why_and_since_when():
     """In the way of all refusals: a code, then key=value."""
-    refused = halt("venue=SIM1", why="the fat finger").refusal()
-    assert "HALTED: scope=venue=SIM1 since=2023-11-14T22:13:20Z by=ann why=the fat finger" == str(refused)
-    assert "REDUCE_ONLY" == halt(mode="reduce_only").refusal().code
+    one = halt("venue=SIM1", why="the fat finger")
+    origin = "since=2023-11-14T22:13:20Z by=ann why=the fat finger"
+    assert f"HALTED: scope=venue=SIM1 mode=halt {origin}" == str(one.refusal())
+    assert f"halt scope=venue=SIM1 {origin}" == str(one)
+
+
+@pytest.mark.parametrize("mode", ["halt", "reduce_only"])
+def test_no_override_lifts_a_halt(mode):
+    """A halt is lifted where it was latched, never block by block."""
+    assert halt(mode=mode).refusal().code not in get_args(Liftable)
 
 
 def test_the_first_stays():
@@ -109,7 +119,9 @@ def test_one_halt_too_many_holds_for_all(mode):
     assert ("node", mode) == (latched.scope, latched.mode)
     assert f"{HALTS_MAX} halts stand already, so this one holds for all instead of venue=SIM2: a test" == latched.why
     assert latched in (halts.stopping(OTHER), halts.narrowing(OTHER))
-    assert halts.latch(halt("instrument=I0.SIM1")).scope == "instrument=I0.SIM1"
+    assert "instrument=I0.SIM1" == halts.latch(halt("instrument=I0.SIM1")).scope
+    for each in ("halt", "reduce_only"):
+        assert "a test" == Halts([*halts.standing()][:HALTS_MAX]).latch(halt("node", each)).why
 
 
 @given(
