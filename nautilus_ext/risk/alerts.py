@@ -15,7 +15,7 @@ from nautilus_ext.risk.windows import Window
 
 Severity = Literal["warning", "critical"]
 
-OPEN_MAX = 1_000  # alerts whose like is looked for
+OPEN_MAX = 1_000  # alerts whose like is looked for; the one that began longest ago is forgotten
 TOLD_MAX, TOLD_WINDOW_NS = 60, 60_000_000_000  # that many of each severity in a minute
 TEXT_MAX = 500
 RANKS: dict[Severity, int] = {"warning": 1, "critical": 2}
@@ -51,7 +51,7 @@ def alert(code: str, scope: str, severity: Severity, text: str, ts_ns: int) -> A
 
 @dataclass(slots=True)
 class _Open:
-    """One of which was heard; `untold` of its like have not been told yet, `told` is the worst that was."""
+    """One of which was heard. `told`: how bad the last told one was; so many of its like are `untold`."""
 
     last: Alert
     since_ns: int
@@ -76,8 +76,7 @@ class Alerts:
             known.last = new  # what is worse is not talked down before it was told
         known.untold += 1
         if len(self._open) > OPEN_MAX:
-            _, forgotten = self._open.popitem(last=False)
-            self._held_back += forgotten.untold
+            self._open.popitem(last=False)
         if RANKS[new.severity] <= known.told:
             return self._flood(new.ts_ns)
         told = self._tell(known, new.ts_ns)
@@ -103,7 +102,7 @@ class Alerts:
             return []
         told.add(now_ns)
         message = msgspec.structs.replace(known.last, count=known.untold)
-        known.told, known.untold, known.since_ns = max(known.told, RANKS[known.last.severity]), 0, now_ns
+        known.told, known.untold, known.since_ns = RANKS[known.last.severity], 0, now_ns
         return [message]
 
     def _flood(self, now_ns: int) -> list[Alert]:

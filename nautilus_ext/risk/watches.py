@@ -101,8 +101,8 @@ class Share:
         while self._steps and self._steps[0][0] <= step - BUCKETS:
             self._steps.popleft()
         answers = rejections = 0
-        if self._steps and self._steps[-1][0] >= step:  # a clock that went back counts where it was
-            step, answers, rejections = self._steps.pop()
+        if self._steps and self._steps[-1][0] == step:
+            _, answers, rejections = self._steps.pop()
         self._steps.append((step, answers + 1, rejections + int(rejected)))
         answers, rejections = (sum(each[at] for each in self._steps) for at in (1, 2))
         return None if answers < self._least else Decimal(rejections) / answers

@@ -139,6 +139,7 @@ def test_a_halt_never_expires_and_what_acts_at_once_does():
         ("set-limit", {"value": "abc"}, "value", "invalid decimal string - at `$.max_position` (found 'abc')"),
         ("set-limit", {"value": -1}, "value", "-1"),
         ("set-limit", {"value": "NaN"}, "value", "NaN"),
+        ("set-limit", {"value": "1" * 2_000}, "value", "1…"),
         (
             "set-limit",
             {"key": "messages", "value": [{"max": 0}]},
