@@ -197,18 +197,21 @@ async def answer_to(connection: asyncpg.Connection, book_id: str, command_id: st
     return None if row is None else Answer(*row)
 
 
-async def applied(connection: asyncpg.Connection, book_id: str, kinds: Sequence[str]) -> AsyncIterator[Asked]:
-    """What was applied of these kinds, in that order: what holds now is what all of them add up to."""
+async def applied(
+    connection: asyncpg.Connection, book_id: str, kinds: Sequence[str]
+) -> AsyncIterator[tuple[datetime, Asked]]:
+    """What was applied of these kinds and when, in that order: what holds now is what all of them add up to."""
     async with connection.transaction(readonly=True):
         rows = connection.cursor(
-            f"""SELECT {_ROW} FROM commands WHERE book_id = $1 AND status = 'applied' AND kind = ANY($2)
+            f"""SELECT applied_at, {_ROW} FROM commands
+                 WHERE book_id = $1 AND status = 'applied' AND kind = ANY($2)
                  ORDER BY applied_run, applied_number""",  # noqa: S608 - as above
             book_id,
             kinds,
             prefetch=ROWS_AT_ONCE,
         )
-        async for row in rows:
-            yield _asked(row)
+        async for applied_at, *row in rows:
+            yield applied_at, _asked(row)
 
 
 def _word(*, applied: bool) -> Status:

@@ -45,7 +45,7 @@ class Desk:
         return found and (found.status, found.result, found.run)
 
     async def applied(self, *kinds):
-        return [each.command_id async for each in commands.applied(self.connection, BOOK, kinds)]
+        return [each.command_id async for _, each in commands.applied(self.connection, BOOK, kinds)]
 
     async def restart(self):
         self.taker = Taker(BOOK, *await books.start_run(self.connection, claim()))
