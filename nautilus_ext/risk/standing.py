@@ -135,7 +135,7 @@ class Standing:
         return Outcome(applied=True, text=f"{override.code} of {override.scope}: {word}")
 
     def _laid_over(self, changed: dict[tuple[str, str], Any], overrides: dict[tuple[str, str], Override]) -> Risk:
-        """The file with the changes in it; a short key that says the same in another place gives way."""
+        """The file with the changes behind it, where they count; a short key that says the same gives way."""
         limits, values = dict(self._file.limits), {}
         positions = dict(self._file.max_position_per_instrument)
         for (scope, key), value in changed.items():
@@ -145,8 +145,7 @@ class Standing:
                 values |= dict.fromkeys(_SHORTS.get(key, ()))
             elif key == "max_position":
                 positions.pop(scope.removeprefix("instrument="), None)
-        told = [each for each in self._file.overrides if (each.code, each.scope) not in overrides]
-        values |= {"overrides": [*told, *overrides.values()], _SHORT_POSITION: positions}
+        values |= {"overrides": [*self._file.overrides, *overrides.values()], _SHORT_POSITION: positions}
         return msgspec.structs.replace(self._file, limits=limits, **values)
 
 

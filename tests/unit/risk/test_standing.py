@@ -129,6 +129,7 @@ def test_who_changes_many_is_told_which_keep_their_own():
     says = "max_position of instrument=*: not set -> 1; their own keep instrument=AAA*"
     assert says == desk.set("instrument=*", "max_position", 1)
     assert ["5"] == desk.limit("max_position", "instrument=AAA.SIM")
+    assert "max_order_quantity of instrument=*: not set -> 1" == desk.set("instrument=*", "max_order_quantity", 1)
     assert "max_position of instrument=BBB*: not set -> 1" == desk.set("instrument=BBB*", "max_position", 1)
 
 
