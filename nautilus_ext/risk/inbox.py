@@ -51,7 +51,7 @@ class Inbox:
         """What is asked for, the oldest first; where a folder or file is just gone the next round sees more."""
         try:
             with os.scandir(self._folder) as entries:
-                found = [each for each in entries if each.name.endswith(ASKED) and not each.name.startswith(".")]
+                found = [each for each in entries if each.name.endswith(ASKED)]
                 names = sorted((each.stat(follow_symlinks=False).st_mtime_ns, each.name) for each in found)
         except FileNotFoundError:
             return []
