@@ -112,4 +112,4 @@ class Alerts:
             return []
         self._flood_ns, count, self._held_back = now_ns, self._held_back, 0
         text = f"more than {TOLD_MAX} alerts in {TOLD_WINDOW_NS // 1_000_000_000} s: those held back come later"
-        return [Alert(code=FLOOD, scope="node", severity="critical", text=text, ts_ns=now_ns, count=count)]
+        return [msgspec.structs.replace(alert(FLOOD, "node", "critical", text, now_ns), count=count)]
