@@ -7,7 +7,7 @@ CONFIG ?= node_configs/paper.json
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paper backtest test check format controls schema bench prove soak-rate wheel compose-check lock clean
+.PHONY: help setup paper backtest test check format controls schema bench prove mutation soak-rate wheel compose-check lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ bench: $(READY) ## measure: JSON with medians, budgets and verdicts; exit 1 on a
 
 prove: $(READY) ## the long proofs, with fresh seeds
 	@PROVE_REPORT=docs/benchmarks/prove.md $(BIN)/python -m pytest tests/prove -m prove
+
+mutation: $(READY) ## does a test notice each small mistake in the risk rules? docs/risk-mutants.md (ALL=1: of all modules)
+	@$(BIN)/python tests/mutation/run.py
 
 soak-rate: $(READY) ## half an hour at twice the usual rate: memory and lag must stay flat (SOAK_MINUTES=n)
 	@$(BIN)/python tests/bench/soak.py

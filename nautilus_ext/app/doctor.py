@@ -17,7 +17,6 @@ from nautilus_ext.app.doctor_rules import (
     Market,
     Place,
     Unset,
-    Venue,
     dangers,
     inert,
     unset,
@@ -70,10 +69,7 @@ def file_of(config: Config, now_ns: int) -> File:
         is_gated=risk.enabled,
         trusts_reduce_only=risk.trusts_reduce_only,
         converted=frozenset(risk.conversions),
-        venues=tuple(
-            Venue(path=each.path, venue=each.venue, kind=each.kind, ignores_reduce_only=each.ignores_reduce_only)
-            for each in accounts_of(config)
-        ),
+        venues=tuple(accounts_of(config)),
         markets=tuple(market for trader in traders for market in _markets(trader, book)),
         silent=tuple(trader.strategy_id for trader in traders if not trader.instruments),
         overrides=tuple(

@@ -37,8 +37,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
     is_claimed: bool = True
 
 
-class Venue(msgspec.Struct, frozen=True, kw_only=True):
-    """An account of the file."""
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that orders go to. `kind` is CASH, MARGIN, BETTING, or empty where only the venue knows."""
 
     path: str
     venue: str
@@ -74,7 +74,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     is_gated: bool = True
     trusts_reduce_only: bool = True
     converted: frozenset[str] = frozenset()
-    venues: tuple[Venue, ...] = ()
+    venues: tuple[Account, ...] = ()
     markets: tuple[Market, ...] = ()
     silent: tuple[str, ...] = ()  # strategies whose config names no instrument
     overrides: tuple[Expiry, ...] = ()
@@ -188,7 +188,7 @@ def inert(file: File) -> list[Inert]:
     return found + [_inert(file, check, file.markets) for check in EVERYWHERE]
 
 
-def _of_account(file: File, venue: Venue) -> Inert:
+def _of_account(file: File, venue: Account) -> Inert:
     kind = "a margin account" if venue.kind == "MARGIN" else "maybe a margin account (only the venue knows)"
     what = f"{kind}: Nautilus looks at neither balance nor value"
     wanted = (_NOTIONAL, ("check_balance",), ("max_position",))

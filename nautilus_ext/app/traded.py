@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nautilus_ext.app.doctor_rules import Account
 from nautilus_ext.errors import ConfigError, Problem
 from nautilus_ext.instruments import CanonicalId, parse
 from nautilus_ext.instruments.symbols import canonical_venue, from_nautilus, to_nautilus
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
 
 INSTRUMENT = re.compile(r"(?P<id>[^\s:]*[A-Za-z][^\s:]*\.(?P<venue>[A-Z][A-Z0-9_]*))(?:-\d+-[A-Z_]+-[A-Z_]+\S*)?")
 _INVERSE = "INV"
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """An account that orders go to. `kind` is CASH, MARGIN, BETTING, or empty where only the venue knows."""
-
-    path: str
-    venue: str
-    kind: str
-    ignores_reduce_only: bool = False
 
 
 class Trader(msgspec.Struct, frozen=True, kw_only=True):

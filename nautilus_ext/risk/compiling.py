@@ -112,9 +112,11 @@ class Compiling:
         self._made.reaches.append((control, limit.ramp))
 
     def _messages(self, limit: Effective) -> None:
+        """A window that the file names twice counts a message once."""
         counted = Counted(self._window(limit.scope, limit.value), limit.value, limit.scope)
         for kind in dict.fromkeys(limit.value.types):
-            self._made.counted[kind].append(counted)
+            if all(each.window is not counted.window for each in self._made.counted[kind]):
+                self._made.counted[kind].append(counted)
 
     def _duplicate_window_ms(self, limit: Effective) -> None:
         if limit.value:

@@ -208,7 +208,7 @@ class ReduceOnly:
 def notional(order: Order, sight: Sight) -> Decimal | None:
     """What an order is worth at most, in the base currency; None when nobody knows.
 
-    A purchase pays its limit at most; a sale below the market is filled at the market.
+    A purchase pays its limit at most; a sale below the market, and a stop that it has passed, is filled at the market.
     """
     listing = sight.listing
     if listing is None or sight.rate is None:
@@ -224,7 +224,8 @@ def worst_price(order: Order, sight: Sight) -> Decimal | None:
     own = order.price if order.price is not None else order.trigger_price
     if own is None:
         return sight.price
-    if order.is_buy or sight.price is None:
+    has_better = order.is_buy and (order.price is not None or order.type == "MARKET_IF_TOUCHED")
+    if has_better or sight.price is None:
         return own
     return max(own, sight.price)
 
@@ -232,10 +233,13 @@ def worst_price(order: Order, sight: Sight) -> Decimal | None:
 def cash_need(growth: Decimal, order: Order, sight: Sight) -> tuple[str, Decimal | None]:
     """What an order takes from a cash account: money for a purchase, coins for a sale.
 
-    A sale of what is no currency, as of shares, takes nothing unless it makes a position larger.
+    A sale of what the account keeps as a position, as of shares, takes nothing unless it makes a position larger. What
+    only reduces sells what is held: the stop and the target of an entry that has still to buy it need no coins now.
     """
     listing = _listing(sight)
-    if not order.is_buy and listing.base:
+    if order.is_reduce_only:
+        return listing.quote, ZERO
+    if not order.is_buy and listing.base and not (sight.account is not None and sight.account.is_single):
         return listing.base, order.quantity * listing.multiplier
     if not order.is_buy and growth <= 0:
         return listing.quote, ZERO

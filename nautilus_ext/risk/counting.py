@@ -14,6 +14,7 @@ from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId
 from nautilus_ext.messages import Recent
 from nautilus_ext.risk.ledger import Key
 from nautilus_ext.risk.past import order_of
+from nautilus_ext.risk.steps import exactly
 
 if TYPE_CHECKING:
     from nautilus_ext.risk.facts import Order
@@ -53,7 +54,7 @@ class Counting:
             return False
         self._counted.add(instrument_id)
         self._ledger.know(listing)
-        price = self._sights.price(instrument_id).price
+        price = self._sights.known_price(instrument_id)
         self._ledger.mark(listing.instrument_id, price, self._sights.rate(listing.quote))
         for order in (
             *self._cache.orders_open(instrument_id=instrument_id),
@@ -73,7 +74,7 @@ class Counting:
         for listing in list(self._ledger.instruments()):
             if listing.instrument_id == but:
                 continue
-            price = self._sights.price(InstrumentId.from_str(listing.instrument_id)).price
+            price = self._sights.known_price(InstrumentId.from_str(listing.instrument_id))
             self._ledger.mark(listing.instrument_id, price, self._sights.rate(listing.quote))
 
     def place(self, order: Any) -> None:
@@ -98,12 +99,15 @@ class Counting:
         name = event.client_order_id.value
         return type(event).__name__ == "OrderSubmitted" and self._ledger.working(name) is None
 
+    @exactly
     def take_order(self, event: Any) -> Any:
         """Count what an event says; return its order where that is over."""
         kind, name = type(event).__name__, event.client_order_id.value
         if kind in SILENT or (kind == "OrderSubmitted" and self._ledger.working(name) is not None):
             return None
         order = self._cache.order(event.client_order_id)
+        if order is None and kind == "OrderFilled":
+            self.take_position(event)  # a leg of a spread has no order
         if order is None or not self.count(order.instrument_id):
             return None
         if kind == "OrderFilled":
@@ -111,27 +115,37 @@ class Counting:
         if order.is_closed:
             self._ledger.remove(name)  # after a fill there is nothing to remove
             self._changes.pop(name, None)
+            self._refusals.pop(name, None)
             return order
         if kind in {"OrderSubmitted", "OrderAccepted", "OrderTriggered"}:
             self._began(order, kind)
-        elif kind in {"OrderUpdated", "OrderModifyRejected"}:
-            self._changed(order)
+        elif kind == "OrderModifyRejected":
+            self._rejected(order)
+        elif kind == "OrderUpdated":
+            self._updated(order)
         return None
 
     def _filled_by(self, event: Any, order: Any) -> None:
         """What works is less, and what is held is more, at once."""
+        leaves = self._sights.leaves(order)
         if order.is_closed:
             self._ledger.finish(order.client_order_id.value)
-        else:
-            self._ledger.fill(order.client_order_id.value, self._sights.leaves(order))
+        elif not leaves.is_nan():  # else nobody knows how much less: it counts as it did
+            self._ledger.fill(order.client_order_id.value, self._most(order, leaves))
         position = self._cache.position(event.position_id) if event.position_id is not None else None
-        if position is not None:
-            self._hold(position)
+        if position is None:
+            return
+        had = self._ledger.held(position.id.value)
+        self._hold(position)
+        if position.is_closed and event.last_qty.as_decimal() > abs(had):  # the rest may be a new one, told later
+            of = {"instrument_id": order.instrument_id, "strategy_id": event.strategy_id}
+            for each in self._cache.positions_open(**of):
+                self._hold(each)
 
     def _began(self, order: Any, kind: str) -> None:
         name = order.client_order_id.value
         if kind == "OrderTriggered" or self._ledger.working(name) is None:
-            self.place(order)
+            self._place_changing(order)
         if kind != "OrderSubmitted":
             self._ledger.accept(name)
 
@@ -145,23 +159,60 @@ class Counting:
         if order is not None and not order.is_closed:
             self._refusals[name] += 1
 
-    def _changed(self, order: Any) -> None:
-        """The venue answered a change; what it has not answered counts where it is more."""
+    def _rejected(self, order: Any) -> None:
+        """A change was refused: here, or by the venue, which answers them in turn."""
         name = order.client_order_id.value
+        if name in self._refusals:
+            self._refusals[name] -= 1
+            if not self._refusals[name]:
+                del self._refusals[name]
+            return
         pending = self._changes.get(name)
         if pending:
             pending.popleft()
+        self._answered(order)
+
+    def _updated(self, order: Any) -> None:
+        """It answers the change that asked for its quantity, and those before; a venue moves orders by itself too."""
+        pending, whole = self._changes.get(order.client_order_id.value) or deque(), order.quantity.as_decimal()
+        if any(change.quantity + change.filled == whole for change in pending):
+            while (answered := pending.popleft()).quantity + answered.filled != whole:
+                pass
+        self._answered(order)
+
+    def _answered(self, order: Any) -> None:
+        """As the venue has it. With nothing on its way any more the account's next word includes what it needs."""
+        self._place_changing(order)
+        name = order.client_order_id.value
+        if order.is_open and not self._changes.get(name):
+            self._ledger.accept(name)
+
+    def _place_changing(self, order: Any) -> None:
+        """What the venue has not answered counts where it is more."""
         self.place(order)
-        most = max((change.quantity for change in pending or ()), default=Decimal(0))
+        name = order.client_order_id.value
+        self._ledger.accept(name)  # what it needs more is in the account's next word
         working = self._ledger.working(name)
-        if working is not None and most > working.quantity:
+        if working is None:
+            return
+        most = self._most(order, working.quantity)
+        if most > working.quantity:
             self._ledger.place(msgspec.structs.replace(working.order, quantity=most))
 
+    def _most(self, order: Any, leaves: Decimal) -> Decimal:
+        """So much of it can still be filled, whatever the venue answers."""
+        pending = self._changes.get(order.client_order_id.value)
+        if not pending:
+            return leaves
+        return max(leaves, max(change.quantity + change.filled for change in pending) - order.filled_qty.as_decimal())
+
+    @exactly
     def take_position(self, event: Any) -> None:
         position = self._cache.position(event.position_id)
         if position is not None and self.count(position.instrument_id):
             self._hold(position)
 
+    @exactly
     def take_account(self, event: Any) -> None:
         self._ledger.needs.told(event.account_id.value)
 
@@ -169,7 +220,8 @@ class Counting:
 
     def parent(self, order: Any) -> Order:
         """What a parent still needs: its own quantity says less, Nautilus takes off what is spawned, filled or not."""
-        facts = self._sights.order(order, account_id=self._sights.account_of(order))
+        account_id = self._sights.account_of(order, self._cache.client_id(order.client_order_id))
+        facts = self._sights.order(order, account_id=account_id)
         if order.is_quote_quantity:
             return facts
         whole = order.init_event.quantity.as_decimal()

@@ -55,6 +55,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     account_id: str
     is_margin: bool
+    is_single: bool = False  # of one currency: what it buys is a position and no balance
     free: dict[str, Decimal]
     leverage: Decimal = Decimal(1)
 

@@ -19,7 +19,7 @@ from nautilus_trader.execution.messages import (
     SubmitOrder,
     SubmitOrderList,
 )
-from nautilus_trader.model.enums import OrderStatus
+from nautilus_trader.model.enums import ContingencyType, OrderStatus
 from nautilus_trader.model.identifiers import ClientOrderId
 
 from nautilus_ext.config.risk import Risk
@@ -29,6 +29,7 @@ from nautilus_ext.risk.decisions import decision
 from nautilus_ext.risk.judge import Judge
 from nautilus_ext.risk.limits import Rulebook
 from nautilus_ext.risk.sights import Sights
+from nautilus_ext.risk.steps import exactly
 from nautilus_ext.risk.verdicts import Refused
 from nautilus_ext.seam import (
     EXECUTE,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from nautilus_ext.risk.verdicts import Approved
 
 REMEMBERED_MAX = 10_000  # cancels whose submit has not come, orders denied here; the oldest are forgotten
+FAILURES_TOLD_MAX = 100  # tracebacks in the log of one run
 AFTER_THE_MIRROR = 99  # it hears events first; the ledger must know them before a strategy acts on them
 CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
 GATE_ERROR = "GATE_ERROR"
@@ -91,6 +93,7 @@ class RiskGate(Actor):
         self._denied: OrderedDict[str, None] = OrderedDict()
         self._approvals = 0
         self._is_probed = False
+        self._failures = 0
         self._lock = threading.RLock()
 
     def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
@@ -128,8 +131,8 @@ class RiskGate(Actor):
         self._is_probed = False
         try:
             self.msgbus.send(EXECUTE, self)
-        except Exception:
-            log.exception("what stands at %s does not pass on what it does not know", EXECUTE)
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
+            self._failed("what stands at %s does not pass on what it does not know", EXECUTE)
         return self._is_probed
 
     # -- commands -----------------------------------------------------------------------------------
@@ -142,14 +145,15 @@ class RiskGate(Actor):
         try:
             with self._lock:
                 passes = self._judge(command)
-        except Exception as error:
-            log.exception("a command could not be judged: %s", command)
+        except Exception as error:  # noqa: BLE001 - told by `_failed`; it would end the node
+            self._failed("a command could not be judged: %s", command)
             passes = not can_be_denied(command)
-            if not passes:
+            if not passes and not _is_over(command):  # else it was refused, and who heard of it has failed
                 self._deny(command, Refused(code=GATE_ERROR, text=f"it could not be judged ({type(error).__name__})"))
         if passes:
             self._pass_on(command)
 
+    @exactly
     def _judge(self, command: Any) -> bool:
         if isinstance(command, (SubmitOrder, SubmitOrderList)):
             return self._submit(command)
@@ -192,13 +196,20 @@ class RiskGate(Actor):
         return True
 
     def _not_new(self, orders: list[Any]) -> Refused | None:
-        """What was sent before, or is over, or stands twice in a list."""
+        """What was sent or refused before, or is over, or stands twice in a list."""
         if len(orders) > 1 and len({order.client_order_id.value for order in orders}) < len(orders):
             return Refused(code=NOT_NEW, text="an order stands in the list twice")
         for order in orders:
-            if order.status not in NEW or self._is_sent(order):
-                text = f"client_order_id={order.client_order_id} status={order.status_string()}: it was sent before"
+            known = self.cache.order(order.client_order_id)
+            if known is not None and known is not order:
+                text = f"client_order_id={order.client_order_id} is another order's"
                 return Refused(code=NOT_NEW, text=text)
+            was = "sent" if order.status not in NEW or self._is_sent(order) else ""
+            if not was and order.client_order_id.value in self._denied:  # live its denial waits in the engine's queue
+                was = "refused"
+            if was:
+                about = f"client_order_id={order.client_order_id} status={order.status_string()}"
+                return Refused(code=NOT_NEW, text=f"{about}: it was {was} before")
         return None
 
     def _modify(self, command: Any) -> bool:
@@ -298,7 +309,9 @@ class RiskGate(Actor):
         if isinstance(command, ModifyOrder):
             self._counting.refuse(command.client_order_id.value)
         for order in ours:
-            _remember(self._denied, order.client_order_id.value)
+            # The emulator releases an entry alone: its stop and its target have still to hear of it.
+            if isinstance(command, SubmitOrderList) or order.contingency_type != ContingencyType.OTO:
+                _remember(self._denied, order.client_order_id.value)
         deny(self.msgbus, self.cache, command, str(refused), self.clock.timestamp_ns(), orders=ours)
 
     # -- parents ------------------------------------------------------------------------------------
@@ -307,11 +320,12 @@ class RiskGate(Actor):
         try:
             with self._lock:
                 reason = self._reserve(asked.client_order_id)
-        except Exception as error:
-            log.exception("a parent could not be judged: %s", asked)
+        except Exception as error:  # noqa: BLE001 - told by `_failed`; it would end the node
+            self._failed("a parent could not be judged: %s", asked)
             reason = f"{GATE_ERROR}: it could not be judged ({type(error).__name__})"
         asked.answer(ReserveAnswer(reason))
 
+    @exactly
     def _reserve(self, name: str) -> str:
         order = self.cache.order(ClientOrderId(name))
         if order is None or order.is_closed:
@@ -328,9 +342,10 @@ class RiskGate(Actor):
         try:
             with self._lock:
                 self._release(asked.client_order_id)
-        except Exception:
-            log.exception("a parent could not be released: %s", asked)
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
+            self._failed("a parent could not be released: %s", asked)
 
+    @exactly
     def _release(self, name: str) -> None:
         if not self.judge.release(name):
             return
@@ -357,8 +372,8 @@ class RiskGate(Actor):
                 over = self._counting.take_order(event)
                 if over is not None:
                     self._ended(over)
-        except Exception:
-            log.exception("an order event could not be counted: %s", event)
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
+            self._failed("an order event could not be counted: %s", event)
 
     def _ended(self, order: Any) -> None:
         self._early_cancels.pop(order.client_order_id.value, None)
@@ -384,15 +399,15 @@ class RiskGate(Actor):
         try:
             with self._lock:
                 self._counting.take_position(event)
-        except Exception:
-            log.exception("a position event could not be counted: %s", event)
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
+            self._failed("a position event could not be counted: %s", event)
 
     def _on_account(self, event: Any) -> None:
         try:
             with self._lock:
                 self._counting.take_account(event)
-        except Exception:
-            log.exception("what an account has could not be counted: %s", event)
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
+            self._failed("what an account has could not be counted: %s", event)
 
     def _tell_around(self, event: Any) -> None:
         """It is on its way and counts from now on; whoever sent it knows another way to the engine."""
@@ -418,18 +433,31 @@ class RiskGate(Actor):
         }
         self._publish(decision(action, verdict, sight.now_ns, order=order, sight=sight, **ids))
 
+    def _failed(self, what: str, about: Any) -> None:
+        """With its traceback, while there are few: each order that it costs says so itself."""
+        self._failures += 1
+        if self._failures <= FAILURES_TOLD_MAX:
+            log.error(what, about, exc_info=True)  # noqa: LOG014 - called where it was caught
+        elif self._failures == FAILURES_TOLD_MAX + 1:
+            log.critical("the gate has failed %s times: what follows is not told one by one", f"{FAILURES_TOLD_MAX:,}")
+
     def _publish(self, message: Any) -> None:
         """Who listens must not change a verdict."""
         try:
             self.msgbus.publish(topic=RISK_DECISIONS, msg=message)
-        except Exception:
-            log.exception("a decision could not be recorded: %s", message)
+        except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
+            self._failed("a decision could not be recorded: %s", message)
 
 
 def _remember(names: OrderedDict[str, None], name: str) -> None:
     names[name] = None
     if len(names) > REMEMBERED_MAX:
         names.popitem(last=False)
+
+
+def _is_over(command: Any) -> bool:
+    orders = submitted(command)
+    return bool(orders) and all(order.is_closed for order in orders)
 
 
 def _ids(of: Any) -> dict[str, Any]:

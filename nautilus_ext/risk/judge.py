@@ -291,8 +291,7 @@ class Judge:
         """Of a change only what it changes is judged: a smaller order passes limits that were lowered meanwhile."""
         order, former = ask.order, ask.former.order if ask.former is not None else None
         is_larger = former is None or order.quantity + order.filled > former.quantity + former.filled
-        prices = (order.price, order.trigger_price)
-        is_repriced = former is None or (former.price, former.trigger_price) != prices
+        is_repriced = former is None or (former.price, former.trigger_price) != (order.price, order.trigger_price)
         self._general(ask)
         if is_larger:
             self._sizes(ask)
@@ -353,23 +352,23 @@ class Judge:
             if refused is not None and self._holds(ramp, ask):
                 ask.found.append(refused)
 
-    @staticmethod
-    def _collared(ask: _Question) -> None:
+    def _collared(self, ask: _Question) -> None:
+        """An old price is none: it holds nobody who gets out, and anybody else is refused for it."""
+        sight = ask.sight
+        if ask.is_reducing and sight.now_ns - sight.price_ns > self.book.price_age_ns_max:
+            sight = msgspec.structs.replace(sight, price=None)
         for control in ask.controls.collars:
-            _note(ask, control.refusal(ask.order, ask.sight))
+            _note(ask, control.refusal(ask.order, sight))
 
     def _repeated(self, ask: _Question) -> None:
         order = ask.order
         if self._operations.is_taken(order):
-            text = f"operation_id={order.operation_id} is another order's"
-            ask.found.append(Refused(code="OPERATION_REPEATED", text=text))
+            _note(ask, Refused(code="OPERATION_REPEATED", text=f"operation_id={order.operation_id} is another order's"))
         if (order.parent_id and not ask.is_parent) or not ask.controls.duplicates:
             return
         age_ms = self._duplicates.age_ms(order, ask.sight.now_ns)
-        if age_ms is None:
-            return
         for window_ms, scope in ask.controls.duplicates:
-            if age_ms < window_ms:
+            if age_ms is not None and age_ms < window_ms:
                 limit, age = Decimal(window_ms), Decimal(age_ms)
                 ask.found.append(Refused(code="DUPLICATE_ORDER", scope=scope, unit="ms", limit=limit, would_be=age))
 
@@ -381,9 +380,10 @@ class Judge:
             after = control.measure(side)
             if after is not None and after <= control.limit:
                 continue
-            if after is None and ask.is_reducing:
+            before = self._before(ask, control)
+            if ask.is_reducing and (before is None or after is None):
                 continue
-            refused = c.overstep(control, self._before(ask, control), after)
+            refused = c.overstep(control, before, after)
             if refused is not None and self._holds(ramp, ask):
                 ask.found.append(refused)
 
@@ -433,6 +433,10 @@ class Judge:
             ask.found.append(Refused(code="NO_PRICE", scope=scope, text=text))
             return
         if not need:
+            return
+        if account.is_single and currency not in account.free:
+            text = f"account={order.account_id} nobody can say what its money is in {currency}: risk.conversions"
+            ask.found.append(Refused(code="NO_CONVERSION", text=text))
             return
         free, on_way = account.free.get(currency, ZERO), self.ledger.needs.of(order.account_id, currency)
         if on_way + need > free:

@@ -240,9 +240,6 @@ class Ledger:
         self.settle()
         return self._coins.setdefault(asset, Coins())
 
-    def unit_value(self, instrument_id: str) -> Decimal | None:
-        return self._marks[instrument_id].value
-
     # -- prices -------------------------------------------------------------------------------------
 
     def mark(self, instrument_id: str, price: Decimal | None, rate: Decimal | None) -> None:
@@ -398,6 +395,10 @@ class Ledger:
         else:
             self._positions.pop(position_id, None)
         self._change_held(key, former, quantity)
+
+    def held(self, position_id: str) -> Decimal:
+        found = self._positions.get(position_id)
+        return ZERO if found is None else found[1]
 
     def positions(self) -> Iterable[tuple[str, Key, Decimal]]:
         return ((name, key, quantity) for name, (key, quantity) in self._positions.items())

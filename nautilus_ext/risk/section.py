@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LIMIT_MAX = Decimal(10) ** 18  # more limits nothing
 DECIMALS_MAX = 18
+DOLLARS = {"USD", "USDC", "USDT"}  # one stands for another in a rate
 SCOPE_FORM = f'write "global", or one of {", ".join(KINDS[1:])} with "=" and a name or *'
 _NAME = re.compile(r"[\x21-\x7e]+")
 _PRICED = re.compile(r"[\x21-\x7e]*[A-Za-z][\x21-\x7e]*\.[A-Za-z][\x21-\x2d\x2f-\x7e]*")
@@ -210,7 +211,11 @@ def _source_fault(currency: str, base: str, source: str) -> str | None:
         return None  # its symbol does not tell
     if (priced.base, priced.quote) == (base, currency):
         return f"{source} says what {base} is in {currency}: give a number for the other direction"
-    return None if priced.base == currency else f"{source} is the price of {priced.base}, not of {currency}"
+    if priced.base != currency:
+        return f"{source} is the price of {priced.base}, not of {currency}"
+    if priced.quote == base or {priced.quote, base} <= DOLLARS:
+        return None
+    return f"{source} says what {currency} is in {priced.quote}, not in {base}: limits in money would not hold"
 
 
 def _is_rate(source: str | float) -> bool:

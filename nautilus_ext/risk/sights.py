@@ -79,7 +79,7 @@ class Sights:
             operation_id=operation_of(order.tags) or "",
             list_id="" if order.order_list_id is None else order.order_list_id.value,
         )
-        return msgspec.structs.replace(facts, **changes) if changes else facts
+        return _changed(facts, changes) if changes else facts
 
     def leaves(self, order: Any) -> Decimal:
         """What can still be filled, in the instrument's own unit also where the order says it in money."""
@@ -87,11 +87,12 @@ class Sights:
         if not order.is_quote_quantity or order.is_closed:
             return leaves
         listing = self.listing(order.instrument_id)
-        price = self.price(order.instrument_id).price if listing is not None else None
-        if not price or listing is None or listing.is_inverse:
+        seen = NO_PRICE if listing is None or listing.is_inverse else self.price(order.instrument_id)
+        if not seen.price or listing is None:
             return Decimal("NaN")  # nobody can say how much that is: it is refused
-        own = order.price.as_decimal() if order.has_price else price
-        return up(leaves / min(abs(own), abs(price)) / listing.multiplier, QUANTITY_STEP)
+        own = (order.price if order.has_price else None, order.trigger_price if order.has_trigger_price else None)
+        prices = (seen.price, seen.bid, *(each.as_decimal() for each in own if each is not None))
+        return up(leaves / min(abs(each) for each in prices if each) / listing.multiplier, QUANTITY_STEP)
 
     def account_of(self, order: Any, client_id: Any = None) -> str:
         """Of the order itself, else of the client that it will be sent to; empty when there is none."""
@@ -173,6 +174,15 @@ class Sights:
         last = self._last(instrument_id) or self._closed(instrument_id)
         return NO_PRICE if last is None else Price(last[0], quoted.bid, quoted.ask, last[1])
 
+    def known_price(self, instrument_id: Any) -> Decimal | None:
+        """What values a position: without a price yet, as in the first moments after a restart, its last fill."""
+        price = self.price(instrument_id).price
+        if price is None:
+            fills = [position.last_event for position in self._cache.positions_open(instrument_id=instrument_id)]
+            newest = max(fills, key=lambda fill: fill.ts_event, default=None)
+            price = None if newest is None else newest.last_px.as_decimal()
+        return price
+
     def rate(self, currency: str) -> Decimal | None:
         """What one unit of a currency is in the base currency: None when nobody can say it, or not lately."""
         if currency == self._book.base_currency:
@@ -187,7 +197,8 @@ class Sights:
         found = self._quoted(InstrumentId.from_str(source))
         price, ts_ns = found.price, found.ts_ns
         if price is None:
-            price, ts_ns = self._last(InstrumentId.from_str(source)) or (None, 0)
+            instrument_id = InstrumentId.from_str(source)
+            price, ts_ns = self._last(instrument_id) or self._closed(instrument_id) or (None, 0)
         is_old = self._clock.timestamp_ns() - ts_ns > self._book.price_age_ns_max
         return None if is_old else price
 
@@ -210,14 +221,14 @@ class Sights:
 
     def _last(self, instrument_id: Any) -> tuple[Decimal, int] | None:
         trade = self._cache.trade_tick(instrument_id)
-        return None if trade is None else (trade.price.as_decimal(), trade.ts_event)
+        return None if trade is None else (trade.price.as_decimal(), min(trade.ts_event, trade.ts_init))
 
     def _closed(self, instrument_id: Any) -> tuple[Decimal, int] | None:
         """The close of the newest bar."""
         kinds = self._cache.bar_types(instrument_id=instrument_id)
         bars = [bar for kind in kinds if (bar := self._cache.bar(kind)) is not None]
         newest = max(bars, key=lambda bar: bar.ts_event, default=None)
-        return None if newest is None else (newest.close.as_decimal(), newest.ts_event)
+        return None if newest is None else (newest.close.as_decimal(), min(newest.ts_event, newest.ts_init))
 
     def _cross_mid(self, instrument_id: Any) -> Price:
         """The median of the venues' mids of the same thing, those that are not too old."""
@@ -251,7 +262,8 @@ class Sights:
         account = self._account_object(account_id)
         if account is None:
             return None
-        if account.base_currency is not None:
+        is_single = account.base_currency is not None
+        if is_single:
             free = self._converted(account, {name for name, _ in self._money[instrument_id]})
         else:
             balances = [(name, account.balance_free(currency)) for name, currency in self._money[instrument_id]]
@@ -260,7 +272,7 @@ class Sights:
         leverage = ONE
         if is_margin and listing.margin_init:  # of the instrument, else the account's own
             leverage = account.leverage(instrument_id) or account.default_leverage or ONE
-        return Account(account_id=account_id, is_margin=is_margin, free=free, leverage=leverage)
+        return Account(account_id=account_id, is_margin=is_margin, is_single=is_single, free=free, leverage=leverage)
 
     def _account_object(self, account_id: str) -> Any:
         if not account_id:
@@ -281,6 +293,15 @@ class Sights:
         return free
 
 
+def _changed(facts: Order, changes: dict[str, Any]) -> Order:
+    """A change gives no order a trigger that it does not wait for, and none of a moving order a price that stands."""
+    if facts.trigger_price is None:
+        changes.pop("trigger_price", None)
+    if facts.type.startswith("TRAILING_"):
+        changes.pop("price", None)
+    return msgspec.structs.replace(facts, **changes)
+
+
 def listing_of(instrument: Any) -> Listing:
     """What the rules need to know of an instrument."""
     told = describe(instrument, ())
@@ -289,7 +310,7 @@ def listing_of(instrument: Any) -> Listing:
         instrument_id=told["instrument_id"],
         venue=told["venue"],
         asset=told["base_asset"] or told["instrument_id"].rpartition(".")[0],
-        quote=instrument.quote_currency.code,
+        quote=(instrument.quote_currency if instrument.is_inverse else instrument.get_cost_currency()).code,
         canonical_id=told["canonical_id"] or "",
         asset_key=told["asset_key"] or "",
         base=base.code if is_spot and base is not None else "",

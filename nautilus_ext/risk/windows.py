@@ -29,12 +29,19 @@ class Window:
         """Tell whether so many more would keep within it."""
         if count > self.most:
             return False
+        self._begin(now_ns)
         free = self.most - len(self._stamps)
         return count <= free or self._stamps[count - free - 1] <= now_ns - self.length_ns
 
     def add(self, now_ns: int, count: int = 1) -> None:
+        self._begin(now_ns)
         for _ in range(min(count, self.most)):
             self._stamps.append(now_ns)
+
+    def _begin(self, now_ns: int) -> None:
+        """Where the clock was put back since, what was sent is not young until it has caught up."""
+        if self._stamps and self._stamps[-1] > now_ns:
+            self._stamps = deque((min(stamp, now_ns) for stamp in self._stamps), maxlen=self.most)
 
     def count(self, now_ns: int) -> int:
         return sum(1 for stamp in self._stamps if stamp > now_ns - self.length_ns)
@@ -65,6 +72,9 @@ class Duplicates:
         found = self._seen.get(likeness)
         if found is None or found[1] == order.client_order_id:
             return None
+        if found[0] > now_ns:  # the clock was put back
+            self._seen[likeness] = (now_ns, found[1])
+            return 0
         return (now_ns - found[0]) // NS_PER_MS
 
     def add(self, order: Order, now_ns: int) -> None:

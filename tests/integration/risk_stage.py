@@ -12,7 +12,7 @@ import msgspec
 from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
 from nautilus_trader.config import CacheConfig, LoggingConfig, RiskEngineConfig, StrategyConfig
 from nautilus_trader.core.uuid import UUID4
-from nautilus_trader.execution.messages import SubmitOrder, SubmitOrderList
+from nautilus_trader.execution.messages import ModifyOrder, SubmitOrder, SubmitOrderList
 from nautilus_trader.model.data import QuoteTick
 from nautilus_trader.model.enums import AccountType, OmsType, OrderSide, OrderStatus
 from nautilus_trader.model.identifiers import InstrumentId, Venue
@@ -168,9 +168,9 @@ class Stage:
         self.now_s += seconds
         ts_ns = BEGIN_NS + self.now_s * 1_000_000_000
         names = self.priced if of is None else of
-        ticks = [_quote(INSTRUMENTS[name], bid, Decimal(str(bid)) + Decimal(str(spread)), ts_ns) for name in names]
+        ticks = [quote_of(INSTRUMENTS[name], bid, Decimal(str(bid)) + Decimal(str(spread)), ts_ns) for name in names]
         if not ticks:
-            ticks = [_quote(INSTRUMENTS["ETHUSDT-PERP.SIM2"], bid, bid + spread, ts_ns)]
+            ticks = [quote_of(INSTRUMENTS["ETHUSDT-PERP.SIM2"], bid, bid + spread, ts_ns)]
         self.engine.add_data(ticks)
         self.engine.run(streaming=True)
         self.engine.clear_data()
@@ -234,6 +234,28 @@ def is_denied(order: Any, text: str) -> bool:
     return True
 
 
-def _quote(instrument: Any, bid: Any, ask: Any, ts_ns: int) -> QuoteTick:
+def quote_of(instrument: Any, bid: Any, ask: Any, ts_ns: int) -> QuoteTick:
     size = instrument.make_qty(1_000)
     return QuoteTick(instrument.id, instrument.make_price(bid), instrument.make_price(ask), size, size, ts_ns, ts_ns)
+
+
+def limited(**limits: Any) -> dict[str, Any]:
+    """No preset, these limits for everything."""
+    return scoped("global", **limits)
+
+
+def scoped(scope: str, **limits: Any) -> dict[str, Any]:
+    return {"preset": "none", "limits": {scope: limits}}
+
+
+def longest(stage: Stage, of: str = PERP) -> Decimal:
+    return stage.gate.judge.ledger._marks[of].whole.longest
+
+
+def modify(stage: Stage, order: Any, quantity: Any = None, *, price: Any = None, trigger: Any = None) -> None:
+    """Past the strategy and the RiskEngine."""
+    instrument = INSTRUMENTS[order.instrument_id.value]
+    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+    size = None if quantity is None else instrument.make_qty(quantity)
+    prices = [None if each is None else instrument.make_price(each) for each in (price, trigger)]
+    stage.bus.send(EXECUTE, ModifyOrder(*ids, order.venue_order_id, size, *prices, UUID4(), 0))

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import random
-import threading
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from nautilus_trader.common.actor import Actor
 from nautilus_trader.core.uuid import UUID4
-from nautilus_trader.execution.messages import BatchCancelOrders, CancelOrder, ModifyOrder, QueryOrder, SubmitOrder
-from nautilus_trader.model.enums import OmsType, OrderStatus
+from nautilus_trader.model.enums import OrderStatus
 from nautilus_trader.model.identifiers import ClientId
 from nautilus_trader.model.objects import QUANTITY_MAX, Price, Quantity
 from nautilus_trader.model.orders import LimitOrder
 from nautilus_trader.test_kit.stubs.events import TestEventStubs
-from risk_stage import BUY, INSTRUMENTS, OTHER, PERP, SELL, Stage, is_denied, reason
+from risk_stage import BUY, INSTRUMENTS, OTHER, PERP, SELL, Stage, is_denied, longest, modify, reason
 
-from nautilus_ext.messages import RELEASE, RESERVE, RISK_DECISIONS
-from nautilus_ext.seam import EXECUTE, PROCESS, owner_of, take_over
+from nautilus_ext.seam import EXECUTE, PROCESS, deny_order, owner_of, take_over
 
 FIVE = {"preset": "none", "limits": {"global": {"max_position": "5"}}}
 TEXT = "MAX_POSITION: limit=5 scope=global value=0 would_be=6 unit=quantity"
@@ -29,22 +24,6 @@ TEXT = "MAX_POSITION: limit=5 scope=global value=0 would_be=6 unit=quantity"
 @pytest.fixture
 def stage() -> Stage:
     return Stage(FIVE).start()
-
-
-def longest(stage: Stage) -> Decimal:
-    return stage.gate.judge.ledger._marks[PERP].whole.longest
-
-
-def modify(stage: Stage, order: Any, quantity: Any) -> None:
-    """Past the strategy and the RiskEngine."""
-    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
-    changes = (INSTRUMENTS[PERP].make_qty(quantity), None, None)
-    stage.bus.send(EXECUTE, ModifyOrder(*ids, order.venue_order_id, *changes, UUID4(), 0))
-
-
-def cancel(order: Any) -> CancelOrder:
-    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
-    return CancelOrder(*ids, order.venue_order_id, UUID4(), 0)
 
 
 def twin(order: Any, quantity: Any) -> Any:
@@ -99,6 +78,35 @@ def test_a_change_that_is_refused_does_not_hide_one_that_waits_for_its_answer(st
     modify(stage, order, 1)
     stage.tick()
     assert Decimal(1) == longest(stage)
+
+
+@pytest.mark.row(12, "on modify")
+def test_a_fill_does_not_hide_a_change_that_waits_for_its_answer(stage):
+    """One of three is filled while the venue is asked for five: four can still come."""
+    order = stage.hand.send(BUY, 3, 90)
+    stage.tick()
+    modify(stage, order, 5)
+    instrument = INSTRUMENTS[PERP]
+    one = {"last_qty": instrument.make_qty(1), "last_px": instrument.make_price(90)}
+    stage.bus.send(PROCESS, TestEventStubs.order_filled(order, instrument, strategy_id=order.strategy_id, **one))
+    assert (Decimal(2), Decimal(5)) == (order.leaves_qty.as_decimal(), longest(stage))
+    is_denied(stage.hand.send(BUY, 1, 90), "MAX_POSITION: limit=5 scope=global value=5 would_be=6 unit=quantity")
+
+
+@pytest.mark.row(7, "on modify")
+def test_what_changes_needed_more_is_free_again_when_the_account_has_spoken():
+    """Up and down for ever does not add up."""
+    stage = Stage({"preset": "none", "limits": {"global": {"check_balance": True}}}).start()
+    order = stage.hand.send(BUY, 1, 80)
+    stage.tick()
+    needs = stage.gate.judge.ledger.needs
+    needs.told(order.account_id.value)
+    assert [] == list(needs._needs)
+    for size in (2, 1, 3, 1):
+        modify(stage, order, size)
+        stage.tick()
+    needs.told(order.account_id.value)
+    assert [] == list(needs._needs)
 
 
 @pytest.mark.row(12, "one tick over")
@@ -171,7 +179,25 @@ def test_an_order_that_is_sent_again_goes_nowhere_and_stays_what_it_is(stage):
     stage.tick()
     assert (OrderStatus.CANCELED, Decimal(0)) == (order.status, longest(stage))
     assert ["SubmitOrder", "CancelOrder"] == stage.sent.names()
-    assert 6 == len(stage.refused()), stage.decisions
+    assert ["NOT_NEW"] * 6 == stage.refused()
+
+
+def test_an_order_cannot_be_sent_under_the_id_of_one_that_waits(stage):
+    """As of a parent, which no venue knows: it is not ended by it either."""
+    parent = stage.hand.order(BUY, 1)
+    stage.cache.add_order(parent)
+    stage.submit(twin(parent, 1))
+    assert (["NOT_NEW"], [], OrderStatus.INITIALIZED) == (stage.refused(), stage.sent.commands, parent.status)
+
+
+def test_what_has_ended_on_its_way_is_not_sent(stage):
+    """A strategy that sends an order twice in a callback ends it while the first command is still queued."""
+    order = stage.hand.order(BUY, 1, 90)
+    stage.cache.add_order(order)
+    deny_order(stage.bus, order, "a reason of Nautilus's", 0)
+    stage.submit(order)
+    assert (["NOT_NEW"], [], "a reason of Nautilus's") == (stage.refused(), stage.sent.commands, reason(order))
+    assert Decimal(0) == longest(stage)
 
 
 @pytest.mark.row(11, "inside a list")
@@ -301,164 +327,3 @@ def test_what_is_restored_or_reconciled_is_not_taken_for_it(stage):
     stage.bus.publish("events.order.X", TestEventStubs.order_submitted(order))
     stage.bus.publish("events.order.X", TestEventStubs.order_accepted(stage.hand.order(BUY, 1, 90)))
     assert [] == stage.refused()
-
-
-# -- failures -------------------------------------------------------------------------------------------
-
-
-def _fails(*_: Any, **__: Any) -> Any:
-    raise ZeroDivisionError("a defect")
-
-
-@pytest.mark.row(19, "on modify")
-@pytest.mark.parametrize("part", ["judge", "sights", "decisions"])
-def test_a_defect_refuses_orders_and_changes_and_lets_cancels_go(stage, part, monkeypatch):
-    """Wherever it is. Nothing passes, everything is answered, and without the defect all goes on."""
-    order = stage.hand.send(BUY, 1, 90)
-    stage.tick()
-    if part == "judge":
-        for name in ("submit", "modify", "cancel", "reserve"):
-            monkeypatch.setattr(stage.gate.judge, name, _fails)
-    elif part == "sights":
-        monkeypatch.setattr(stage.gate._sights, "sight", _fails)
-    else:
-        monkeypatch.setattr(stage.gate, "_say_approved", _fails)
-    refused = stage.hand.send(BUY, 1, 91)
-    members = [stage.hand.order(BUY, 1, 90) for _ in range(2)]
-    stage.hand.submit_order_list(stage.hand.order_factory.create_list(members))
-    text = "GATE_ERROR: it could not be judged (ZeroDivisionError)"
-    for each in (refused, *members):
-        is_denied(each, text)
-    modify(stage, order, 2)
-    assert text == reason(order)
-    if part != "decisions":
-        parent = stage.hand.order(BUY, 1)
-        stage.cache.add_order(parent)
-        assert text == stage.reserve(parent)
-    stage.hand.cancel_order(order)
-    assert ["SubmitOrder", "CancelOrder"] == stage.sent.names()
-    monkeypatch.undo()
-    stage.tick()
-    assert (OrderStatus.CANCELED, Decimal(0)) == (order.status, longest(stage))
-    assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 5, 90).status
-
-
-def test_who_listens_to_decisions_cannot_change_them(stage):
-    stage.bus.subscribe(RISK_DECISIONS, _fails)
-    is_denied(stage.hand.send(BUY, 6, 90), TEXT)
-    assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 5, 90).status
-
-
-def test_what_the_gate_does_not_know_passes_and_cannot_harm_it(stage):
-    """A question, a command of another kind; events of unknown orders, or of nothing; nonsense at its endpoints."""
-    order = stage.hand.send(BUY, 1, 90)
-    stage.tick()
-    ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
-    with suppress(NotImplementedError):  # the client of a backtest answers none
-        stage.bus.send(EXECUTE, QueryOrder(*ids, order.venue_order_id, UUID4(), 0))
-    assert "QueryOrder" == stage.sent.names()[-1]
-    unknown = stage.hand.order(BUY, 1, 90)
-    stage.bus.publish("events.order.X", TestEventStubs.order_submitted(unknown))
-    for handler in (stage.gate._on_order, stage.gate._on_position, stage.gate._on_account):
-        handler(object())
-    stage.bus.send(RELEASE, object())
-    stage.bus.send(EXECUTE, cancel(unknown))
-    assert "CancelOrder" == stage.sent.names()[-1]
-    assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 4, 90).status
-    is_denied(stage.hand.send(BUY, 1, 90), "MAX_POSITION: limit=5 scope=global value=5 would_be=6 unit=quantity")
-
-
-def test_a_reservation_that_cannot_be_judged_is_answered(stage):
-    """Whatever was asked with."""
-    answers: list[Any] = []
-
-    class Asked:
-        client_order_id = None
-        answer = answers.append
-
-    stage.bus.send(RESERVE, Asked)
-    assert answers[0].reason.startswith("GATE_ERROR: ")
-
-
-# -- time and threads -----------------------------------------------------------------------------------
-
-
-def test_a_cancel_that_was_here_first_denies_its_order(stage):
-    """As it happens live. In a batch too: the rest of it is cancelled."""
-    early, batched, working = stage.hand.order(BUY, 1, 90), stage.hand.order(BUY, 1, 89), stage.hand.send(BUY, 1, 88)
-    stage.tick()
-    for order in (early, batched):
-        stage.cache.add_order(order)
-    stage.bus.send(EXECUTE, cancel(early))
-    words = {"trader_id": early.trader_id, "strategy_id": early.strategy_id, "instrument_id": early.instrument_id}
-    cancels = [cancel(batched), cancel(working)]
-    stage.bus.send(EXECUTE, BatchCancelOrders(**words, cancels=cancels, command_id=UUID4(), ts_init=0))
-    for order in (early, batched):
-        stage.submit(order)
-        is_denied(order, "CANCELED_BEFORE_SUBMIT: a cancel of it was here before it")
-    stage.tick()
-    assert OrderStatus.CANCELED == working.status
-    assert (["SubmitOrder", "BatchCancelOrders"], 1) == (stage.sent.names(), len(stage.sent.commands[1].cancels))
-    assert ["CANCELED_BEFORE_SUBMIT"] * 2 == stage.refused()
-
-
-@pytest.mark.row(5, "one tick over")
-def test_cancels_from_other_threads_do_not_bring_the_counting_into_disorder():
-    """Timers of a live node call on threads of their own; the ledger is what a recount makes of it afterwards."""
-    section = {"preset": "none", "limits": {"global": {"max_position": "300", "messages": [{"max": 100_000}]}}}
-    stage = Stage(section).start()
-    gate, passed = stage.gate, []
-    gate._pass_on = passed.append
-    orders = [stage.hand.order(BUY, 1, 90) for _ in range(400)]
-    for order in orders:
-        stage.cache.add_order(order)
-    stop = threading.Event()
-
-    def cancel_always(seed: int) -> None:
-        dice = random.Random(seed)
-        while not stop.is_set():
-            gate.execute(cancel(dice.choice(orders)))
-
-    threads = [threading.Thread(target=cancel_always, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for order in orders:
-        gate.execute(_submit(order))
-    stop.set()
-    for thread in threads:
-        thread.join()
-    sent = {each.order.client_order_id.value for each in passed if isinstance(each, SubmitOrder)}
-    assert sent == {each.order.client_order_id for each in gate.judge.ledger.all_working()}
-    assert Decimal(len(sent)) == longest(stage) <= 300
-    assert "GATE_ERROR" not in stage.refused()
-
-
-def _submit(order: Any) -> SubmitOrder:
-    return SubmitOrder(order.trader_id, order.strategy_id, order, UUID4(), 0)
-
-
-def test_a_second_run_of_the_same_engine_begins_with_nothing(stage):
-    """And ends with the same verdicts."""
-
-    def play() -> list[str]:
-        orders = [stage.hand.send(BUY, size, 90) for size in (3, 3, 2)]
-        stage.tick()
-        return [order.status.name for order in orders]
-
-    first = play()
-    stage.engine.end()
-    stage.engine.reset()
-    stage.now_s = 0
-    stage.start()
-    assert ["ACCEPTED", "DENIED", "ACCEPTED"] == first == play()
-    assert Decimal(5) == longest(stage)
-
-
-def test_positions_of_a_hedging_venue_are_netted():
-    stage = Stage(FIVE, oms=OmsType.HEDGING).start()
-    stage.hand.send(BUY, 3)
-    stage.tick()
-    stage.hand.send(SELL, 3)
-    stage.tick()
-    assert (2, Decimal(0)) == (len(stage.cache.positions_open()), longest(stage))
-    assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 5, 90).status

@@ -32,7 +32,7 @@ def stage(worker: Worker) -> Stage:
     return Stage(LIMITED, algorithms=[worker]).start()
 
 
-def longest(stage: Stage) -> Decimal:
+def coins(stage: Stage) -> Decimal:
     return stage.gate.judge.ledger.coins("BTC").longest
 
 
@@ -40,7 +40,7 @@ def longest(stage: Stage) -> Decimal:
 @pytest.mark.row(5, "as a parent")
 def test_a_parent_counts_whole_before_it_has_sent_anything(stage, worker):
     parent = worked(stage, BUY, 8)
-    assert ([""], OrderStatus.INITIALIZED, Decimal(8)) == (worker.reasons, parent.status, longest(stage))
+    assert ([""], OrderStatus.INITIALIZED, Decimal(8)) == (worker.reasons, parent.status, coins(stage))
     text = "MAX_POSITION: limit=10 scope=asset=BTC value=8 would_be=10.001 unit=BTC"
     is_denied(stage.hand.send(BUY, "2.001", 90), text)
     is_denied(worked(stage, BUY, "2.001"), text)
@@ -65,7 +65,7 @@ def test_children_take_from_the_reservation_at_home_and_elsewhere(stage, worker)
     ledger = stage.gate.judge.ledger
     assert (Decimal(0), Decimal(8)) == (
         round(ledger.reserved(parent.client_order_id.value), 6),
-        round(longest(stage), 6),
+        round(coins(stage), 6),
     )
     assert OrderStatus.DENIED == stage.hand.send(BUY, "2.001", 90).status
     stage.tick()
@@ -106,7 +106,7 @@ def test_what_is_filled_of_a_child_is_held_and_no_longer_reserved(stage, worker)
     parent = worked(stage, BUY, 8)
     stage.tick()
     ledger = stage.gate.judge.ledger
-    assert (Decimal(5), Decimal(8)) == (ledger.reserved(parent.client_order_id.value), longest(stage))
+    assert (Decimal(5), Decimal(8)) == (ledger.reserved(parent.client_order_id.value), coins(stage))
 
 
 @pytest.mark.row(12, "as a parent")
@@ -115,11 +115,11 @@ def test_a_parent_that_ends_or_is_released_frees_what_its_children_do_not_have(s
     worker.plans += [lambda parent: worker.spawn(parent, 3, 90)] * 2
     first = worked(stage, BUY, 8)
     stage.hand.cancel_order(first)
-    assert (OrderStatus.CANCELED, Decimal(3)) == (first.status, longest(stage))
+    assert (OrderStatus.CANCELED, Decimal(3)) == (first.status, coins(stage))
     second = worked(stage, BUY, 7)
-    assert Decimal(10) == longest(stage)
+    assert Decimal(10) == coins(stage)
     worker.release(second)
-    assert (OrderStatus.INITIALIZED, Decimal(6)) == (second.status, longest(stage))
+    assert (OrderStatus.INITIALIZED, Decimal(6)) == (second.status, coins(stage))
     assert ["release", "release"] == [
         each.details["action"] for each in stage.decisions if each.details["action"] == "release"
     ]
@@ -132,7 +132,7 @@ def test_who_asks_again_reserves_what_it_still_needs(stage, worker):
     parent = worked(stage, BUY, 8)
     stage.tick()
     assert Decimal(3) == parent.quantity.as_decimal()
-    assert ("", Decimal(8)) == (stage.reserve(parent), longest(stage))
+    assert ("", Decimal(8)) == (stage.reserve(parent), coins(stage))
     assert Decimal(3) == stage.gate.judge.ledger.reserved(parent.client_order_id.value)
 
 
@@ -200,13 +200,13 @@ def test_a_reserved_twap_keeps_its_place_until_it_is_done(worker):
     command = SubmitOrder(parent.trader_id, parent.strategy_id, parent, UUID4(), 0)
     stage.bus.send("TWAP.execute", command)
     for _ in range(3):
-        assert Decimal(8) == longest(stage)
+        assert Decimal(8) == coins(stage)
         assert OrderStatus.DENIED == stage.hand.send(BUY, "2.001", 90).status
         stage.tick()
     for _ in range(6):
         stage.tick()
     assert {OrderStatus.FILLED} == {child.status for child in slices(stage, parent)}
-    assert Decimal(8) == stage.hand.portfolio.net_position(parent.instrument_id) == longest(stage)
+    assert Decimal(8) == stage.hand.portfolio.net_position(parent.instrument_id) == coins(stage)
     assert Decimal(0) == stage.gate.judge.ledger.reserved(parent.client_order_id.value)
     assert OrderStatus.SUBMITTED == stage.hand.send(BUY, 2, 90).status
 
@@ -221,4 +221,4 @@ def test_without_a_reservation_an_order_may_take_what_twap_would_have_bought():
     for _ in range(8):
         stage.tick()
     assert OrderStatus.DENIED in {child.status for child in slices(stage, parent)}
-    assert longest(stage) <= 10
+    assert coins(stage) <= 10

@@ -71,8 +71,9 @@ async def test_a_cancel_of_what_is_parked_goes_behind_it(disk, tmp_path):
     disk.clear()
     mirror._gate.start(asyncio.get_running_loop())
     order = stage.hand.send(BUY, 4, 90)
+    stage.submit(order)  # once more: what is on its way is not ended by it
     stage.hand.cancel_order(order)
-    assert 2 == mirror.parked
+    assert (2, OrderStatus.INITIALIZED, ["NOT_NEW"]) == (mirror.parked, order.status, stage.refused())
     disk.set()
     await until(lambda: not mirror.parked)
     stage.tick()

@@ -93,11 +93,30 @@ def test_positions_and_working_orders_are_there_before_the_first_order_is_judged
     is_denied(again.hand.send(BUY, 1, 91, of=OTHER), text)
     assert OrderStatus.SUBMITTED == again.hand.send(SELL, 2, 110).status
 
+    stage.hand.send(BUY, 1, 90)  # on its way, and no venue has answered
+    on_its_way = restarted(stage, FIVE).gate.judge.ledger._marks[PERP].whole
+    assert (Decimal(2), Decimal(5)) == (on_its_way.held, on_its_way.longest)
+    stage.tick()
+
     closing = {"preset": "none", "limits": {"global": {"reduce_only": True}}, "trusts_reduce_only": False}
     again = restarted(stage, closing).start()
     text = "REDUCE_ONLY: limit=0 scope=global value=2 would_be=-0.001 unit=quantity"
     is_denied(again.hand.send(SELL, "2.001", 110), text)
     assert OrderStatus.SUBMITTED == again.hand.send(SELL, 2, 110).status
+
+
+@pytest.mark.row(22, "after restart")
+def test_what_is_held_where_no_price_has_come_yet_is_worth_its_last_fill():
+    """Orders elsewhere are not held up by a quote that is a moment late."""
+    stage = Stage(FIVE).start()
+    stage.hand.send(BUY, 2)
+    stage.tick()
+    section = {"preset": "none", "limits": {"global": {"max_exposure": "400"}}}
+    again = restarted(stage, section)
+    again.tick(of=[OTHER])
+    assert OrderStatus.SUBMITTED == again.hand.send(BUY, 1, 91, of=OTHER).status
+    text = "MAX_EXPOSURE: limit=400 scope=global value=302.5 would_be=403 unit=USDT"
+    is_denied(again.hand.send(BUY, 1, 92, of=OTHER), text)
 
 
 @pytest.mark.row(16, "after restart")

@@ -3,7 +3,18 @@
 import pytest
 from msgspec.structs import replace
 
-from nautilus_ext.app.doctor_rules import NS_PER_DAY, WANTED, Expiry, File, Market, Place, Venue, dangers, inert, unset
+from nautilus_ext.app.doctor_rules import (
+    NS_PER_DAY,
+    WANTED,
+    Account,
+    Expiry,
+    File,
+    Market,
+    Place,
+    dangers,
+    inert,
+    unset,
+)
 
 ALL = frozenset(limit for each in WANTED for limit in each)
 PERPETUAL = Market(
@@ -28,7 +39,7 @@ DESK = File(
     base_currency="USDT",
     needs_limits=True,
     now_ns=100 * NS_PER_DAY,
-    venues=(Venue(path="exec_clients.BYBIT", venue="BYBIT", kind="MARGIN"),),
+    venues=(Account(path="exec_clients.BYBIT", venue="BYBIT", kind="MARGIN"),),
     markets=(PERPETUAL,),
     exec_engine=SOUND,
     on_unshipped="halt",

@@ -116,6 +116,7 @@ CASES = [
     ({"conversions": {"BTC": True}}, "conversions.BTC", "got `bool`"),
     ({"conversions": {"BTC": "ETHUSDT.BINANCE_SPOT"}}, "conversions.BTC", "the price of ETH, not of BTC"),
     ({"conversions": {"EUR": "USDTEUR.SIM1"}}, "conversions.EUR", "the other direction"),
+    ({"conversions": {"ETH": "ETHBTC.BINANCE_SPOT"}}, "conversions.ETH", "says what ETH is in BTC, not in USDT"),
     ({"conversions": {"btc": 1}}, "conversions.btc", "capitals"),
     ({"conversions": {"USDT": 1}}, "conversions.USDT", "base currency itself"),
     # what is said twice

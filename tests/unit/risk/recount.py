@@ -169,6 +169,7 @@ class Recount:
 
     def differences(self, ledger: Ledger) -> list[str]:
         ledger.settle()  # with its own digits
+        ledger.settle()
         with localcontext() as context:
             context.prec = DIGITS
             return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from nautilus_ext.risk.past import order_of
 from nautilus_ext.risk.verdicts import Approved, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from nautilus_ext.risk.ledger import Ledger
 
@@ -63,6 +64,7 @@ class Desk:
         self.listings = dict(LISTINGS)
         self.accounts: dict[str, Account] = {}
         self.is_margin = False
+        self.is_single = False
         self.margin_accounts: set[str] = set()
         self.free: dict[str, Any] = {}
         self.leverage = Decimal(1)
@@ -105,6 +107,7 @@ class Desk:
         account = Account(
             account_id=order.account_id,
             is_margin=self.is_margin or order.account_id in self.margin_accounts,
+            is_single=self.is_single,
             free={name: Decimal(str(each)) for name, each in self.free.items()},
             leverage=self.leverage,
         )
@@ -160,7 +163,8 @@ class Desk:
     def cancel(self, name: str) -> str:
         working = self.ledger.working(name)
         assert working is not None, name
-        return told(self.judge.cancel(working.order, self.sight(working.order)))
+        refused = self.judge.cancel(working.order, self.sight(working.order))
+        return "" if refused is None else told(refused)
 
     def reserve(self, side: int, quantity: Any, **facts: Any) -> str:
         facts = {"client_order_id": "P-1", **facts}
@@ -208,7 +212,9 @@ class Desk:
         return ""
 
     def priced(self, price: Any, instrument_id: str = COIN.instrument_id) -> str:
-        self.prices[instrument_id] = None if price is None else Decimal(str(price))
+        self.prices[instrument_id] = value = None if price is None else Decimal(str(price))
+        if self.ledger.knows(instrument_id):
+            self.ledger.mark(instrument_id, value, self.rate(self.listings[instrument_id].quote))
         return ""
 
     def restart(self, parents: Iterable[Order] = ()) -> str:
@@ -238,7 +244,8 @@ class Desk:
         return ""
 
 
-def told(verdict: Approved | Refused | None) -> str:
+def told(verdict: Approved | Refused) -> str:
+    assert isinstance(verdict, Approved | Refused)
     return str(verdict) if isinstance(verdict, Refused) else ""
 
 
@@ -262,6 +269,7 @@ def past_of(order: Order, ts_ns: int) -> PastOrder:
 
 def state(ledger: Ledger) -> dict[str, Any]:
     """All that counts in a ledger, as far as it is not zero."""
+    ledger.settle()
     ledger.settle()
     cells = {"own": ledger._own, "account": ledger._accounts}
     found: dict[str, Any] = {
@@ -342,3 +350,22 @@ def _unpriced(found: dict[str, Any]) -> dict[str, Any]:
 
 
 __all__ = ["Case", "Desk", "past_of", "refused_leaves_nothing", "state", "table", "told"]
+
+
+def an_order(side: int = 1, quantity: Any = 1, **facts: Any) -> Order:
+    return Desk().order(side, quantity, **facts)
+
+
+def a_sight(of: Order, **changes: Any) -> Sight:
+    return msgspec.structs.replace(Desk().sight(of), **changes)
+
+
+@contextmanager
+def bound(module: Any, name: str, value: int) -> Iterator[None]:
+    """A bound that is small enough to be reached."""
+    former = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, former)

@@ -256,6 +256,19 @@ CASES = [
     Case(
         8,
         "missing price",
+        {"asset=AAA": {"max_exposure": "1000"}},
+        lambda d: (
+            d.hold(-9),
+            d.reserve(BUY, "0.2", **FUT),
+            d.priced(200),
+            d.priced(None, FUTURE.instrument_id),
+            d.buy(1, parent_id="P-1"),
+        ),
+        about="of a parent whose child only gets out",
+    ),
+    Case(
+        8,
+        "missing price",
         {"asset=AAA": {"max_position": "10"}},
         lambda d: (d.priced(None, "AAAUSD.INV"), d.hold(1, **INV), d.buy(1)),
         "NO_PRICE: scope=asset=AAA MAX_POSITION cannot be reckoned: no price or no conversion of AAAUSD.INV",
@@ -314,6 +327,14 @@ CASES = [
         {"strategy=*": {"max_position": "10"}},
         lambda d: (d.hold(-12), d.hold(12, **OTHER), d.buy(12, is_reduce_only=True)),
         about="each of two that hold against each other can be closed",
+    ),
+    Case(
+        12,
+        "one tick over",
+        {"strategy=*": {"max_position": "10"}},
+        lambda d: (d.hold(-20), d.buy(11, **OTHER)),
+        far(0, 11, "strategy=T"),
+        "who reduces the whole opens something of his own",
     ),
     Case(
         12,
