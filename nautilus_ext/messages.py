@@ -66,7 +66,7 @@ class RiskDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommandAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """A command of risk.commands for the gate; `answer(applied, text)` is called once, at once or when venues answered."""
+    """A command of risk.commands for the gate; `answer(applied, text)` is called once, maybe later."""
 
     command: Any
     answer: Callable[[bool, str], None]
