@@ -20,7 +20,8 @@ PORTFOLIO = "suite.portfolio"  # an endpoint: takes an Ask
 RESERVE = "RiskGate.reserve"  # an endpoint: takes a ParentReserve, and answers before `send` returns
 RELEASE = "RiskGate.release"  # an endpoint: takes a ParentRelease
 COMMAND = "RiskGate.command"  # an endpoint: takes a CommandAsked
-STANDING = "suite.standing"  # key in Nautilus's cache: the applied commands of the book in their order, a JSON list
+RECHECK = "RiskGate.recheck"  # an endpoint: takes a Recheck, and answers before `send` returns
+STANDING = "suite.standing"  # key in Nautilus's cache: JSON of a list of Applied, the oldest first
 COMMANDED = "suite.commanded"  # a topic: a Commanded
 ALERT = "suite.alerts.raise"  # a topic: an alert of risk.alerts, from whoever has seen something
 OPERATION_TAG = "op:"  # begins the tag that names what an order is a part of
@@ -70,6 +71,23 @@ class CommandAsked(msgspec.Struct, frozen=True, kw_only=True):
 
     command: Any
     answer: Callable[[bool, str], None]
+
+
+class Applied(msgspec.Struct, frozen=True, array_like=True):
+    """A command that was applied, as the tables have it: all of them in turn are what stands when a node begins."""
+
+    command_id: str
+    kind: str
+    arguments: dict[str, Any]
+    issued_by: str
+    applied_ns: int
+
+
+class Recheck(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that the gate has let through has waited since: may it still be sent? Empty: yes."""
+
+    command: Any
+    answer: Callable[[str], None]
 
 
 class Commanded(msgspec.Struct, frozen=True, kw_only=True):
