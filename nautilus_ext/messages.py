@@ -21,7 +21,7 @@ RESERVE = "RiskGate.reserve"  # an endpoint: takes a ParentReserve, and answers 
 RELEASE = "RiskGate.release"  # an endpoint: takes a ParentRelease
 COMMAND = "RiskGate.command"  # an endpoint: takes a CommandAsked
 RECHECK = "RiskGate.recheck"  # an endpoint: takes a Recheck, and answers before `send` returns
-STANDING = "suite.standing"  # key in Nautilus's cache: JSON of a list of Applied, the oldest first
+STANDING = "suite.standing"  # key in Nautilus's cache: what was commanded and stands, a JSON list of AppliedCommand
 COMMANDED = "suite.commanded"  # a topic: a Commanded
 ALERT = "suite.alerts.raise"  # a topic: an alert of risk.alerts, from whoever has seen something
 OPERATION_TAG = "op:"  # begins the tag that names what an order is a part of
@@ -73,14 +73,14 @@ class CommandAsked(msgspec.Struct, frozen=True, kw_only=True):
     answer: Callable[[bool, str], None]
 
 
-class Applied(msgspec.Struct, frozen=True, array_like=True):
-    """A command that was applied, as the tables have it: all of them in turn are what stands when a node begins."""
+class AppliedCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that a former run of the book has applied; the list of them begins with the first."""
 
+    applied_ns: int
     command_id: str
     kind: str
     arguments: dict[str, Any]
     issued_by: str
-    applied_ns: int
 
 
 class Recheck(msgspec.Struct, frozen=True, kw_only=True):
