@@ -58,9 +58,9 @@ class _Question:
 class Judge:
     """Rules over one ledger. Not for several threads."""
 
-    def __init__(self, book: Rulebook, halts: Halts | None = None) -> None:
+    def __init__(self, book: Rulebook) -> None:
         self.book = book
-        self.halts = Halts() if halts is None else halts
+        self.halts = Halts()
         self.ledger = Ledger()
         self._controls: dict[Key, Controls] = {}
         self._windows = Windows()
@@ -341,7 +341,7 @@ class Judge:
         if not sight.price or (is_inverse and sight.price < 0):  # what nobody can divide by, or is worth nothing
             ask.found.append(Refused(code="NO_PRICE", scope=scope, text="no reference price"))
         elif age_ns > self.book.price_age_ns_max:
-            limit, age = _ms(self.book.price_age_ns_max), _ms(age_ns)
+            limit, age = (Decimal(each // NS_PER_MS) for each in (self.book.price_age_ns_max, age_ns))
             ask.found.append(Refused(code="STALE_PRICE", scope=scope, unit="ms", limit=limit, would_be=age))
 
     def _sizes(self, ask: _Question) -> None:
@@ -496,7 +496,3 @@ class Judge:
 def _note(ask: _Question, refused: Refused | None) -> None:
     if refused is not None:
         ask.found.append(refused)
-
-
-def _ms(length_ns: int) -> Decimal:
-    return Decimal(length_ns // NS_PER_MS)
