@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from nautilus_trader.common.component import TestClock
 from nautilus_trader.execution.messages import ModifyOrder
-from nautilus_trader.model.enums import OrderStatus
-from nautilus_trader.model.identifiers import ClientOrderId
+from nautilus_trader.model.enums import OrderSide, OrderStatus
+from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, StrategyId
 
 from nautilus_ext.errors import ConfigError
 from nautilus_ext.messages import AppliedCommand, CommandAsked, Recheck
@@ -45,6 +45,7 @@ NAMED_MAX = 5
 NS_PER_S = 1_000_000_000
 CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
 FAILED = "it could not be done ({}): the log says where; what it has stopped stays stopped"
+MOVING = {"OrderAccepted", "OrderTriggered", "OrderUpdated", "OrderFilled"}  # after them more could be opened
 LIMITS = (SetLimit, SetOverride)
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class Halting:
         """Cancel what a restart has brought back into a halt."""
         self._find_loop()
         with self._ports.lock:
-            self._doom(name for name, _ in self._alive() if self._is_unwanted(name))
+            self._doom(self._stopped() + self._opening(lambda _: True))
             self._watch(0.0)
 
     def _find_loop(self) -> None:
@@ -187,9 +188,10 @@ class Halting:
                 continue
             facts, sight = self._ports.seen(order, command.client_id)
             halt = self._stopping(facts)
-            refused = self._narrowed(facts) if halt is None else halt.refusal()
+            refused = None if halt is None else halt.refusal()
             if refused is None and name in self._doomed:
-                refused = Refused(code=CANCELED_BEFORE_SUBMIT, text="it was canceled while it waited for the disk")
+                gone = Refused(code=CANCELED_BEFORE_SUBMIT, text="it was canceled while it waited for the disk")
+                refused = self._narrowed(facts) or gone
             if refused is not None:
                 self._ports.say("modify" if is_change else "submit", facts, sight, refused)
                 return str(refused)
@@ -224,17 +226,15 @@ class Halting:
         if not outcome.applied or isinstance(what, Resume):
             asked.answer(*outcome)
             return None
-        names = [name for name, order in self._alive() if self._is_meant(what, name, order)]
+        if isinstance(what, Narrow):
+            names = self._opening(lambda place: is_within(place, what.scope))
+        else:
+            names = [name for name, order in self._alive() if self._is_in(order, what.scope)]
         self._doom(names)
         flattening = None
         if isinstance(what, Flatten) or (isinstance(what, Stop) and what.flatten):
             flattening = Flattening(self._ports.msgbus, self._ports.cache, self._ports.clock, what.scope, self._exempt)
         return _Task(outcome.text, names, flattening, asked.answer, now_ns)
-
-    def _is_meant(self, what: Any, name: str, order: Any) -> bool:
-        if isinstance(what, Narrow):
-            return self._is_unwanted(name)
-        return name not in self._exempt and any(is_within(place, what.scope) for place in self._places_of(order))
 
     # -- limits -------------------------------------------------------------------------------------
 
@@ -284,26 +284,18 @@ class Halting:
                 self._watch(0.0)
             self._asked.pop(name, None)
             self._exempt.discard(name)
-        elif order.status not in UNSENT and (name in self._doomed or self._is_unwanted(name)):
+        elif order.status not in UNSENT and (name in self._doomed or self._is_stopped(order)):
             self._doom([name])
             self._end(name)
             self._watch()
-        elif order.status == OrderStatus.EMULATED and self._is_unwanted(name):
+        elif order.status == OrderStatus.EMULATED and self._is_stopped(order):
             self._doom([name])
             self._watch(0.0)  # the emulator is not done with it
-        if type(event).__name__ == "OrderFilled" and order is not None:
-            self._narrow_after(order)
-
-    def _narrow_after(self, filled: Any) -> None:
-        """What was to reduce a position that is smaller now may open one."""
-        if self._standing.halts.narrowing(self._place(filled)) is None:
-            return
-        of = {"instrument_id": filled.instrument_id, "strategy_id": filled.strategy_id}
-        names = [each.client_order_id.value for each in self._ports.cache.orders_open(**of)]
-        unwanted = [name for name in names if self._is_unwanted(name)]
-        if unwanted:
-            self._doom(unwanted)
-            self._watch(0.0)
+        if order is not None and type(event).__name__ in MOVING:
+            opening = self._excess(self._place(order))
+            if opening:
+                self._doom(opening)
+                self._watch(0.0)
 
     def _doom(self, names: Iterable[str]) -> None:
         self._doomed.update(dict.fromkeys(names))
@@ -327,16 +319,50 @@ class Halting:
         account_id = ports.sights.account_of(order, ports.cache.client_id(order.client_order_id))
         return Place(order.instrument_id.value, order.strategy_id.value, account_id)
 
-    def _is_unwanted(self, name: str) -> bool:
-        """Tell whether a halt that stands says that it must not work."""
-        order = self._ports.cache.order(ClientOrderId(name))
-        if name in self._exempt or order is None:
-            return False
+    def _is_in(self, order: Any, scope: str) -> bool:
+        name = order.client_order_id.value
+        return name not in self._exempt and any(is_within(place, scope) for place in self._places_of(order))
+
+    def _is_stopped(self, order: Any) -> bool:
         halts = self._standing.halts
-        if any(halts.stopping(place) is not None for place in self._places_of(order)):
-            return True
-        working = self._judge.ledger.working(name)
-        return working is not None and self._narrowed(working.order) is not None
+        is_exempt = order.client_order_id.value in self._exempt
+        return not is_exempt and any(halts.stopping(place) is not None for place in self._places_of(order))
+
+    def _stopped(self) -> list[str]:
+        return [name for name, order in self._alive() if self._is_stopped(order)]
+
+    def _opening(self, is_meant: Callable[[Place], bool]) -> list[str]:
+        """What works and could open a position where only reducing is allowed."""
+        places = {(place[0], place[1]): place for place in (self._place(order) for _, order in self._alive())}
+        return [name for place in places.values() if is_meant(place) for name in self._excess(place)]
+
+    def _excess(self, place: Place) -> list[str]:
+        """Of a strategy's orders in an instrument, the newest first, as long as what is left could still open one."""
+        ledger = self._judge.ledger
+        if self._standing.halts.narrowing(place) is None or not ledger.knows(place.instrument_id):
+            return []
+        ledger.settle()
+        own = ledger.places(Key(*place)).own
+        found: list[str] = []
+        for side, works in ((1, own.buys), (-1, own.sells)):
+            excess = own.reach(side)
+            for order in self._newest_first(place) if works and excess > 0 else ():
+                name = order.client_order_id.value
+                working = ledger.working(name)
+                amount = ledger.reserved(name) if working is None else working.quantity
+                closes = working is not None and working.order.is_reduce_only
+                if excess > 0 and amount and (order.side == OrderSide.BUY) == (side > 0) and not closes:
+                    found.append(name)
+                    excess -= amount
+        return found
+
+    def _newest_first(self, place: Place) -> list[Any]:
+        of = {
+            "instrument_id": InstrumentId.from_str(place.instrument_id),
+            "strategy_id": StrategyId(place.strategy_id),
+        }
+        alive = [each for each in self._ports.cache.orders(**of) if not each.is_closed]
+        return sorted(alive, key=lambda each: (each.ts_init, each.client_order_id.value), reverse=True)
 
     def _end(self, name: str) -> None:
         """Do what can be done now about an order that is to be gone; nothing for what waits for its venue's word."""

@@ -236,6 +236,20 @@ def test_reduce_only_cancels_what_works_and_would_open(long, operator):
     assert "canceled=1" in answers[0][1]
 
 
+@pytest.mark.parametrize("closes", [False, True], ids=["plain", "reduce-only"])
+def test_of_two_that_would_flip_together_the_newer_is_canceled(long, operator, closes):
+    """Of a stop and a target the position keeps one; where they can only reduce it keeps both."""
+    hand = long.hand
+    older, newer = hand.send(SELL, 5, 110, reduce_only=closes), hand.send(SELL, 5, 111, reduce_only=closes)
+    long.tick()
+    operator.narrow("node")
+    long.tick().tick()
+    assert [OrderStatus.ACCEPTED, OrderStatus.ACCEPTED if closes else OrderStatus.CANCELED] == [
+        older.status,
+        newer.status,
+    ]
+
+
 def test_what_would_flip_after_a_fill_is_canceled(long, operator):
     """The sale of three stays as long as five are held; when only two are left it could open a position."""
     hand = long.hand
