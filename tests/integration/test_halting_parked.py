@@ -22,7 +22,7 @@ class Parked:
 
     def __init__(self, is_free: threading.Event, folder: Any) -> None:
         self.disk = is_free
-        self.mirror = make_mirror(folder, flush="power", intent_timeout_ms=10_000)
+        self.mirror: Any = make_mirror(folder, flush="power", intent_timeout_ms=10_000)
         self.stage = Stage({"preset": "none"}, actors=[self.mirror], hands=2)
         is_free.set()
         self.stage.start()

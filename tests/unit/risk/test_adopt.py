@@ -25,13 +25,9 @@ STEPS = 150
 NOW = 1_000 * S
 
 
-def book(version: int = 0, **limits: dict[str, Any]) -> Rulebook:
-    section = {
-        "preset": "none",
-        "conversions": {"USD": "2"},
-        "limits": {k.replace("__", "="): v for k, v in limits.items()},
-    }
-    return Rulebook(msgspec.convert(section, Risk), version)
+def book(limits: dict[str, Any]) -> Rulebook:
+    section = {"preset": "none", "conversions": {"USD": "2"}, "limits": limits}
+    return Rulebook(msgspec.convert(section, Risk))
 
 
 # -- no order is judged by a mix --------------------------------------------------------------------
@@ -59,7 +55,7 @@ class Crowd:
             "max_exposure": str(dice.choice([1_000, 2_000])),
         }
         own = {"max_position": str(dice.choice([6, 12]))} if dice.random() < 0.5 else {"min_order_quantity": "2"}
-        return book(**{"global": limits, "strategy__S": own, "instrument__*": {"max_exposure": "900"}})
+        return book({"global": limits, "strategy=S": own, "instrument=*": {"max_exposure": "900"}})
 
     def as_new(self, rules: Rulebook) -> Judge:
         """As a restart would make it: from what is there and what was sent, with these limits from the beginning."""
@@ -132,10 +128,10 @@ def test_each_verdict_is_that_of_a_new_judge_with_the_limits_of_that_moment(seed
 def test_a_smaller_window_begins_with_what_was_sent_and_a_larger_one_does_not_forget_it():
     desk = Desk({"global": {"messages": [{"max": 5, "window_s": 10}]}})
     assert ["", "", ""] == [desk.buy(each) for each in (1, 2, 3)]
-    desk.judge.adopt(book(**{"global": {"messages": [{"max": 3, "window_s": 10}]}}))
+    desk.judge.adopt(book({"global": {"messages": [{"max": 3, "window_s": 10}]}}))
     refused = "MESSAGE_RATE: limit={} scope=global value={} would_be={} unit=messages/{}s types=submit+modify"
     assert refused.format(3, 3, 4, 10) == desk.buy(4)
-    desk.judge.adopt(book(**{"global": {"messages": [{"max": 4, "window_s": 20}]}}))
+    desk.judge.adopt(book({"global": {"messages": [{"max": 4, "window_s": 20}]}}))
     assert "" == desk.buy(5)
     desk.now_ns += 15 * S
     assert refused.format(4, 4, 5, 20) == desk.buy(6)
@@ -146,9 +142,9 @@ def test_a_limit_that_is_given_back_counts_what_came_meanwhile():
     limit = {"global": {"messages": [{"max": 2, "window_s": 10}]}}
     desk = Desk(limit)
     desk.buy(1)
-    desk.judge.adopt(book(**{"global": {"messages": [{"max": 9, "window_s": 10}]}}))
+    desk.judge.adopt(book({"global": {"messages": [{"max": 9, "window_s": 10}]}}))
     assert ["", "", ""] == [desk.buy(each) for each in (2, 3, 4)]
-    desk.judge.adopt(book(**limit))
+    desk.judge.adopt(book(limit))
     assert desk.buy(5).startswith("MESSAGE_RATE: limit=2 scope=global value=4 ")
 
 
@@ -156,7 +152,7 @@ def test_windows_of_other_kinds_of_messages_say_nothing_of_each_other():
     desk = Desk({"global": {"messages": [{"max": 2, "window_s": 10, "types": ["cancel"]}]}})
     desk.buy(1)
     desk.cancel("O-1")
-    desk.judge.adopt(book(**{"global": {"messages": [{"max": 1, "window_s": 10, "types": ["submit"]}]}}))
+    desk.judge.adopt(book({"global": {"messages": [{"max": 1, "window_s": 10, "types": ["submit"]}]}}))
     assert "" == desk.buy(2)
 
 
