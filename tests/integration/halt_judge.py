@@ -51,6 +51,7 @@ class Verdict:
         self.scopes = Counter(one["scope"] for one in outcomes)
         self.canceled = sum(one["canceled"] for one in outcomes)
         self.refused = sum(one["refused"] for one in outcomes)
+        self.limited = sum(one["limited"] for one in outcomes)
         self.unresolved = sum(one["unresolved"] for one in outcomes)
         self.faults = sum((Counter(one["faults"]) for one in outcomes), Counter())
         self.took_s = sorted(one["took_s"] for one in outcomes)
@@ -60,5 +61,6 @@ class Verdict:
         median_s, longest_s = self.took_s[len(self.took_s) // 2], self.took_s[-1]
         return (
             f"{self._halts} violations={len(self.violations)} canceled={self.canceled:,} refused={self.refused:,} "
+            f"limited={self.limited:,} "
             f"unresolved={self.unresolved} faults={self.faults.total():,} answered_s={median_s:g}..{longest_s:g}"
         )

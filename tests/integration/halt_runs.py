@@ -14,6 +14,7 @@ import json
 import random
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from nautilus_trader.config import (
     TradingNodeConfig,
 )
 from nautilus_trader.live.node import TradingNode
-from nautilus_trader.model.identifiers import ClientOrderId
+from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId
 
 from nautilus_ext.risk import RiskGate, RiskGateConfig
 from nautilus_ext.risk.halts import Place, is_within
@@ -83,6 +84,8 @@ class HaltRun:
         self.seed = seed
         self.venues = tuple(VenueTerms(name=each, faults=self._faults(i)) for i, each in enumerate(VENUES))
         self.folder = data_dir / "exchange" / "halts"
+        self.limits: dict[int, dict[str, Decimal]] = {0: {}}  # by version
+        self.judged = self.seen_version = 0
 
     async def play(self, seeds: list[int]) -> None:
         node = self.node = self._node()
@@ -110,6 +113,8 @@ class HaltRun:
 
     async def _round(self, seed: int) -> dict[str, Any]:
         rng = random.Random(seed)
+        decided = len(self.decisions)
+        mixed = await self._change_limits(rng)
         await asyncio.sleep(rng.uniform(*TRADING_S))
         scope, command = rng.choice(self._scopes()), rng.choice(COMMANDS)
         if rng.random() < KILL_PROBABILITY:
@@ -121,7 +126,7 @@ class HaltRun:
         before = self._of(scope)
         await asyncio.sleep(WATCHED_S)
         after = self._of(scope)
-        violations = [] if applied else [f"not applied: {text}"]
+        violations = mixed + ([] if applied else [f"not applied: {text}"])
         if command != "reduce_only":
             violations += self._violations(before, after, text)
         resumed, said = self.operator.resume(scope)[0]
@@ -136,8 +141,44 @@ class HaltRun:
             "canceled": int(text.partition("canceled=")[2].partition(" ")[0] or 0),
             "unresolved": "unresolved: " in text,
             "refused": self._refused() - refused,
+            "limited": sum(each.code == "MAX_ORDER_QUANTITY" for each in self.decisions[decided:]),
             "faults": faults_told(self.folder) - faults,
         }
+
+    async def _change_limits(self, rng: random.Random) -> list[str]:
+        """Several at once, in the middle of the trading; return what was judged otherwise than its version says."""
+        asked = []
+        for name, _ in rng.sample(LISTINGS, 2):
+            least = self.node.cache.instrument(InstrumentId.from_str(name)).min_quantity.as_decimal()
+            most = least * rng.choice((3, 30, 300))
+            asked.append((name, most, self.operator.limit(f"instrument={name}", "max_order_quantity", f"{most:f}")))
+        await self._until(lambda: all(answers for *_, answers in asked), "the limits are changed")
+        for name, most, answers in asked:
+            version = int(answers[0][1].rpartition(" ")[2])
+            self.limits[version] = self.limits[version - 1] | {name: most}
+        found, judged = self._misjudged(), len(self.decisions)
+        self.judged = judged
+        return found
+
+    def _misjudged(self) -> list[str]:
+        """Each decision names a version, never an older one than the one before it, and is what its limits say."""
+        found, before = [], self.seen_version
+        for each in self.decisions[self.judged :]:
+            version = int(each.details["limits"])
+            most = self.limits[version].get(each.instrument_id)
+            whole = Decimal(each.details.get("quantity", "0")) + Decimal(each.details.get("filled", "0"))
+            is_refused = each.code == "MAX_ORDER_QUANTITY"
+            if version < before:
+                found.append(f"{each.client_order_id} was judged by version {version} after {before}")
+            if is_refused and (most is None or each.limit != most or whole <= most):
+                found.append(
+                    f"{each.client_order_id} of {whole} was refused by {each.limit} in version {version}: {most}"
+                )
+            if each.verdict == "approved" and each.details["action"] == "submit" and most is not None and whole > most:
+                found.append(f"{each.client_order_id} of {whole} was approved, {most} in {version}")
+            before = version
+        self.seen_version = before
+        return found
 
     def _command(self, command: str, scope: str) -> list[Any]:
         if command == "reduce_only":
@@ -220,7 +261,7 @@ class HaltRun:
         self.decisions: list[Any] = []
         node.kernel.msgbus.subscribe("suite.decisions.risk", self.decisions.append)
         self.mirror = make_mirror(self.data_dir / "log", flush="power", intent_timeout_ms=1_000)
-        self.gate = RiskGate(RiskGateConfig(section={"preset": "none"}))
+        self.gate = RiskGate(RiskGateConfig(section={"preset": "none", "approvals_recorded_every": 1}))
         for actor in (self.mirror, self.gate):
             node.trader.add_actor(actor)
         node.trader.add_exec_algorithm(Slicer())
