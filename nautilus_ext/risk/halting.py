@@ -130,7 +130,7 @@ class Halting:
         self._find_loop()
         with self._ports.lock:
             self._doom(self._stopped() + self._opening(lambda _: True))
-            self._watch(0.0)
+        self._round()
 
     def _find_loop(self) -> None:
         if self._loop is None and not isinstance(self._ports.clock, TestClock):
