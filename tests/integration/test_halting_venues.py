@@ -83,10 +83,8 @@ def test_what_no_venue_confirms_is_named_and_tried_on(stage, operator):
     stage.tick(seconds=4)
     assert [] == answers
     stage.tick(seconds=2)
-    assert (
-        True,
-        f"{answers[0][1].partition(';')[0]}; canceled=0 unresolved: order {order.client_order_id} ACCEPTED",
-    ) == (answers[0])
+    assert answers[0][0]
+    assert answers[0][1].endswith(f"; canceled=0 unresolved: order {order.client_order_id} ACCEPTED")
     tried, lossy.losing = len(lossy.lost), 0
     assert 4 <= tried <= 8
     stage.tick(seconds=6).tick()
@@ -185,5 +183,5 @@ def test_refusals_under_a_halt_are_decisions_with_the_order(stage, operator):
         decision.code,
         decision.scope,
     )
-    assert ("SELL", "2.000", "0") == tuple(decision.details[name] for name in ("side", "quantity", "limits"))
+    assert ("SELL", "2", "0") == tuple(decision.details[name] for name in ("side", "quantity", "limits"))
     is_denied(order, said(f"instrument={PERP}", 1))
