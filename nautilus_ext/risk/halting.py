@@ -44,7 +44,7 @@ AGAIN_S, AGAIN_S_MAX = 0.5, 5.0  # between two cancels of one order, at first an
 NAMED_MAX = 5
 NS_PER_S = 1_000_000_000
 CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
-FAILED = "it could not be done ({}): the log says where; what it has stopped stays stopped"
+FAILED = "it could not be done ({}): the log says where"
 MOVING = {"OrderAccepted", "OrderTriggered", "OrderUpdated", "OrderFilled"}  # after them more could be opened
 LIMITS = (SetLimit, SetOverride)
 
@@ -63,6 +63,7 @@ class Ports(NamedTuple):
     say: Callable[[str, Order, Sight, Refused], None]
     deny_when_it_comes: Callable[[str], None]
     pass_on: Callable[[Any], None]
+    failed: Callable[[str, Any], None]
 
 
 class _Asked(NamedTuple):
@@ -226,15 +227,22 @@ class Halting:
         if not outcome.applied or isinstance(what, Resume):
             asked.answer(*outcome)
             return None
-        if isinstance(what, Narrow):
-            names = self._opening(lambda place: is_within(place, what.scope))
-        else:
-            names = [name for name, order in self._alive() if self._is_in(order, what.scope)]
-        self._doom(names)
+        names = self._guarded(self._meant, what)
+        said = (
+            outcome.text
+            if names is not None
+            else f"{outcome.text}; what works could not be looked through, see the log"
+        )
+        self._doom(names or [])
         flattening = None
         if isinstance(what, Flatten) or (isinstance(what, Stop) and what.flatten):
             flattening = Flattening(self._ports.msgbus, self._ports.cache, self._ports.clock, what.scope, self._exempt)
-        return _Task(outcome.text, names, flattening, asked.answer, now_ns)
+        return _Task(said, names or [], flattening, asked.answer, now_ns)
+
+    def _meant(self, what: Any) -> list[str]:
+        if isinstance(what, Narrow):
+            return self._opening(lambda place: is_within(place, what.scope))
+        return [name for name, order in self._alive() if self._is_in(order, what.scope)]
 
     # -- limits -------------------------------------------------------------------------------------
 
@@ -416,21 +424,27 @@ class Halting:
         """Look after everything that is not done; answer whom it is done for. On the loop's thread."""
         self._due_ns = 0
         answers: list[tuple[Any, str]] = []
-        try:
-            with self._ports.lock:
-                for name in list(self._doomed):
-                    self._end(name)
-                for task in list(self._tasks):
-                    text = self._done(task)
-                    if text is not None:
-                        self._tasks.remove(task)
-                        answers.append((task.answer, text))
-        except Exception:
-            log.exception("a halt could not go on: it is tried again")
-        for answer, text in answers:
-            answer(True, text)
         with self._ports.lock:
+            for name in list(self._doomed):
+                self._guarded(self._end, name)
+            for task in list(self._tasks):
+                text = self._guarded(self._done, task)
+                if text is None and self._ports.clock.timestamp_ns() >= task.until_ns:
+                    text = f"{task.said}; unresolved: all of it, the gate has failed over it (see the log)"
+                if text is not None:
+                    self._tasks.remove(task)
+                    answers.append((task.answer, text))
             self._watch()
+        for answer, text in answers:
+            self._guarded(lambda text, answer=answer: answer(True, text), text)
+
+    def _guarded(self, act: Callable[[Any], Any], about: Any) -> Any:
+        """One order that cannot be dealt with keeps nobody from the others."""
+        try:
+            return act(about)
+        except Exception:  # noqa: BLE001 - told by `failed`; it would end the node
+            self._ports.failed("a halt could not go on: %s", about)
+            return None
 
     def _done(self, task: _Task) -> str | None:
         """What to answer, when there is nothing to wait for any more."""

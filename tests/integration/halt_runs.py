@@ -129,6 +129,8 @@ class HaltRun:
         violations = mixed + ([] if applied else [f"not applied: {text}"])
         if command != "reduce_only":
             violations += self._violations(before, after, text)
+        if command == "halt_and_flatten" and "unresolved: " not in text:
+            violations += self._held(scope)
         resumed, said = self.operator.resume(scope)[0]
         if not resumed:
             violations.append(f"not lifted: {said}")
@@ -200,6 +202,12 @@ class HaltRun:
             if is_within(Place(row["instrument_id"], strategy_id, f"{row['venue']}-A"), scope):
                 found[row["client_order_id"]] = row
         return found
+
+    def _held(self, scope: str) -> list[str]:
+        """Positions that the exchange still has; it nets what strategies hold, so of one of them it says nothing."""
+        rows = [row for row in Ledger(self.folder, "A").positions if Decimal(row["quantity"])]
+        places = [(Place(row["instrument_id"], "", f"{row['venue']}-A"), row["quantity"]) for row in rows]
+        return [f"{place.instrument_id} {held} is held" for place, held in places if is_within(place, scope)]
 
     @staticmethod
     def _violations(before: dict[str, Any], after: dict[str, Any], text: str) -> list[str]:

@@ -173,6 +173,26 @@ def test_a_command_that_breaks_is_answered(stage, operator, monkeypatch):
     assert (False, "it could not be done (ZeroDivisionError)") == (applied, text.partition(":")[0])
 
 
+def test_an_order_that_cannot_be_looked_at_leaves_a_halt_that_stands_and_says_so(stage, operator, monkeypatch):
+    monkeypatch.setattr(stage.gate._halting, "_alive", lambda: 1 / 0)
+    ((applied, text),) = operator.halt("node")
+    assert applied
+    assert text.endswith("why=a test; what works could not be looked through, see the log; canceled=0")
+    assert OrderStatus.DENIED == stage.hand.send(BUY, 1, 90).status
+
+
+def test_one_that_cannot_be_canceled_keeps_nobody_from_the_others(stage, operator, monkeypatch):
+    first, second = stage.hand.send(BUY, 1, 90), stage.hand.send(BUY, 1, 91)
+    stage.tick()
+    end = stage.gate._halting._end
+    breaks = first.client_order_id.value
+    monkeypatch.setattr(stage.gate._halting, "_end", lambda name: 1 / 0 if name == breaks else end(name))
+    answers = operator.halt("node")
+    stage.tick().tick(seconds=5)
+    assert [OrderStatus.ACCEPTED, OrderStatus.CANCELED] == [first.status, second.status]
+    assert answers[0][1].endswith(f"canceled=1 unresolved: order {breaks} ACCEPTED")
+
+
 def test_refusals_under_a_halt_are_decisions_with_the_order(stage, operator):
     operator.halt(f"instrument={PERP}")
     order = stage.hand.send(SELL, 2, 110)
