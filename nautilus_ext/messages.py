@@ -19,6 +19,11 @@ ROUTING_DECISIONS = "suite.decisions.routing"
 PORTFOLIO = "suite.portfolio"  # an endpoint: takes an Ask
 RESERVE = "RiskGate.reserve"  # an endpoint: takes a ParentReserve, and answers before `send` returns
 RELEASE = "RiskGate.release"  # an endpoint: takes a ParentRelease
+COMMAND = "RiskGate.command"  # an endpoint: takes a CommandAsked
+RECHECK = "RiskGate.recheck"  # an endpoint: takes a Recheck, and answers before `send` returns
+STANDING = "suite.standing"  # key in Nautilus's cache: what was commanded and stands, a JSON list of AppliedCommand
+COMMANDED = "suite.commanded"  # a topic: a Commanded
+ALERT = "suite.alerts.raise"  # a topic: an alert of risk.alerts, from whoever has seen something
 OPERATION_TAG = "op:"  # begins the tag that names what an order is a part of
 RECENT = "suite.recent"  # key in Nautilus's cache: what the book remembers of its last orders, JSON of a Recent
 
@@ -59,6 +64,38 @@ class RiskDecision(msgspec.Struct, frozen=True, kw_only=True):
     value: Decimal | None = None
     would_be: Decimal | None = None
     details: dict[str, str] = {}
+
+
+class CommandAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """A command of risk.commands for the gate; `answer(applied, text)` is called once, maybe later."""
+
+    command: Any
+    answer: Callable[[bool, str], None]
+
+
+class AppliedCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that a former run of the book has applied; the list of them begins with the first."""
+
+    applied_ns: int
+    command_id: str
+    kind: str
+    arguments: dict[str, Any]
+    issued_by: str
+
+
+class Recheck(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that the gate has let through has waited since: may it still be sent? Empty: yes."""
+
+    command: Any
+    answer: Callable[[str], None]
+
+
+class Commanded(msgspec.Struct, frozen=True, kw_only=True):
+    """What the node has commanded itself, as a breaker does: it is applied, and wants a row."""
+
+    command: Any
+    applied: bool
+    text: str
 
 
 class RoutingDecision(msgspec.Struct, frozen=True, kw_only=True):

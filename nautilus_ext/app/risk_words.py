@@ -54,6 +54,7 @@ CODES = {
         _REACH.replace("{what}", "the exposure"),
         "cancel what works, reduce positions of that scope (such orders pass), or raise max_exposure",
     ),
+    "HALTED": Words("its scope is halted: {text}", "cancels still pass; for the rest an operator has to lift it"),
     "REDUCE_ONLY": Words(
         "only what reduces is allowed; it would have made {would_be} of {value}",
         "send no more than what is open less what already works against it, or end reduce_only in that scope",
