@@ -20,7 +20,7 @@ PORTFOLIO = "suite.portfolio"  # an endpoint: takes an Ask
 RESERVE = "RiskGate.reserve"  # an endpoint: takes a ParentReserve, and answers before `send` returns
 RELEASE = "RiskGate.release"  # an endpoint: takes a ParentRelease
 COMMAND = "RiskGate.command"  # an endpoint: takes a CommandAsked
-STANDING = "suite.standing"  # key in Nautilus's cache: the applied commands of the book in their order, a JSON list
+STANDING = "suite.standing"  # key in Nautilus's cache: what was commanded and stands, a JSON list of AppliedCommand
 COMMANDED = "suite.commanded"  # a topic: a Commanded
 ALERT = "suite.alerts.raise"  # a topic: an alert of risk.alerts, from whoever has seen something
 OPERATION_TAG = "op:"  # begins the tag that names what an order is a part of
@@ -70,6 +70,16 @@ class CommandAsked(msgspec.Struct, frozen=True, kw_only=True):
 
     command: Any
     answer: Callable[[bool, str], None]
+
+
+class AppliedCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that a former run of the book has applied; the list of them begins with the first."""
+
+    applied_ns: int
+    command_id: str
+    kind: str
+    arguments: dict[str, Any]
+    issued_by: str
 
 
 class Commanded(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from nautilus_ext.risk.section import section_problems
 if TYPE_CHECKING:
     from nautilus_ext.risk.commands import Command
 
+KINDS = ("set-limit", "override", "halt", "reduce-only", "resume")  # of commands that leave something standing
 LIMITS_MAX = 1_000  # that were set while nodes ran and were not given back
 OVERRIDES_MAX = 1_000
 NAMED_MAX = 5
