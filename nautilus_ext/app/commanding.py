@@ -315,6 +315,7 @@ class Channel:
                 self._first_look.set()
                 self._has_looked.set()
             if self._end_asked.is_set():
+                await self._write(connection)  # what was answered during the round
                 return
             await self._pause(POLL_S)
 

@@ -266,18 +266,20 @@ def test_what_a_run_had_begun_when_it_died_is_done_again_or_refused(url, tmp_pat
         assert run.taker.run == rows(url)["c-1"][2]
 
 
-def test_a_halt_by_file_of_a_run_that_died_before_its_row_stands_again(url, tmp_path):
+def test_a_halt_by_file_of_a_run_that_died_before_its_row_stands_again(url, tmp_path, wait_until):
     """The file stays until the row is there; one whose row is there is not applied again: it may have been lifted."""
     inbox = Inbox(tmp_path)
     inbox.put(halt("f-1"))
     with running(url, tmp_path, Gate(holds_back=True)) as run:
-        assert ["f-1"] == run.gate.applied
+        wait_until(lambda: run.gate.applied == ["f-1"])
     assert [halt("f-1")] == [each.command for each in inbox.waiting()]
     with running(url, tmp_path) as run:
+        wait_until(lambda: status(url, "f-1") == "applied")
         assert ["f-1"] == run.gate.applied
     inbox.put(halt("f-1"))
     with running(url, tmp_path) as run:
-        assert [] == run.gate.applied
+        run.gate.call(run.gate.loop.stop)
+    assert [] == run.gate.applied
     assert [] == inbox.waiting()
 
 
