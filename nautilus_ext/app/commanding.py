@@ -16,13 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from asyncpg import exceptions as pg
 
+from nautilus_ext.app.commanded import operator
 from nautilus_ext.app.docket import ANSWER_S_MAX, Docket
 from nautilus_ext.app.keeper import error_text
+from nautilus_ext.app.loop_side import LoopSide
 from nautilus_ext.app.stream import CommandStream
 from nautilus_ext.errors import BookLost, ConfigError, DatabaseError, MachineError, SuiteError
-from nautilus_ext.risk.commands import COMMANDS, read
+from nautilus_ext.risk.commands import COMMANDS, Command, Stop, read
+from nautilus_ext.risk.halts import NODE
+from nautilus_ext.risk.inbox import Inbox
 from nautilus_ext.risk.standing import Outcome
 from nautilus_ext.schema import commands
+from nautilus_ext.schema.commands import Taker
 from nautilus_ext.schema.connect import CLOSE_S_MAX, CONNECTION_ERRORS, NO_LONG_TRANSACTION, connect
 
 if TYPE_CHECKING:
@@ -30,13 +35,14 @@ if TYPE_CHECKING:
 
     import asyncpg
 
+    from nautilus_ext.app.book import BookHold
     from nautilus_ext.app.docket import Kept, Ticket
-    from nautilus_ext.app.loop_side import LoopSide
+    from nautilus_ext.app.node import Node
+    from nautilus_ext.config import Config
     from nautilus_ext.messages import Commanded
     from nautilus_ext.risk.alerts import Severity
-    from nautilus_ext.risk.commands import Command
-    from nautilus_ext.risk.inbox import Inbox, Waiting
-    from nautilus_ext.schema.commands import Asked, Taker
+    from nautilus_ext.risk.inbox import Waiting
+    from nautilus_ext.schema.commands import Asked
 
 POLL_S = 0.4  # also while the server tells of each command: its word may be lost
 FILES_S = 0.25
@@ -57,6 +63,17 @@ STOPPED = "the node was stopped before it came to it"
 DATABASE, FOLDER, STREAM = "database", "inbox", "stream"
 
 log = logging.getLogger(__name__)
+
+
+def open_channel(config: Config, url: Callable[[], str], hold: BookHold, node: Node) -> Channel:
+    """The one of a run; it begins when it is told to, and whoever opened it ends it."""
+    return Channel(
+        url,
+        Taker(hold.book_id, hold.run, hold.epoch),
+        Inbox(config.inbox_folder(hold.book_id)),
+        LoopSide(node.msgbus, node.call),
+        connect_timeout_s=config.suite.database.connect_timeout_s,
+    )
 
 
 class Channel:
@@ -93,8 +110,15 @@ class Channel:
 
     # -- for the node
 
-    def begin(self) -> None:
-        """Start, and return when what waits already is in front of everything else that the node's loop will do."""
+    def begin(self, *, halted: bool = False) -> None:
+        """Start, and return when what waits already is in front of everything else that the node's loop will do.
+
+        `halted`: a halt of the node is the first of it. It comes by the inbox, so it stands whatever the database does.
+        """
+        if halted:
+            what = Stop(scope=NODE, why="started with --halted")
+            name = f"halted-{self._taker.run}"
+            self._inbox.put(Command(command_id=name, issued_by=operator(), what=what))
         self._node.hear(lambda commanded: self._call(self._record_own, commanded))
         self._thread.start()
         if not self._has_looked.wait(FIRST_S_MAX):

@@ -100,6 +100,10 @@ class Config:
         """Where the local log of a book is, run by run."""
         return self.data_dir / "journal" / book_id
 
+    def inbox_folder(self, book_id: str) -> Path:
+        """Where a node of the book finds halts while its database is away."""
+        return self.data_dir / "inbox" / book_id
+
     @property
     def data_dir(self) -> Path:
         return Path(self.suite.data_dir).expanduser().absolute()
