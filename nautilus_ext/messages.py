@@ -20,6 +20,7 @@ PORTFOLIO = "suite.portfolio"  # an endpoint: takes an Ask
 RESERVE = "RiskGate.reserve"  # an endpoint: takes a ParentReserve, and answers before `send` returns
 RELEASE = "RiskGate.release"  # an endpoint: takes a ParentRelease
 COMMAND = "RiskGate.command"  # an endpoint: takes a CommandAsked
+RECHECK = "RiskGate.recheck"  # an endpoint: takes a Recheck, and answers before `send` returns
 STANDING = "suite.standing"  # key in Nautilus's cache: what was commanded and stands, a JSON list of AppliedCommand
 COMMANDED = "suite.commanded"  # a topic: a Commanded
 ALERT = "suite.alerts.raise"  # a topic: an alert of risk.alerts, from whoever has seen something
@@ -80,6 +81,13 @@ class AppliedCommand(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     arguments: dict[str, Any]
     issued_by: str
+
+
+class Recheck(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that the gate has let through has waited since: may it still be sent? Empty: yes."""
+
+    command: Any
+    answer: Callable[[str], None]
 
 
 class Commanded(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,24 +6,28 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from decimal import Decimal
 
+    from nautilus_ext.config.risk import MessageLimit
     from nautilus_ext.risk.facts import Order
 
 DUPLICATES_MAX = 10_000  # orders whose like is looked for; the oldest are forgotten
 OPERATIONS_MAX = 100_000  # operation ids that are remembered
 NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
 
 
 class Window:
     """The last `most` messages; full while the oldest of them is younger than the window is long."""
 
-    __slots__ = ("_stamps", "length_ns", "most")
+    __slots__ = ("_added", "_stamps", "length_ns", "most")
 
-    def __init__(self, most: int, length_ns: int) -> None:
+    def __init__(self, most: int, length_ns: int, sent: Iterable[int] = ()) -> None:
         self.most = most
         self.length_ns = length_ns
-        self._stamps: deque[int] = deque(maxlen=most)
+        self._stamps: deque[int] = deque(sent, maxlen=most)
+        self._added = 0
 
     def fits(self, now_ns: int, count: int = 1) -> bool:
         """Tell whether so many more would keep within it."""
@@ -35,6 +39,7 @@ class Window:
 
     def add(self, now_ns: int, count: int = 1) -> None:
         self._begin(now_ns)
+        self._added += count
         for _ in range(min(count, self.most)):
             self._stamps.append(now_ns)
 
@@ -45,6 +50,39 @@ class Window:
 
     def count(self, now_ns: int) -> int:
         return sum(1 for stamp in self._stamps if stamp > now_ns - self.length_ns)
+
+    def added(self) -> list[int]:
+        """What has come since it began, as far as it is kept."""
+        count = min(self._added, len(self._stamps))
+        return list(self._stamps)[len(self._stamps) - count :]
+
+
+class Windows:
+    """Those of all scopes. When limits change a window begins with what its scope has sent, as far as that was kept."""
+
+    def __init__(self) -> None:
+        self._windows: dict[tuple[tuple[str, str], str], Window] = {}
+        self._sent: dict[tuple[str, str], deque[int]] = {}  # before the limits changed, by scope and kinds of messages
+
+    def of(self, scope: str, limit: MessageLimit) -> Window:
+        stream = (scope, "+".join(sorted(limit.types)))
+        place = (stream, f"{limit.max}/{limit.window_s}/{limit.refuses_cancels}")
+        found = self._windows.get(place)
+        if found is None:
+            sent = self._sent.get(stream, ())
+            found = self._windows[place] = Window(limit.max, round(limit.window_s * NS_PER_S), sent)
+        return found
+
+    def renew(self) -> None:
+        """The limits have changed: each window is made anew when it is asked for."""
+        longest: dict[tuple[str, str], Window] = {}
+        for (stream, _), window in self._windows.items():  # those of a stream count the same messages
+            if stream not in longest or window.most > longest[stream].most:
+                longest[stream] = window
+        for stream, window in longest.items():
+            had = self._sent.get(stream, deque(maxlen=0))
+            self._sent[stream] = deque([*had, *window.added()], maxlen=max(had.maxlen or 0, window.most))
+        self._windows.clear()
 
 
 class Duplicates:
