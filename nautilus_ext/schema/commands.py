@@ -220,6 +220,18 @@ async def applied(
             yield applied_at, _asked(row)
 
 
+async def history(connection: asyncpg.Connection, book_id: str, limit: int) -> list[asyncpg.Record]:
+    """The newest, the oldest of them first: who asked for what and when, and what came of it."""
+    rows = await connection.fetch(
+        """SELECT command_id, kind, arguments::text AS arguments, issued_by, issued_at, status, result, applied_run,
+                  applied_at
+             FROM commands WHERE book_id = $1 ORDER BY issued_at DESC, command_id DESC LIMIT $2""",
+        book_id,
+        limit,
+    )
+    return rows[::-1]
+
+
 def _word(*, applied: bool) -> Status:
     return "applied" if applied else "refused"
 
