@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncpg import exceptions as pg
 
+from nautilus_ext.app.aside import aside
 from nautilus_ext.app.commanded import operator
 from nautilus_ext.app.docket import ANSWER_S_MAX, Docket
 from nautilus_ext.app.keeper import error_text
@@ -65,7 +66,9 @@ DATABASE, FOLDER, STREAM = "database", "inbox", "stream"
 log = logging.getLogger(__name__)
 
 
-def open_channel(config: Config, url: Callable[[], str], hold: BookHold, node: Node) -> Channel:
+def open_channel(
+    config: Config, url: Callable[[], str], redis_url: Callable[[], str] | None, hold: BookHold, node: Node
+) -> Channel:
     """The one of a run; it begins when it is told to, and whoever opened it ends it."""
     return Channel(
         url,
@@ -73,6 +76,7 @@ def open_channel(config: Config, url: Callable[[], str], hold: BookHold, node: N
         Inbox(config.inbox_folder(hold.book_id)),
         LoopSide(node.msgbus, node.call),
         connect_timeout_s=config.suite.database.connect_timeout_s,
+        redis_url=redis_url,
     )
 
 
@@ -87,7 +91,7 @@ class Channel:
         node: LoopSide,
         *,
         connect_timeout_s: float,
-        redis_url: str = "",
+        redis_url: Callable[[], str] | None = None,
     ) -> None:
         self._url = url
         self._taker = taker
@@ -103,7 +107,7 @@ class Channel:
         self._wake = asyncio.Event()
         self._docket = Docket(lambda: self._call(self._wake.set))
         self._stream = None
-        if redis_url:
+        if redis_url is not None:
             say = partial(self._complain, STREAM)
             self._stream = CommandStream(redis_url, taker.book_id, say, self._wake.set)
         self._thread = threading.Thread(target=self._run, name=f"commands {taker.book_id}", daemon=True)
@@ -309,22 +313,10 @@ class Channel:
 
     async def _address(self) -> str:
         """Asking may take as long as an embedded server takes to start: files are heard meanwhile."""
-        found: asyncio.Future[str] = self._loop.create_future()
-
-        def settle(url: str, trouble: str) -> None:
-            if not found.done() and trouble:
-                found.set_exception(DatabaseError(f"the address of the database is not known: {trouble}"))
-            elif not found.done():
-                found.set_result(url)
-
-        def ask() -> None:
-            try:
-                self._call(settle, self._url(), "")
-            except (OSError, SuiteError) as error:
-                self._call(settle, "", str(error))
-
-        threading.Thread(target=ask, name="address of the database", daemon=True).start()
-        return await found
+        try:
+            return await aside(self._url, "address of the database")
+        except (OSError, SuiteError) as error:
+            raise DatabaseError(f"the address of the database is not known: {error}") from None
 
     async def _rounds(self, connection: asyncpg.Connection) -> None:
         await commands.listen(connection, self._taker.book_id, self._wake.set)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nautilus_ext.app.book import BookHold
 from nautilus_ext.app.command import EXIT_DEFECT
+from nautilus_ext.app.database import Redis
 from nautilus_ext.app.ground import attach_log_file, instance_id, open_log, prepared_tables
 from nautilus_ext.app.stop import Interrupted
 from nautilus_ext.app.summary import show_summary
@@ -75,6 +76,7 @@ class _LiveRun:
         self._accepts_loss = accepts_loss
         self._halted = halted
         self._channel: Channel | None = None
+        self._redis: Redis | None = None
         self._hold: BookHold | None = None
         self._last_seq = 0
         self._asked_s: float | None = None
@@ -135,8 +137,7 @@ class _LiveRun:
             raise type(error)(f"{error}\n  log: {log_file}") from None
         finally:
             screen.unwatch()
-            if self._channel is not None:
-                self._channel.end()
+            self._hear_no_more()
             try:
                 node.dispose()
             finally:
@@ -152,8 +153,18 @@ class _LiveRun:
             return
         from nautilus_ext.app.commanding import open_channel  # noqa: PLC0415 - as below
 
-        self._channel = open_channel(self._config, lambda: tables.app_url, hold, node)
+        redis_url = None
+        if self._config.suite.redis.url:
+            self._redis = Redis(self._config)
+            redis_url = self._redis.url_now
+        self._channel = open_channel(self._config, lambda: tables.app_url, redis_url, hold, node)
         self._channel.begin(halted=self._halted)
+
+    def _hear_no_more(self) -> None:
+        if self._channel is not None:
+            self._channel.end()
+        if self._redis is not None:
+            self._redis.close()
 
     def _restored(self, tables: Tables, hold: BookHold) -> Path | None:
         if not self._config.suite.persistence.enabled:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from nautilus_ext.app.aside import aside
 from nautilus_ext.errors import ConfigError, SuiteError
 from nautilus_ext.risk.commands import COMMANDS, NAME_MAX, read_message
 from nautilus_ext.schema import commands
@@ -52,7 +53,9 @@ class Entry(NamedTuple):
 class CommandStream:
     """Read by `serve`, written by `write` on the channel's connection: a batch is one or the other, never both."""
 
-    def __init__(self, url: str, book_id: str, complain: Callable[[str], None], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, url: Callable[[], str], book_id: str, complain: Callable[[str], None], wake: Callable[[], None]
+    ) -> None:
         self._url = url
         self._book_id = book_id
         self._name = stream_name(book_id)
@@ -67,9 +70,8 @@ class CommandStream:
         delay_s = BACKOFF_S_MIN
         while True:  # for as long as the node lives
             try:
-                async with Redis.from_url(
-                    self._url, socket_timeout=ANSWER_S_MAX, socket_connect_timeout=ANSWER_S_MAX
-                ) as client:
+                url = await aside(self._url, "address of the stream")
+                async with _client(url) as client:
                     await self._join(client)
                     self._complain("")
                     delay_s = BACKOFF_S_MIN
@@ -135,6 +137,10 @@ class CommandStream:
         await commands.insert(
             connection, self._book_id, asked, None if limit_s is None else max(limit_s - entry.age_s, 0.0)
         )
+
+
+def _client(url: str) -> Redis:
+    return Redis.from_url(url, socket_timeout=ANSWER_S_MAX, socket_connect_timeout=ANSWER_S_MAX)
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes] | None, now_s: int) -> Entry:

@@ -75,7 +75,7 @@ class Gate:
 class Run:
     """One start of a node on the book: a channel with all that belongs to it."""
 
-    def __init__(self, url: str, start: books.Start, folder: Path, gate: Gate, redis_url: str = "") -> None:
+    def __init__(self, url: str, start: books.Start, folder: Path, gate: Gate, redis_url: Any = None) -> None:
         self.taker = Taker(BOOK, start.run, start.epoch)
         self.gate = gate
         self.inbox = Inbox(folder)
@@ -91,12 +91,12 @@ class Run:
         self.channel.end()
 
 
-def start(url: str, folder: Path, gate: Gate, redis_url: str = "") -> Run:
+def start(url: str, folder: Path, gate: Gate, redis_url: Any = None) -> Run:
     return Run(url, query(url, _start), folder, gate, redis_url)
 
 
 @contextmanager
-def running(url: str, folder: Path, gate: Gate | None = None, redis_url: str = "") -> Iterator[Run]:
+def running(url: str, folder: Path, gate: Gate | None = None, redis_url: Any = None) -> Iterator[Run]:
     run = start(url, folder, gate or Gate(), redis_url)
     run.begin()
     try:
