@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--json", action="store_true", help="one JSON object; with --follow one per line")
 
     _add_desk(commands)
+    _add_operating(commands)
     _add_keeping(commands)
     _add_catalog(commands)
 
@@ -121,6 +122,89 @@ def _desk(name: str) -> Verb:
         from nautilus_ext.app import desk  # noqa: PLC0415 - no other verb reads the tables of a book
 
         return getattr(desk, name)(command, options)
+
+    return verb
+
+
+def _add_operating(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What a running node is asked: each waits for its answer. Exit 0 applied, 1 refused, 5 no answer yet."""
+    purposes = {
+        "halt": "refuse all that is new in a scope and cancel what works there, until `resume`",
+        "reduce-only": "let through only what reduces positions in a scope, until `resume`",
+        "resume": "lift what stands at exactly this scope",
+        "cancel-all": "cancel what works in a scope, once",
+        "flatten": "cancel what works in a scope and close what is held there, once",
+        "override": "keep one control from refusing in a scope until a moment",
+    }
+    parsers = {name: _asked_verb(commands, name, purpose) for name, purpose in purposes.items()}
+    parsers["halt"].add_argument("--flatten", action="store_true", help="close what is held there as well")
+    mode = "lift only halts, or only what lets reducing orders through"
+    parsers["resume"].add_argument("--mode", action=Once, choices=("halt", "reduce_only"), help=mode)
+    override = parsers["override"]
+    override.add_argument("code", metavar="CODE", help="as a refusal names it, for example MAX_ORDER_NOTIONAL")
+    until = "30m, 2h, 1d from now, or an ISO 8601 time (UTC); now: it ends"
+    override.add_argument("--until", action=Once, required=True, metavar="WHEN", help=until)
+    _add_limits(commands)
+
+
+def _asked_verb(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, purpose: str
+) -> argparse.ArgumentParser:
+    parser = _verb(commands, name, purpose, _operating(name.replace("-", "_")))
+    scope = "node, venue=NAME, account=ID, strategy=ID or instrument=ID"
+    if name == "override":
+        scope = "as a refusal names it: global, venue=NAME, strategy=ID, asset=NAME, instrument=ID or account=ID"
+    parser.add_argument("--scope", action=Once, required=True, metavar="SCOPE", help=scope)
+    _add_asking(parser)
+    return parser
+
+
+def _add_asking(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--why", action=Once, required=True, metavar="TEXT", help="the reason, for the record")
+    parser.add_argument("--by", action=Once, metavar="NAME", help="who asks (default: user@host)")
+    parser.add_argument("--book", action=Once, metavar="NAME", help="another book than the config's own")
+    wait = "how long to wait for the answer (default 10)"
+    parser.add_argument("--wait", action=Once, metavar="SECONDS", help=wait)
+    parser.add_argument("--json", action="store_true", help="the answer as one JSON object")
+
+
+def _add_limits(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _verb(
+        commands, "limits", "show the limits that hold now, change one, list what was asked", _limits("show")
+    )
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    show = actions.add_parser("show", help="the limits that hold, and where each comes from")
+    show.set_defaults(verb=_limits("show"))
+    for name, text in (("instrument", "all limits of its orders"), ("strategy", "with --instrument"), ("account", "")):
+        show.add_argument(f"--{name}", action=Once, metavar="ID", help=text or "with --instrument")
+    change = actions.add_parser("set", help="change one limit of a running node")
+    change.set_defaults(verb=_limits("change"))
+    change.add_argument("scope", metavar="SCOPE", help="as in the file: global, venue=…, strategy=…, instrument=BTC*")
+    change.add_argument("key", metavar="KEY", help="for example max_order_notional")
+    change.add_argument("value", metavar="VALUE", help="a number, a word, JSON; `file`: what the file says holds again")
+    _add_asking(change)
+    history = actions.add_parser("history", help="who asked for what and when, and what came of it")
+    history.set_defaults(verb=_limits("history"))
+    history.add_argument("--limit", action=Once, metavar="N", help=_FILTERS["--limit"][1])
+    for each in (show, history):
+        each.add_argument("--book", action=Once, metavar="NAME", help="another book than the config's own")
+        each.add_argument("--json", action="store_true", help="the answer as JSON")
+
+
+def _operating(name: str) -> Verb:
+    def verb(command: Command, options: argparse.Namespace) -> int:
+        from nautilus_ext.app import operating  # noqa: PLC0415 - no other verb asks anything of a node
+
+        return getattr(operating, name)(command, options)
+
+    return verb
+
+
+def _limits(name: str) -> Verb:
+    def verb(command: Command, options: argparse.Namespace) -> int:
+        from nautilus_ext.app import limits  # noqa: PLC0415 - as above
+
+        return getattr(limits, name)(command, options)
 
     return verb
 

@@ -105,6 +105,20 @@ def since_ns(text: str, *, now_ns: int) -> int:
     return ns
 
 
+def until_iso(text: str, *, now_ns: int) -> str:
+    """A duration from now on, a moment, or `now`, which ends what lasts; as ISO 8601 with a zone."""
+    duration = _DURATION.fullmatch(text.strip())
+    if duration is not None:
+        ns = now_ns + int(duration[1]) * _NS[duration[2]]
+    elif text.strip().lower() == "now":
+        ns = now_ns
+    else:
+        ns = since_ns(text, now_ns=now_ns)
+    if ns > _NS_MAX:
+        raise ValueError("is too far away: take a year at most")
+    return f"{datetime.fromtimestamp(ns // 10**9, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 def limit_of(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= ROWS_MAX:
         raise ValueError(f"is no number of rows: take 1 to {ROWS_MAX:,}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from nautilus_ext.config.secret import dsn_password
-from nautilus_ext.embedded import EmbeddedPostgres
+from nautilus_ext.embedded import EmbeddedPostgres, EmbeddedValkey
 from nautilus_ext.schema.address import redact
 from nautilus_ext.schema.upgrade import upgrade
 
@@ -49,6 +49,25 @@ class Tables:
     def __exit__(self, *_: object) -> None:
         if self.server is not None:
             self.server.close()
+
+
+class Redis:
+    """Where commands may come from beside the table, and our share in the embedded server, if it is one."""
+
+    def __init__(self, config: Config) -> None:
+        self._url = config.suite.redis.url
+        self._server = None if self._url != EMBEDDED else EmbeddedValkey(config.data_dir / "valkey")
+
+    def url_now(self) -> str:
+        """The address; an embedded server that was killed is started again."""
+        if self._server is None:
+            return self._url
+        self._server.ensure_running()
+        return self._server.url
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
 
 
 def open_tables(config: Config) -> Tables:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nautilus_ext.app.book import BookHold
 from nautilus_ext.app.command import EXIT_DEFECT
+from nautilus_ext.app.database import Redis
 from nautilus_ext.app.ground import attach_log_file, instance_id, open_log, prepared_tables
 from nautilus_ext.app.stop import Interrupted
 from nautilus_ext.app.summary import show_summary
@@ -22,6 +23,7 @@ from nautilus_ext.errors import BookLost, MachineError, SuiteError, VenueError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nautilus_ext.app.commanding import Channel
     from nautilus_ext.app.database import Tables
     from nautilus_ext.app.journal import Journal
     from nautilus_ext.app.node import Ended, Node
@@ -45,24 +47,36 @@ def run_live(
     seconds: float | None,
     book: str | None,
     accepts_loss: bool = False,
+    halted: bool = False,
 ) -> int:
     """Trade until asked to stop; return the exit code."""
     book_id = book or config.book_id
     with prepared_tables(config, screen) as tables, open_log(config, tables, screen) as log:
-        return _LiveRun(config, screen, signals, log, accepts_loss=accepts_loss).run(tables, book_id, seconds)
+        run = _LiveRun(config, screen, signals, log, accepts_loss=accepts_loss, halted=halted)
+        return run.run(tables, book_id, seconds)
 
 
 class _LiveRun:
     """What the callbacks of one run share."""
 
     def __init__(
-        self, config: Config, screen: Screen, signals: StopSignals, log: LogSession, *, accepts_loss: bool
+        self,
+        config: Config,
+        screen: Screen,
+        signals: StopSignals,
+        log: LogSession,
+        *,
+        accepts_loss: bool,
+        halted: bool,
     ) -> None:
         self._config = config
         self._screen = screen
         self._signals = signals
         self._log = log
         self._accepts_loss = accepts_loss
+        self._halted = halted
+        self._channel: Channel | None = None
+        self._redis: Redis | None = None
         self._hold: BookHold | None = None
         self._last_seq = 0
         self._asked_s: float | None = None
@@ -116,12 +130,14 @@ class _LiveRun:
         clean, account = False, Account("", whole=True)
         try:
             journal = Journal(config, tables, node.actors, hold, node.exec_clients)
+            self._hear_commands(tables, hold, node)
             ended, view = self._until_the_end(hold, node, journal, seconds)
             clean = not ended.failure
         except (VenueError, MachineError) as error:
             raise type(error)(f"{error}\n  log: {log_file}") from None
         finally:
             screen.unwatch()
+            self._hear_no_more()
             try:
                 node.dispose()
             finally:
@@ -130,6 +146,25 @@ class _LiveRun:
                     self._last_seq = journal.seq
         show_summary(screen, view, ended, account.text, log_file)
         return 0 if clean and account.whole else EXIT_DEFECT
+
+    def _hear_commands(self, tables: Tables, hold: BookHold, node: Node) -> None:
+        """From here on; what waits already, and that the node starts halted, comes before its first order."""
+        if not self._config.suite.persistence.enabled:
+            return
+        from nautilus_ext.app.commanding import open_channel  # noqa: PLC0415 - as below
+
+        redis_url = None
+        if self._config.suite.redis.url:
+            self._redis = Redis(self._config)
+            redis_url = self._redis.url_now
+        self._channel = open_channel(self._config, lambda: tables.app_url, redis_url, hold, node)
+        self._channel.begin(halted=self._halted)
+
+    def _hear_no_more(self) -> None:
+        if self._channel is not None:
+            self._channel.end()
+        if self._redis is not None:
+            self._redis.close()
 
     def _restored(self, tables: Tables, hold: BookHold) -> Path | None:
         if not self._config.suite.persistence.enabled:
@@ -159,9 +194,15 @@ class _LiveRun:
             *view.parts,
             Part("database", hold.status.word, well=hold.status.word == "held"),
             journal.part,
+            *self._commands_part(),
             Part("log", f"{lost:,} lines lost" if lost else "written", well=not lost),
         ]
         return replace(view, parts=parts, alerts=[f"{alert.ts[11:19]} {alert.message}" for alert in self._log.alerts])
+
+    def _commands_part(self) -> list[Part]:
+        if self._channel is None:
+            return []
+        return [Part("commands", self._channel.trouble or "heard", well=not self._channel.trouble)]
 
     def _stopping(self, reason: str) -> None:
         """The end is asked for: from here on the clock runs, and a part that hangs is left behind."""

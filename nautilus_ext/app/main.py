@@ -48,9 +48,25 @@ def _run(config: Config, screen: Screen, signals: StopSignals, options: argparse
         return run_backtest(config, screen, signals, book=options.book)
     from nautilus_ext.app.live import run_live  # noqa: PLC0415 - see above
 
+    if options.halted:
+        _require_gate(config)
     return run_live(
-        config, screen, signals, seconds=options.seconds, book=options.book, accepts_loss=options.accept_loss
+        config,
+        screen,
+        signals,
+        seconds=options.seconds,
+        book=options.book,
+        accepts_loss=options.accept_loss,
+        halted=options.halted,
     )
+
+
+def _require_gate(config: Config) -> None:
+    """Whoever starts a node halted must not get one that trades."""
+    for path, enabled in (("risk", config.suite.risk.enabled), ("persistence", config.suite.persistence.enabled)):
+        if not enabled:
+            text = "is false, and without it nothing keeps a node halted: set it to true, or leave out --halted"
+            raise ConfigError(str(config.source), [Problem(f"{path}.enabled", text)])
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -59,6 +75,8 @@ def _check_options(options: argparse.Namespace) -> None:
         problems.append(problem)
     if options.seconds is not None and options.backtest:
         problems.append(Problem("--seconds", "goes with a live or paper run; a backtest ends with its data"))
+    if options.halted and options.backtest:
+        problems.append(Problem("--halted", "goes with a live or paper run: a backtest has nobody who would resume it"))
     if problems:
         raise ConfigError("command line", problems)
 
@@ -80,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         "--accept-loss",
         action="store_true",
         help="start although a former run's log is out of reach and may hold events that the tables lack; recorded",
+    )
+    parser.add_argument(
+        "--halted", action="store_true", help="start with everything halted, until `python -m nautilus_ext resume`"
     )
     parser.add_argument("--book", action=Once, metavar="NAME", help="a trading history of another name")
     return parser

@@ -96,6 +96,15 @@ class Node:
     def exec_clients(self) -> list[Any]:
         return [client for client in self._clients if isinstance(client, ExecutionClient)]
 
+    @property
+    def msgbus(self) -> Any:
+        return self._node.kernel.msgbus
+
+    def call(self, action: Callable[..., object], *arguments: Any) -> None:
+        """Have the loop do it, from any thread; before the start: first of all."""
+        with suppress(RuntimeError):  # the loop is closed: there is no node any more
+            self._loop.call_soon_threadsafe(action, *arguments)
+
     def look(self) -> View:
         """The node as it is now. Only on the thread that runs the node, or after the end of it."""
         connected: dict[str, bool] = {}

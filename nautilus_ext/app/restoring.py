@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
-import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from nautilus_ext.app.commanded import operator, standing_commands
 from nautilus_ext.app.journal import shipper_order
 from nautilus_ext.errors import BookIncomplete, MachineError, SuiteError
 from nautilus_ext.persistence.audit import opened
@@ -84,7 +83,8 @@ async def _read(config: Config, url: str, hold: BookHold, *, accepts_loss: bool)
     async with opened(url, config.suite.database.connect_timeout_s, "exec-suite restore") as connection:
         await _refuse_incomplete(connection, config, hold, accepts_loss=accepts_loss)
         recent_s = time.time() - _lookback_s(config)
-        return await read_holdings(connection, hold.book_id, recent_s=recent_s, counted_max=_ramp_orders(config))
+        holdings = await read_holdings(connection, hold.book_id, recent_s=recent_s, counted_max=_ramp_orders(config))
+        return msgspec.structs.replace(holdings, standing=await standing_commands(connection, hold.book_id))
 
 
 async def _refuse_incomplete(connection: Any, config: Config, hold: BookHold, *, accepts_loss: bool) -> None:
@@ -98,7 +98,7 @@ async def _refuse_incomplete(connection: Any, config: Config, hold: BookHold, *,
     if not lost:
         return
     if accepts_loss:
-        await books.accept_loss(connection, hold.book_id, hold.run, [each.run for each in lost], by=f"{_user()}@{here}")
+        await books.accept_loss(connection, hold.book_id, hold.run, [each.run for each in lost], by=operator())
         return
     named = ", ".join(f"{each.run} on {each.host}" for each in lost[:RUNS_NAMED_MAX])
     folder = config.journal_folder(hold.book_id)
@@ -106,14 +106,6 @@ async def _refuse_incomplete(connection: Any, config: Config, hold: BookHold, *,
         f"book {hold.book_id}: the log of run {named} may hold events that the tables lack: start the node there, "
         f"or bring its folder to {folder}; --accept-loss starts without them, and records it"
     )
-
-
-def _user() -> str:
-    """Name who runs the node; a container's user may have no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _lookback_s(config: Config) -> float:

@@ -44,7 +44,7 @@ World = Literal["live", "paper", "backtest"]
 BOOK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 _WORLD_OF_ENVIRONMENT: dict[str, World] = {"live": "live", "sandbox": "paper"}
-_ONLY_WITHOUT_BACKTEST = ("data_clients", "exec_clients", "database.url", "database.migrate_url")
+_ONLY_WITHOUT_BACKTEST = ("data_clients", "exec_clients", "database.url", "database.migrate_url", "redis")
 _ONLY_WITH_BACKTEST = ("backtest", "database.backtest_url")
 _EDITOR_KEY = "$schema"
 _BUILT_IN = ("nautilus_trader.", "nautilus_ext.")
@@ -99,6 +99,10 @@ class Config:
     def journal_folder(self, book_id: str) -> Path:
         """Where the local log of a book is, run by run."""
         return self.data_dir / "journal" / book_id
+
+    def inbox_folder(self, book_id: str) -> Path:
+        """Where a node of the book finds halts while its database is away."""
+        return self.data_dir / "inbox" / book_id
 
     @property
     def data_dir(self) -> Path:
@@ -313,7 +317,7 @@ def _order_id_tags(strategies: Any) -> list[Problem]:
 
 def _streaming(tree: dict[str, Any], secrets: Secrets, *, backtest: bool) -> list[Problem]:
     problems: list[Problem] = []
-    exposed = [at for at in secrets.in_tree if not at.startswith("database.")]
+    exposed = [at for at in secrets.in_tree if not at.startswith(("database.", "redis."))]
     if exposed:
         cure = f"would write {', '.join(exposed)} to its files in clear: leave streaming out, or the secret"
         problems.append(Problem("streaming", cure))

@@ -48,6 +48,22 @@ class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "Database(…)"  # an address may hold a password
 
 
+class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`redis`: a stream by which other programs command a node, beside the table."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern="^(embedded|rediss?://.+|unix://.+)?$",
+            description='Where the stream is: redis://…, rediss://…, unix://…, or "embedded" for a Valkey on a socket '
+            "in the data folder. Empty: none is read.",
+        ),
+    ] = ""
+
+    def __repr__(self) -> str:
+        return "Redis(…)"  # an address may hold a password
+
+
 class LoggingExt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`logging_ext`: one JSON-lines file per book, Nautilus's own log included."""
 
@@ -162,6 +178,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         "${NAUTILUS_EXT_DATA:-~/.local/state/nautilus_ext}"
     )
     database: Database = Database()
+    redis: Redis = Redis()
     logging_ext: LoggingExt = LoggingExt()
     persistence: Persistence = Persistence()
     risk: Risk = Risk()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from nautilus_ext.errors import DatabaseError
-from nautilus_ext.messages import Recent
+from nautilus_ext.messages import AppliedCommand, Recent
 from nautilus_ext.persistence.position_ledger import LIVES_PER_NS_MAX
 from nautilus_ext.persistence.reading import WORKING
 from nautilus_ext.persistence.recent import read_recent
@@ -160,6 +160,7 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     untold: list[UntoldFill] = []
     newest_order_s: float = 0.0  # when the newest order of the book was made
     recent: Recent = Recent()  # for the risk gate
+    standing: list[AppliedCommand] = []  # as above
 
 
 async def read_holdings(

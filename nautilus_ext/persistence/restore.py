@@ -23,7 +23,7 @@ from nautilus_trader.model.orders import OrderUnpacker
 from nautilus_trader.model.position import Position
 
 from nautilus_ext.errors import MachineError
-from nautilus_ext.messages import RECENT
+from nautilus_ext.messages import RECENT, STANDING
 from nautilus_ext.persistence.holdings import Holdings
 from nautilus_ext.persistence.unsent import ends_of_unsent, sent_by_the_emulator
 from nautilus_ext.persistence.untold import apply_untold
@@ -80,6 +80,7 @@ class Restore(Actor):
         filling = _Filling(cache, clock.timestamp_ns())
         self.restored = filling.fill(holdings)
         cache.add(RECENT, msgspec.json.encode(holdings.recent))
+        cache.add(STANDING, msgspec.json.encode(holdings.standing))
         self._unsaid = filling.unsaid
         if self._unsaid:
             for topic in ("events.order.*", "events.position.*"):

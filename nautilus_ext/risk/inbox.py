@@ -63,6 +63,10 @@ class Inbox:
         """Tell whoever asked: the table cannot."""
         self._write(command_id + ANSWERED, {"applied": outcome.applied, "text": outcome.text})
 
+    def waits(self, command_id: str) -> bool:
+        """Whether its file is still there: the database has no row of it, as far as the node knows."""
+        return (self._folder / (command_id + ASKED)).exists()
+
     def answer_to(self, command_id: str) -> Outcome | None:
         """None: no node has looked yet, or the database has the answer."""
         try:

@@ -86,6 +86,14 @@ class Rulebook:
         ]
         self._liftings = {(each.code, each.scope): Lifting(each, moment_ns(each.until)) for each in risk.overrides}
 
+    def settings(self) -> Iterator[tuple[str, str, Any, str]]:
+        """Each limit that is set anywhere: its scope, key and value, and where that stands."""
+        for each in self._patterns:
+            scope = each.kind if each.kind == "global" else f"{each.kind}={each.text}"
+            for key in Limits.__struct_fields__:
+                if (value := getattr(each.limits, key)) is not None:
+                    yield scope, key, value, each.source
+
     def effective(self, listing: Listing, strategy_id: str, account_id: str) -> list[Effective]:
         """All limits of an order, from the widest scope to the narrowest."""
         members = {

@@ -90,7 +90,7 @@ async def listen(connection: asyncpg.Connection, book_id: str, wake: Callable[[]
 async def waiting(connection: asyncpg.Connection, book_id: str) -> bool:
     """Tell whether there is one to begin or to give up: a look that writes nothing, for the many that find nothing."""
     pending = "SELECT EXISTS (SELECT FROM commands WHERE book_id = $1 AND status = 'pending')"
-    return await connection.fetchval(pending, book_id)
+    return bool(await connection.fetchval(pending, book_id))
 
 
 async def take(connection: asyncpg.Connection, taker: Taker) -> Asked | None:
@@ -218,6 +218,18 @@ async def applied(
         )
         async for applied_at, *row in rows:
             yield applied_at, _asked(row)
+
+
+async def history(connection: asyncpg.Connection, book_id: str, limit: int) -> list[asyncpg.Record]:
+    """The newest, the oldest of them first: who asked for what and when, and what came of it."""
+    rows = await connection.fetch(
+        """SELECT command_id, kind, arguments::text AS arguments, issued_by, issued_at, status, result, applied_run,
+                  applied_at
+             FROM commands WHERE book_id = $1 ORDER BY issued_at DESC, command_id DESC LIMIT $2""",
+        book_id,
+        limit,
+    )
+    return rows[::-1]
 
 
 def _word(*, applied: bool) -> Status:

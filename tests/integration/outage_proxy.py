@@ -10,6 +10,7 @@ from typing import Self
 
 CHUNK_BYTES = 65_536
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"  # a simple query, as the shipper sends it
+DRIVER_COMMIT = b"Q\x00\x00\x00\x0cCOMMIT;\x00"  # as asyncpg's own transactions do
 ACCEPT_POLL_S = 0.1
 CONNECT_S_MAX = 5.0
 
@@ -23,6 +24,7 @@ class Proxy:
         self.bytes_per_s = 0.0  # 0: as many as come
         self.commits_swallowed = 0
         self._swallow = 0
+        self._commit = COMMIT
         self._is_open = True
         self._is_closed = False
         self._lock = threading.Lock()
@@ -50,8 +52,9 @@ class Proxy:
     def mend(self) -> None:
         self._is_open = True
 
-    def swallow_commits(self, count: int) -> None:
+    def swallow_commits(self, count: int, commit: bytes = COMMIT) -> None:
         """Let the next COMMITs through to the server, and cut each of their connections before the answer."""
+        self._commit = commit
         self._swallow = count
 
     def _accept(self) -> None:
@@ -81,7 +84,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := client.recv(CHUNK_BYTES):
                 self._take_time(data)
-                if self._swallow and COMMIT in data:
+                if self._swallow and self._commit in data:
                     self._swallow -= 1
                     self.commits_swallowed += 1
                     _end(client)  # the node sees the cut first, whatever the server answers
