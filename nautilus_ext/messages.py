@@ -23,6 +23,9 @@ COMMAND = "RiskGate.command"  # an endpoint: takes a CommandAsked
 STANDING = "suite.standing"  # key in Nautilus's cache: the applied commands of the book in their order, a JSON list
 COMMANDED = "suite.commanded"  # a topic: a Commanded
 ALERT = "suite.alerts.raise"  # a topic: an alert of risk.alerts, from whoever has seen something
+ALERTS = "suite.alerts"  # a topic: an alert of risk.alerts that is told
+RESUMED = "suite.resumed"  # a topic: the scope, as text, that a person has let go on
+VENUE_CHECKED = "suite.venues.checked"  # a topic: a VenueChecked
 OPERATION_TAG = "op:"  # begins the tag that names what an order is a part of
 RECENT = "suite.recent"  # key in Nautilus's cache: what the book remembers of its last orders, JSON of a Recent
 

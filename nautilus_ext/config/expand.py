@@ -15,6 +15,7 @@ _STOP = {"timeout_post_stop": 2.0, "timeout_disconnection": 3.0, "timeout_shutdo
 ENGINE_DEFAULTS = {"graceful_shutdown_on_exception": True}
 MIRROR = "nautilus_ext.persistence:Mirror"
 RESTORE = "nautilus_ext.persistence:Restore"
+ALERT_DESK = "nautilus_ext.risk:AlertDesk"
 RISK_GATE = "nautilus_ext.risk:RiskGate"
 BACKTEST_FLUSH, BACKTEST_POLICY = "batch", "continue"  # no venue waits there, and nothing is lost by another run
 _ENGINES = ("data_engine", "risk_engine", "exec_engine")
@@ -39,6 +40,11 @@ def suite_actors(suite: Suite, world: str) -> list[dict[str, Any]]:
     settings = suite.logging_ext
     return [
         *_persistence_actors(suite, world),
+        {
+            "actor_path": ALERT_DESK,
+            "config_path": "nautilus_ext.risk:AlertDeskConfig",
+            "config": {"quiet_s": suite.alerts.quiet_s},
+        },
         *_risk_actors(suite),
         {
             "actor_path": "nautilus_ext.logs:EventLog",

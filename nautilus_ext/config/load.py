@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nautilus_trader.backtest.config import BacktestDataConfig, BacktestVenueConfig
 from nautilus_trader.live.config import TradingNodeConfig
 
+from nautilus_ext.config.alerts import Webhook, webhook_problems
 from nautilus_ext.config.beside import beside_problems
 from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, component_problems, importable_problems
 from nautilus_ext.config.differences import speed_notes
@@ -44,7 +45,7 @@ World = Literal["live", "paper", "backtest"]
 BOOK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 _WORLD_OF_ENVIRONMENT: dict[str, World] = {"live": "live", "sandbox": "paper"}
-_ONLY_WITHOUT_BACKTEST = ("data_clients", "exec_clients", "database.url", "database.migrate_url")
+_ONLY_WITHOUT_BACKTEST = ("data_clients", "exec_clients", "database.url", "database.migrate_url", "alerts.webhook")
 _ONLY_WITH_BACKTEST = ("backtest", "database.backtest_url")
 _EDITOR_KEY = "$schema"
 _BUILT_IN = ("nautilus_trader.", "nautilus_ext.")
@@ -189,7 +190,14 @@ def _shapes(tree: dict[str, Any]) -> list[Problem]:
     backtest = tree.get("backtest")
     if isinstance(backtest, dict):
         problems += _backtest_shapes(backtest)
-    return problems + _risk_problems(tree.get("risk", {}))
+    return problems + _risk_problems(tree.get("risk", {})) + _webhook_problems(tree.get("alerts"))
+
+
+def _webhook_problems(section: Any) -> list[Problem]:
+    webhook = section.get("webhook") if isinstance(section, dict) else None
+    if not isinstance(webhook, dict) or holds(webhook, Unresolved) or shape_problems(webhook, Webhook, ""):
+        return []
+    return [Problem(f"alerts.webhook.{key}", text) for key, text in webhook_problems(decode(webhook, Webhook))]
 
 
 def _risk_problems(section: Any) -> list[Problem]:
@@ -313,9 +321,8 @@ def _order_id_tags(strategies: Any) -> list[Problem]:
 
 def _streaming(tree: dict[str, Any], secrets: Secrets, *, backtest: bool) -> list[Problem]:
     problems: list[Problem] = []
-    exposed = [at for at in secrets.in_tree if not at.startswith("database.")]
-    if exposed:
-        cure = f"would write {', '.join(exposed)} to its files in clear: leave streaming out, or the secret"
+    if secrets.in_tree:
+        cure = f"would write {', '.join(secrets.in_tree)} to its files in clear: leave streaming out, or the secret"
         problems.append(Problem("streaming", cure))
     engine = tree.get("exec_engine")
     reconciles = engine.get("reconciliation", True) if isinstance(engine, dict) else True
