@@ -68,6 +68,21 @@ class RiskDecision(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, str] = {}
 
 
+class VenueChecked(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client's venue says beside our tables. `failures`: how often in a row it could not be asked.
+
+    `differences` is None when nobody can say: the venue did not answer, or the tables were not as far.
+    """
+
+    client: str
+    venue: str
+    account_id: str
+    failures: int
+    problem: str = ""
+    differences: int | None = None
+    examples: str = ""
+
+
 class CommandAsked(msgspec.Struct, frozen=True, kw_only=True):
     """A command of risk.commands for the gate; `answer(applied, text)` is called once, maybe later."""
 
@@ -172,6 +187,15 @@ class PastOrder(msgspec.Struct, frozen=True, array_like=True):
     list_id: str = ""
 
 
+class PastFill(msgspec.Struct, frozen=True, array_like=True):
+    """A fill of the last while, for whoever counts them."""
+
+    ts_ns: int
+    instrument_id: str
+    strategy_id: str
+    account_id: str
+
+
 class Recent(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate needs after a restart: the last orders (the oldest first), how many each strategy ever sent.
 
@@ -181,6 +205,7 @@ class Recent(msgspec.Struct, frozen=True, kw_only=True):
     orders: list[PastOrder] = []
     orders_by_strategy: dict[str, int] = {}  # as many as a ramp asks for at most
     reserved: list[str] = []
+    fills: list[PastFill] = []  # the oldest first, as far back as a breaker counts executions
 
 
 def operation_of(tags: Sequence[str] | None) -> str | None:

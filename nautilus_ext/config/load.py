@@ -19,12 +19,12 @@ from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, comp
 from nautilus_ext.config.differences import speed_notes
 from nautilus_ext.config.document import read_document
 from nautilus_ext.config.env import Unresolved, holds, join, plain, walk
-from nautilus_ext.config.expand import MIRROR, RESTORE, expand
+from nautilus_ext.config.expand import BREAKERS, MIRROR, RESTORE, VENUE_WATCH, expand
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.masking import Masker
 from nautilus_ext.config.renamed import take_renamed
-from nautilus_ext.config.risk import Risk
+from nautilus_ext.config.risk import VENUE_CHECKED, Risk
 from nautilus_ext.config.secret import Secrets
 from nautilus_ext.config.shape import decode, shape_problems, unknown_key
 from nautilus_ext.config.suite import (
@@ -85,7 +85,12 @@ class Config:
             "epoch": epoch,
             "external_venues": sorted({spec.config.get("venue") or spec.name for spec in self._external_clients()}),
         }
-        places = {MIRROR: place, RESTORE: {"path": str(holdings or "")}}
+        places = {
+            MIRROR: place,
+            VENUE_WATCH: {key: place[key] for key in ("folder", "book_id", "run")},
+            RESTORE: {"path": str(holdings or "")},
+            BREAKERS: {"path": "" if self.world == "backtest" else str(self.risk_folder(book_id) / "breakers.json")},
+        }
         return replace(
             self,
             tree={**self.tree, "actors": [_placed(entry, places) for entry in self.tree["actors"]]},
@@ -100,6 +105,10 @@ class Config:
     def journal_folder(self, book_id: str) -> Path:
         """Where the local log of a book is, run by run."""
         return self.data_dir / "journal" / book_id
+
+    def risk_folder(self, book_id: str) -> Path:
+        """Where a book's risk controls keep what the next start of its node has to know."""
+        return self.data_dir / "risk" / book_id
 
     @property
     def data_dir(self) -> Path:
@@ -281,11 +290,29 @@ def _rules(tree: dict[str, Any], secrets: Secrets, *, backtest: bool) -> list[Pr
         problems.append(Problem("data_dir", fault))
     if tree.get("environment", "live") == "live" and not backtest:
         problems += _unlimited(tree.get("risk", {}))
+    problems += _without_tables(tree)
     problems += _stop_time(tree)
     problems += _order_id_tags(tree.get("strategies"))
     if tree.get("streaming"):
         problems += _streaming(tree, secrets, backtest=backtest)
     return problems
+
+
+def _without_tables(tree: dict[str, Any]) -> list[Problem]:
+    """Breakers that look at the journal, in a file that keeps none."""
+    risk, persistence = tree.get("risk"), tree.get("persistence")
+    if not isinstance(persistence, dict) or persistence.get("enabled") is not False or not isinstance(risk, dict):
+        return []
+    rules = risk.get("breakers")
+    kinds = [
+        rule.get("kind") if isinstance(rule, dict) else None for rule in (rules if isinstance(rules, list) else [])
+    ]
+    cure = "looks at the tables, and persistence.enabled is false: leave out one of the two"
+    return [
+        Problem(f"risk.breakers[{number}].kind", f"{kind} {cure}")
+        for number, kind in enumerate(kinds)
+        if kind in (*VENUE_CHECKED, "shipper_lag")
+    ]
 
 
 def _unlimited(risk: Any) -> list[Problem]:

@@ -19,7 +19,7 @@ from nautilus_ext.risk.telling import Telling
 from nautilus_ext.schema.alerts import Teller, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from nautilus_ext.config.alerts import Webhook
     from nautilus_ext.messages import MirrorState, RiskDecision
@@ -116,12 +116,12 @@ class AlertDesk(Actor):
         """Each second: what came again, and how often."""
         assert self._loop is not None, "it is started"
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
-        self._guarded(lambda: self._tell_all(self._alerts.due(self.clock.timestamp_ns())))
+        self._guarded(lambda: self._alerts.due(self.clock.timestamp_ns()))
 
     # -- what comes in ------------------------------------------------------------------------------
 
     def _on_alert(self, new: Alert) -> None:
-        self._guarded(lambda: self._tell_all([*self._alerts.due(new.ts_ns), *self._alerts.take(new)]))
+        self._guarded(lambda: [*self._alerts.due(new.ts_ns), *self._alerts.take(new)])
 
     def _on_mirror(self, state: MirrorState) -> None:
         """Once per trouble, however long it lasts: its figures grow each second."""
@@ -152,23 +152,28 @@ class AlertDesk(Actor):
 
     # -- telling ------------------------------------------------------------------------------------
 
-    def _tell_all(self, told: Iterable[Alert]) -> None:
-        for each in told:
-            self._number += 1
-            log.log(LEVELS[each.severity], "%s", each)
-            if self._telling is not None:
-                row = (each.code, each.scope, each.severity, each.text, each.count, each.ts_ns)
-                self._telling.tell(Told(self._number, *row))
-            self.msgbus.publish(topic=ALERTS, msg=each)
-
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[[], list[Alert]]) -> None:
+        """Whoever hears of it may have locks of his own: nothing is said while ours is held."""
         try:
             with self._lock:
-                work()
+                told = work()
+                first, self._number = self._number + 1, self._number + len(told)
+            for number, each in enumerate(told, first):
+                self._tell(number, each)
         except Exception:
             if not self._has_failed:
                 log.exception("an alert could not be told")
             self._has_failed = True
+
+    def _tell(self, number: int, told: Alert) -> None:
+        log.log(LEVELS[told.severity], "%s", told)
+        if self._telling is not None:
+            row = (told.code, told.scope, told.severity, told.text, told.count, told.ts_ns)
+            self._telling.tell(Told(number, *row))
+        try:
+            self.msgbus.publish(topic=ALERTS, msg=told)
+        except Exception:
+            log.exception("a subscriber of %s failed", ALERTS)
 
 
 class _CriticalLines(logging.Handler):
