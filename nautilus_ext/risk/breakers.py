@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from nautilus_ext.config.risk import BreakerAction as Action  # noqa: TC001 - msgspec reads the annotations
+from nautilus_ext.config.risk import BreakerKind as Kind  # noqa: TC001 - as above
+from nautilus_ext.config.risk import BreakerRule as Rule  # noqa: TC001 - and whoever has a breaker has its rule here
 from nautilus_ext.risk.halts import MEMBER_KINDS, NODE, Halt
 from nautilus_ext.risk.limits import expression
 from nautilus_ext.risk.scopes import scope_fault
@@ -20,9 +23,6 @@ from nautilus_ext.risk.watches import Fall, Lasting, Memory, Often, Share, Slow,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from nautilus_ext.config.risk import BreakerAction as Action
-    from nautilus_ext.config.risk import BreakerKind as Kind
-    from nautilus_ext.config.risk import BreakerRule as Rule
     from nautilus_ext.risk.halts import Place
 
 ARMED_MAX = 10_000  # breakers at once; the one that was fed longest ago is forgotten
