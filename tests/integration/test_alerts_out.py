@@ -73,6 +73,7 @@ async def until_rows(database, count, timeout_s=10.0):
 # -- all four ways ----------------------------------------------------------------------------------
 
 
+@pytest.mark.row(17, "told")
 async def test_an_alert_is_told_in_four_ways_within_five_seconds(database, office, receiver, caplog):
     """A line of the log, a message on the bus, a row, a signed request."""
     teller = await started_run(database.app_url)
@@ -136,6 +137,7 @@ async def test_what_comes_again_is_told_when_it_is_quiet_time_over(receiver):
 # -- who raises them --------------------------------------------------------------------------------
 
 
+@pytest.mark.row(17, "told")
 async def test_a_refusal_of_the_gate_is_an_alert(office):
     heard = []
     office.bus.subscribe(ALERTS, heard.append)
@@ -321,6 +323,7 @@ async def test_what_is_told_at_the_end_still_gets_out(database, receiver):
 # -- latency ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(17, "told")
 async def test_the_slowest_of_a_hundred_is_told_well_within_five_seconds(database, office, receiver):
     """From the moment that it was raised to the receiver's hands; the table is written beside it."""
     opened(office, await started_run(database.app_url), url=database.app_url, hook=webhook(receiver.url, timeout_s=2.0))

@@ -19,7 +19,8 @@ HAND = "strategy=HAND-001"
 # -- what each of them hears ------------------------------------------------------------------------
 
 
-@pytest.mark.row(23, "a loss at the limit is none, one more halts the strategy, once")
+@pytest.mark.row(23, "at limit")
+@pytest.mark.row(23, "one tick over")
 def test_a_loss_counts_what_is_open_and_what_is_closed():
     """Bought at 101; the mid of 91 to 92 is 9.5 less, and the venue takes a fee."""
     stage, ears = traded(rule("loss", "strategy=*", 10))
@@ -53,6 +54,8 @@ def test_a_position_that_is_opened_and_lost_between_two_looks_is_a_loss():
     assert [("halt", f"instrument={PERP}", "breaker loss")] == ears.stopped
 
 
+@pytest.mark.row(23, "at limit")
+@pytest.mark.row(23, "one tick over")
 def test_a_drawdown_is_from_the_highest_result():
     """20 won and 15 of it lost: no loss, but a drawdown."""
     stage, ears = traded(rule("drawdown", "venue=SIM2", 12, "reduce_only"), rule("loss", "node", 12))
@@ -74,6 +77,8 @@ def test_a_result_that_nobody_can_reckon_is_told_and_stops_nothing():
     assert [("BREAKER_BLIND", "node", "critical")] == ears.told
 
 
+@pytest.mark.row(23, "at limit")
+@pytest.mark.row(23, "one tick over")
 def test_a_streak_of_rejections_ends_with_an_order_that_is_taken():
     """By the venue: a post-only order that would take is rejected there."""
     stage, ears = traded(rule("reject_streak", "strategy=*", 2, window_s=60))
@@ -92,6 +97,8 @@ def test_a_streak_of_rejections_ends_with_an_order_that_is_taken():
     assert [("halt", HAND, "breaker reject_streak")] == ears.stopped
 
 
+@pytest.mark.row(6, "at limit")
+@pytest.mark.row(6, "one tick over")
 def test_executions_of_one_strategy_do_not_count_for_another():
     """The third within the window is one too many; the window moves on."""
     stage, ears = traded(rule("executions", "strategy=*", 2, window_s=10))
@@ -118,6 +125,8 @@ def test_stale_data_is_of_what_is_subscribed_or_traded():
     ] == (sorted(ears.told))
 
 
+@pytest.mark.row(17, "at limit")
+@pytest.mark.row(17, "one tick over")
 def test_stale_data_at_the_limit_is_fresh():
     bus = Bus(rule("stale_data", "instrument=*", 5))
     bus.bus.subscribe(f"data.quotes.SIM2.{PERP.partition('.')[0]}", print)
@@ -132,6 +141,8 @@ def test_stale_data_at_the_limit_is_fresh():
     assert [("halt", f"instrument={PERP}", "breaker stale_data")] == bus.ears.stopped
 
 
+@pytest.mark.row(23, "at limit")
+@pytest.mark.row(23, "one tick over")
 def test_a_rejection_rate_needs_enough_answers():
     bus = Bus(rule("rejection_rate", "venue=*", "0.5", least=4, window_s=60)).start()
     for _ in range(2):
@@ -188,6 +199,8 @@ def test_a_venue_that_cannot_be_asked_is_a_failure_to_keep_in_step():
     assert [("halt", "venue=SIM2", "breaker sync_failure")] == bus.ears.stopped
 
 
+@pytest.mark.row(18, "at limit")
+@pytest.mark.row(18, "one tick over")
 def test_a_difference_between_the_venues_word_and_ours_is_told_with_an_example():
     """None: nobody could say, which proves nothing. The node counts those of all venues."""
     rules = (rule("drop_copy", "account=*", 1, "reduce_only"), rule("drop_copy", "node", 2, "alert"))
@@ -238,6 +251,7 @@ def test_a_window_is_how_long_it_has_to_last():
 # -- cancel on disconnect ---------------------------------------------------------------------------
 
 
+@pytest.mark.row(15, "connection lost")
 def test_a_venue_that_comes_back_is_swept_once_where_the_file_says_so():
     """Not when it connects for the first time, and no other venue."""
     bus = Bus(cancel_on_disconnect=["SIM2"]).start()
@@ -337,6 +351,8 @@ def test_what_was_counted_is_counted_on_after_a_restart(path):
     assert [("halt", f"strategy={STRATEGY}", "breaker reject_streak")] == again.ears.stopped
 
 
+@pytest.mark.row(6, "after restart")
+@pytest.mark.row(23, "after restart")
 def test_what_had_tripped_stops_again_at_the_start_with_the_same_command(path):
     """Whether it was applied nobody knows: a gate applies a command once, by its id."""
     before = Bus(STREAK, path=path).start()
@@ -359,6 +375,7 @@ def test_what_a_person_has_resumed_stays_resumed(path):
     assert 1 == len(again.ears.commands)
 
 
+@pytest.mark.row(23, "after restart")
 def test_a_loss_is_reckoned_on_over_a_restart(path):
     """9 lost by a position that is closed, then another 9: closed positions are in no cache then."""
 
@@ -386,6 +403,7 @@ def bus_with(told, path, *rules):
     return bus.start()
 
 
+@pytest.mark.row(6, "after restart")
 def test_fills_of_the_window_count_after_a_restart_and_those_before_a_resume_do_not(path):
     executions = rule("executions", "strategy=*", 2, window_s=60)
     assert [] == bus_with(recent(70, 20, 10), path, executions).ears.stopped
