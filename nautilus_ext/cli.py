@@ -51,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--follow", action="store_true", help="go on with what changes, until Ctrl-C: exit 0")
     health.add_argument("--json", action="store_true", help="one JSON object; with --follow one per line")
 
+    purpose = "show the alerts of a book, the newest last"
+    told = _verb(commands, "alerts", purpose, _alerts)
+    told.add_argument("--book", action=Once, metavar="NAME", help="another book than the config's own")
+    told.add_argument("--limit", action=Once, metavar="N", help=_FILTERS["--limit"][1])
+    told.add_argument("--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    told.add_argument("--json", action="store_true", help="one JSON array; with --follow one object per line")
+
     _add_desk(commands)
     _add_operating(commands)
     _add_keeping(commands)
@@ -109,6 +116,12 @@ def _doctor(command: Command, options: argparse.Namespace) -> int:
     from nautilus_ext.app import doctor  # noqa: PLC0415 - no other verb looks at a config this way
 
     return doctor.doctor(command, options)
+
+
+def _alerts(command: Command, options: argparse.Namespace) -> int:
+    from nautilus_ext.app import alerts_verb  # noqa: PLC0415 - no other verb reads them
+
+    return alerts_verb.alerts(command, options)
 
 
 def _why(command: Command, options: argparse.Namespace) -> int:

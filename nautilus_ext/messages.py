@@ -24,6 +24,9 @@ RECHECK = "RiskGate.recheck"  # an endpoint: takes a Recheck, and answers before
 STANDING = "suite.standing"  # key in Nautilus's cache: what was commanded and stands, a JSON list of AppliedCommand
 COMMANDED = "suite.commanded"  # a topic: a Commanded
 ALERT = "suite.alerts.raise"  # a topic: an alert of risk.alerts, from whoever has seen something
+ALERTS = "suite.alerts"  # a topic: an alert of risk.alerts that is told
+RESUMED = "suite.resumed"  # a topic: the scope, as text, that a person has let go on
+VENUE_CHECKED = "suite.venues.checked"  # a topic: a VenueChecked
 OPERATION_TAG = "op:"  # begins the tag that names what an order is a part of
 RECENT = "suite.recent"  # key in Nautilus's cache: what the book remembers of its last orders, JSON of a Recent
 
@@ -64,6 +67,21 @@ class RiskDecision(msgspec.Struct, frozen=True, kw_only=True):
     value: Decimal | None = None
     would_be: Decimal | None = None
     details: dict[str, str] = {}
+
+
+class VenueChecked(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client's venue says beside our tables. `failures`: how often in a row it could not be asked.
+
+    `differences` is None when nobody can say: the venue did not answer, or the tables were not as far.
+    """
+
+    client: str
+    venue: str
+    account_id: str
+    failures: int
+    problem: str = ""
+    differences: int | None = None
+    examples: str = ""
 
 
 class CommandAsked(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,6 +205,15 @@ class PastOrder(msgspec.Struct, frozen=True, array_like=True):
     list_id: str = ""
 
 
+class PastFill(msgspec.Struct, frozen=True, array_like=True):
+    """A fill of the last while, for whoever counts them."""
+
+    ts_ns: int
+    instrument_id: str
+    strategy_id: str
+    account_id: str
+
+
 class Recent(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate needs after a restart: the last orders (the oldest first), how many each strategy ever sent.
 
@@ -196,6 +223,7 @@ class Recent(msgspec.Struct, frozen=True, kw_only=True):
     orders: list[PastOrder] = []
     orders_by_strategy: dict[str, int] = {}  # as many as a ramp asks for at most
     reserved: list[str] = []
+    fills: list[PastFill] = []  # the oldest first, as far back as a breaker counts executions
 
 
 def operation_of(tags: Sequence[str] | None) -> str | None:

@@ -117,6 +117,7 @@ class _LiveRun:
         with screen.step("node") as step:
             from nautilus_ext.app.journal import Account, Journal  # noqa: PLC0415 - most of this step is importing the engine
             from nautilus_ext.app.node import Node  # noqa: PLC0415 - as above
+            from nautilus_ext.app.watching import Watching  # noqa: PLC0415 - as above
 
             screen.move_to(self._log.capture_output)
             frame = View(book=hold.book_id, run=hold.run, world=config.world)
@@ -127,6 +128,7 @@ class _LiveRun:
         gc.collect()
         gc.freeze()
         journal: Journal | None = None
+        watching = Watching(config, tables, node, hold)
         clean, account = False, Account("", whole=True)
         try:
             journal = Journal(config, tables, node.actors, hold, node.exec_clients)
@@ -144,6 +146,7 @@ class _LiveRun:
                 if journal is not None:
                     account = journal.finish(clean=clean, timeout_s=SHIP_S)
                     self._last_seq = journal.seq
+                watching.close()
         show_summary(screen, view, ended, account.text, log_file)
         return 0 if clean and account.whole else EXIT_DEFECT
 

@@ -83,7 +83,13 @@ async def _read(config: Config, url: str, hold: BookHold, *, accepts_loss: bool)
     async with opened(url, config.suite.database.connect_timeout_s, "exec-suite restore") as connection:
         await _refuse_incomplete(connection, config, hold, accepts_loss=accepts_loss)
         recent_s = time.time() - _lookback_s(config)
-        holdings = await read_holdings(connection, hold.book_id, recent_s=recent_s, counted_max=_ramp_orders(config))
+        holdings = await read_holdings(
+            connection,
+            hold.book_id,
+            recent_s=recent_s,
+            counted_max=_ramp_orders(config),
+            fills_s=_executions_s(config),
+        )
         return msgspec.structs.replace(holdings, standing=await standing_commands(connection, hold.book_id))
 
 
@@ -117,6 +123,11 @@ def _ramp_orders(config: Config) -> int:
     """Up to how many orders a strategy counts as new: no more of them are counted."""
     ramps = (limits.ramp for limits in config.suite.risk.limits.values())
     return max((ramp.orders for ramp in ramps if ramp is not None and ramp.orders is not None), default=0)
+
+
+def _executions_s(config: Config) -> float:
+    """How far back a breaker counts fills."""
+    return max((rule.window_s for rule in config.suite.risk.breakers if rule.kind == "executions"), default=0.0)
 
 
 def _await_next_second(newest_order_s: float) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from nautilus_ext.config.risk import VENUE_CHECKED
+
 if TYPE_CHECKING:
     from nautilus_ext.config.suite import Suite
 
@@ -15,6 +17,10 @@ _STOP = {"timeout_post_stop": 2.0, "timeout_disconnection": 3.0, "timeout_shutdo
 ENGINE_DEFAULTS = {"graceful_shutdown_on_exception": True}
 MIRROR = "nautilus_ext.persistence:Mirror"
 RESTORE = "nautilus_ext.persistence:Restore"
+ALERT_DESK = "nautilus_ext.risk:AlertDesk"
+BREAKERS = "nautilus_ext.risk:CircuitBreakers"
+VENUE_WATCH = "nautilus_ext.persistence:VenueWatch"
+VENUE_CHECK_S = 60.0
 RISK_GATE = "nautilus_ext.risk:RiskGate"
 BACKTEST_FLUSH, BACKTEST_POLICY = "batch", "continue"  # no venue waits there, and nothing is lost by another run
 _ENGINES = ("data_engine", "risk_engine", "exec_engine")
@@ -39,6 +45,11 @@ def suite_actors(suite: Suite, world: str) -> list[dict[str, Any]]:
     settings = suite.logging_ext
     return [
         *_persistence_actors(suite, world),
+        {
+            "actor_path": ALERT_DESK,
+            "config_path": "nautilus_ext.risk:AlertDeskConfig",
+            "config": {"quiet_s": suite.alerts.quiet_s},
+        },
         *_risk_actors(suite),
         {
             "actor_path": "nautilus_ext.logs:EventLog",
@@ -73,6 +84,20 @@ def _persistence_actors(suite: Suite, world: str) -> list[dict[str, Any]]:
             "config_path": "nautilus_ext.persistence:PortfolioStoreConfig",
             "config": {},
         },
+        *([] if is_backtest else _venue_watch(suite)),
+    ]
+
+
+def _venue_watch(suite: Suite) -> list[dict[str, Any]]:
+    if not any(rule.kind in VENUE_CHECKED for rule in suite.risk.breakers):
+        return []
+    config_path, interval_s = "nautilus_ext.persistence:VenueWatchConfig", suite.risk.venue_check_interval_s
+    return [
+        {
+            "actor_path": VENUE_WATCH,
+            "config_path": config_path,
+            "config": {"interval_s": interval_s or VENUE_CHECK_S},
+        }
     ]
 
 
@@ -86,5 +111,14 @@ def _risk_actors(suite: Suite) -> list[dict[str, Any]]:
             "actor_path": RISK_GATE,
             "config_path": "nautilus_ext.risk:RiskGateConfig",
             "config": {"section": section},
-        }
+        },
+        *_breakers(suite, section),
     ]
+
+
+def _breakers(suite: Suite, section: dict[str, Any]) -> list[dict[str, Any]]:
+    """Only who has some pays for them."""
+    if not suite.risk.breakers and not suite.risk.cancel_on_disconnect:
+        return []
+    config_path = "nautilus_ext.risk:CircuitBreakersConfig"
+    return [{"actor_path": BREAKERS, "config_path": config_path, "config": {"section": section}}]

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from nautilus_trader.backtest.config import BacktestDataConfig, BacktestVenueConfig
 from nautilus_trader.live.config import TradingNodeConfig
 
+from nautilus_ext.config.alerts import Webhook, webhook_problems
 from nautilus_ext.config.beside import beside_problems
 from nautilus_ext.config.components import KINDS, ClientSpec, client_specs, component_problems, importable_problems
 from nautilus_ext.config.differences import speed_notes
 from nautilus_ext.config.document import read_document
 from nautilus_ext.config.env import Unresolved, holds, join, plain, walk
-from nautilus_ext.config.expand import MIRROR, RESTORE, expand
+from nautilus_ext.config.expand import BREAKERS, MIRROR, RESTORE, VENUE_WATCH, expand
 from nautilus_ext.config.identifiers import identifier_fault
 from nautilus_ext.config.locate import locate
 from nautilus_ext.config.masking import Masker
 from nautilus_ext.config.renamed import take_renamed
-from nautilus_ext.config.risk import Risk
+from nautilus_ext.config.risk import VENUE_CHECKED, Risk
 from nautilus_ext.config.secret import Secrets
 from nautilus_ext.config.shape import decode, shape_problems, unknown_key
 from nautilus_ext.config.suite import (
@@ -44,7 +45,14 @@ World = Literal["live", "paper", "backtest"]
 BOOK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 _WORLD_OF_ENVIRONMENT: dict[str, World] = {"live": "live", "sandbox": "paper"}
-_ONLY_WITHOUT_BACKTEST = ("data_clients", "exec_clients", "database.url", "database.migrate_url", "redis")
+_ONLY_WITHOUT_BACKTEST = (
+    "data_clients",
+    "exec_clients",
+    "database.url",
+    "database.migrate_url",
+    "redis",
+    "alerts.webhook",
+)
 _ONLY_WITH_BACKTEST = ("backtest", "database.backtest_url")
 _EDITOR_KEY = "$schema"
 _BUILT_IN = ("nautilus_trader.", "nautilus_ext.")
@@ -84,7 +92,12 @@ class Config:
             "epoch": epoch,
             "external_venues": sorted({spec.config.get("venue") or spec.name for spec in self._external_clients()}),
         }
-        places = {MIRROR: place, RESTORE: {"path": str(holdings or "")}}
+        places = {
+            MIRROR: place,
+            VENUE_WATCH: {key: place[key] for key in ("folder", "book_id", "run")},
+            RESTORE: {"path": str(holdings or "")},
+            BREAKERS: {"path": "" if self.world == "backtest" else str(self.risk_folder(book_id) / "breakers.json")},
+        }
         return replace(
             self,
             tree={**self.tree, "actors": [_placed(entry, places) for entry in self.tree["actors"]]},
@@ -103,6 +116,10 @@ class Config:
     def inbox_folder(self, book_id: str) -> Path:
         """Where a node of the book finds halts while its database is away."""
         return self.data_dir / "inbox" / book_id
+
+    def risk_folder(self, book_id: str) -> Path:
+        """Where a book's risk controls keep what the next start of its node has to know."""
+        return self.data_dir / "risk" / book_id
 
     @property
     def data_dir(self) -> Path:
@@ -193,7 +210,14 @@ def _shapes(tree: dict[str, Any]) -> list[Problem]:
     backtest = tree.get("backtest")
     if isinstance(backtest, dict):
         problems += _backtest_shapes(backtest)
-    return problems + _risk_problems(tree.get("risk", {}))
+    return problems + _risk_problems(tree.get("risk", {})) + _webhook_problems(tree.get("alerts"))
+
+
+def _webhook_problems(section: Any) -> list[Problem]:
+    webhook = section.get("webhook") if isinstance(section, dict) else None
+    if not isinstance(webhook, dict) or holds(webhook, Unresolved) or shape_problems(webhook, Webhook, ""):
+        return []
+    return [Problem(f"alerts.webhook.{key}", text) for key, text in webhook_problems(decode(webhook, Webhook))]
 
 
 def _risk_problems(section: Any) -> list[Problem]:
@@ -277,11 +301,29 @@ def _rules(tree: dict[str, Any], secrets: Secrets, *, backtest: bool) -> list[Pr
         problems.append(Problem("data_dir", fault))
     if tree.get("environment", "live") == "live" and not backtest:
         problems += _unlimited(tree.get("risk", {}))
+    problems += _without_tables(tree)
     problems += _stop_time(tree)
     problems += _order_id_tags(tree.get("strategies"))
     if tree.get("streaming"):
         problems += _streaming(tree, secrets, backtest=backtest)
     return problems
+
+
+def _without_tables(tree: dict[str, Any]) -> list[Problem]:
+    """Breakers that look at the journal, in a file that keeps none."""
+    risk, persistence = tree.get("risk"), tree.get("persistence")
+    if not isinstance(persistence, dict) or persistence.get("enabled") is not False or not isinstance(risk, dict):
+        return []
+    rules = risk.get("breakers")
+    kinds = [
+        rule.get("kind") if isinstance(rule, dict) else None for rule in (rules if isinstance(rules, list) else [])
+    ]
+    cure = "looks at the tables, and persistence.enabled is false: leave out one of the two"
+    return [
+        Problem(f"risk.breakers[{number}].kind", f"{kind} {cure}")
+        for number, kind in enumerate(kinds)
+        if kind in (*VENUE_CHECKED, "shipper_lag")
+    ]
 
 
 def _unlimited(risk: Any) -> list[Problem]:
@@ -317,9 +359,8 @@ def _order_id_tags(strategies: Any) -> list[Problem]:
 
 def _streaming(tree: dict[str, Any], secrets: Secrets, *, backtest: bool) -> list[Problem]:
     problems: list[Problem] = []
-    exposed = [at for at in secrets.in_tree if not at.startswith(("database.", "redis."))]
-    if exposed:
-        cure = f"would write {', '.join(exposed)} to its files in clear: leave streaming out, or the secret"
+    if secrets.in_tree:
+        cure = f"would write {', '.join(secrets.in_tree)} to its files in clear: leave streaming out, or the secret"
         problems.append(Problem("streaming", cure))
     engine = tree.get("exec_engine")
     reconciles = engine.get("reconciliation", True) if isinstance(engine, dict) else True

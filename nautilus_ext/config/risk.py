@@ -30,6 +30,21 @@ OrderType = Literal[
     "TRAILING_STOP_MARKET",
     "TRAILING_STOP_LIMIT",
 ]
+BreakerKind = Literal[
+    "loss",
+    "drawdown",
+    "reject_streak",
+    "rejection_rate",
+    "executions",
+    "latency",
+    "stale_data",
+    "shipper_lag",
+    "sync_failure",
+    "venue_down",
+    "drop_copy",
+]
+VENUE_CHECKED: tuple[BreakerKind, ...] = ("drop_copy", "sync_failure")  # for which somebody has to ask the venues
+BreakerAction = Literal["alert", "reduce_only", "halt"]
 Liftable = Literal[
     "NOT_PERMITTED",
     "REDUCE_ONLY",
@@ -146,6 +161,38 @@ class Override(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     until: Annotated[str, Meta(description="When it expires, ISO 8601 with a time zone.")]
 
 
+class BreakerRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An entry of `breakers`: one for each member that its scope stands for, `strategy=*` is one per strategy."""
+
+    kind: Annotated[
+        BreakerKind,
+        Meta(
+            description="What is watched: `loss`, `drawdown`, `reject_streak`, `rejection_rate`, `executions`, "
+            "`latency`, `stale_data`, `shipper_lag`, `sync_failure`, `venue_down`, `drop_copy`."
+        ),
+    ]
+    scope: Annotated[
+        str, Meta(description="Where: `node`, or `venue=`, `account=`, `strategy=`, `instrument=` with a name or `*`.")
+    ]
+    limit: Annotated[Decimal, Meta(description="The most that is allowed; the unit is that of its kind.")]
+    action: Annotated[
+        BreakerAction,
+        Meta(
+            description="What follows: `alert` only, or also `reduce_only` or `halt` of its scope, "
+            "until a person resumes it."
+        ),
+    ]
+    window_s: Annotated[
+        float, Meta(description="Over which time, in seconds; of what is looked at again and again: how long it lasts.")
+    ] = 0.0
+    least: Annotated[int, Meta(description="Facts without which a share or a median says nothing.")] = 1
+
+    @property
+    def name(self) -> str:
+        """What a restart knows it by: a limit that was changed meanwhile goes on from what was counted."""
+        return f"{self.kind} {self.scope} {self.action}"
+
+
 class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`risk`: the gate in front of the execution engine; on in live, paper and backtest alike."""
 
@@ -194,6 +241,18 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         dict[str, Limits], Meta(description="Limits by scope: `global`, `venue=SIM1`, `instrument=BTC*`.")
     ] = {}
     overrides: Annotated[list[Override], Meta(description="Blocks that somebody has lifted for a time.")] = []
+    breakers: Annotated[list[BreakerRule], Meta(description="What stops trading by itself, or tells of it.")] = []
+    venue_check_interval_s: Annotated[
+        Annotated[float, Meta(ge=1, le=86_400)] | None,
+        Meta(description="How often venues are asked for `drop_copy` and `sync_failure`, in seconds; default 60."),
+    ] = None
+    cancel_on_disconnect: Annotated[
+        list[str],
+        Meta(
+            description="Venues, `*` allowed: all that works there is canceled when it comes back after the connection "
+            "to it was lost."
+        ),
+    ] = []
     max_orders_per_second: Annotated[
         Annotated[int, Meta(ge=1)] | None, Meta(description="Short for a limit of messages in `global`: 1 s.")
     ] = None

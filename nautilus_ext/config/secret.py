@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CLIENT_SECTIONS = ("data_clients.", "exec_clients.")
+_OWN_SECTIONS = ("database.", "redis.", "alerts.")  # of the suite: Nautilus is given nothing of them
 _PASSWORD_IN_DSN = re.compile(r"(?:[?&]|\b)password=([^&\s]+)")
 
 
@@ -44,13 +45,14 @@ class Secrets:
             return filled
         if names:
             self.masked |= {str(filled)} | {value for name in names if (value := environ.get(name))}
-        if not at.startswith(_CLIENT_SECTIONS):
-            self.masked.add(str(filled))
-            self.in_tree.append(at)
-            return filled
-        if not names:
+        if not names and at.startswith((*_CLIENT_SECTIONS, "alerts.")):
             cure = f"a secret stands in the file: move it to an environment variable and write ${{{_variable(at)}}}"
             problems.append(Problem(at, cure))
+        if not at.startswith(_CLIENT_SECTIONS):
+            self.masked.add(str(filled))
+            if not at.startswith(_OWN_SECTIONS):
+                self.in_tree.append(at)
+            return filled
         self.masked |= {str(filled), _shortened(str(filled))}
         self.by_placeholder[text] = str(filled)
         return text

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from nautilus_ext.config.alerts import Alerting
 from nautilus_ext.config.risk import Risk
 
 MAX_STOP_S = 10.0  # from the signal to the end of the process
@@ -182,6 +183,7 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logging_ext: LoggingExt = LoggingExt()
     persistence: Persistence = Persistence()
     risk: Risk = Risk()
+    alerts: Alerting = Alerting()
     backtest: Annotated[
         Backtest | None, Meta(description="The other world: what `--backtest` replays, on which venues.")
     ] = None

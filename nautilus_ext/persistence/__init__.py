@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.mirror import Mirror, MirrorConfig
     from nautilus_ext.persistence.portfolio import PortfolioStore, PortfolioStoreConfig
     from nautilus_ext.persistence.restore import Restore, RestoreConfig
+    from nautilus_ext.persistence.venue_watch import VenueWatch, VenueWatchConfig
 
 _HOMES = {
     "Mirror": "mirror",
@@ -18,9 +19,20 @@ _HOMES = {
     "PortfolioStoreConfig": "portfolio",
     "Restore": "restore",
     "RestoreConfig": "restore",
+    "VenueWatch": "venue_watch",
+    "VenueWatchConfig": "venue_watch",
 }
 
-__all__ = ["Mirror", "MirrorConfig", "PortfolioStore", "PortfolioStoreConfig", "Restore", "RestoreConfig"]
+__all__ = [
+    "Mirror",
+    "MirrorConfig",
+    "PortfolioStore",
+    "PortfolioStoreConfig",
+    "Restore",
+    "RestoreConfig",
+    "VenueWatch",
+    "VenueWatchConfig",
+]
 
 
 def __getattr__(name: str) -> Any:

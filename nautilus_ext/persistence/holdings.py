@@ -164,7 +164,7 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_holdings(
-    connection: asyncpg.Connection, book_id: str, *, recent_s: float, counted_max: int = 0
+    connection: asyncpg.Connection, book_id: str, *, recent_s: float, counted_max: int = 0, fills_s: float = 0.0
 ) -> Holdings:
     """Read them; orders made after `recent_s` (seconds since 1970) come along whatever their state.
 
@@ -196,7 +196,9 @@ async def read_holdings(
         positions=held,
         untold=[UntoldFill(body, half[fill]) for fill in untold for body in _bodies([fill], told)],
         newest_order_s=newest.timestamp() if newest else 0.0,
-        recent=await read_recent(connection, book_id, now_s=time.time(), parents=parents, counted_max=counted_max),
+        recent=await read_recent(
+            connection, book_id, now_s=time.time(), parents=parents, counted_max=counted_max, fills_s=fills_s
+        ),
     )
 
 

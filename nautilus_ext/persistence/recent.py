@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nautilus_ext.messages import PastOrder, Recent
+from nautilus_ext.messages import PastFill, PastOrder, Recent
 from nautilus_ext.schema.connect import for_any_book
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ ORDERS_MAX = 10_000
 LOOKED_AT_MAX = 100_000  # of the newest, and of a strategy: who has many more that were never sent counts too few
 COUNTED_MAX = 10_000  # of a strategy
 STRATEGIES_MAX = 1_000
+FILLS_MAX = 10_000
 WITHIN_S = 86_400.0  # the longest window of the section `risk`
 
 _SENT = "(account_id IS NOT NULL OR status = 'RELEASED') AND strategy_id <> 'EXTERNAL'"
@@ -52,21 +53,36 @@ _RESERVED = """
            AND d.details ->> 'action' IN ('reserve', 'release')
          ORDER BY d.run DESC, d.seq DESC LIMIT 1 OFFSET 0) AS newest
      WHERE newest.action = 'reserve' ORDER BY wanted.place"""
+_FILLED = """
+    SELECT ts_event, instrument_id, strategy_id, account_id FROM unified_fills
+     WHERE book_id = $1 AND ts_event >= $2 ORDER BY ts_event DESC LIMIT $3"""
 
 
 async def read_recent(
-    connection: asyncpg.Connection, book_id: str, *, now_s: float, parents: list[str], counted_max: int
+    connection: asyncpg.Connection,
+    book_id: str,
+    *,
+    now_s: float,
+    parents: list[str],
+    counted_max: int,
+    fills_s: float = 0.0,
 ) -> Recent:
-    """`parents` are open orders that an algorithm works; `counted_max` is how far a strategy's orders are counted."""
+    """`parents` are open orders that an algorithm works; `counted_max` is how far a strategy's orders are counted.
+
+    Fills of the last `fills_s` seconds come along.
+    """
     most = min(counted_max, COUNTED_MAX)
     async with for_any_book(connection):
         orders = await connection.fetch(_ORDERS, book_id, now_s - WITHIN_S, LOOKED_AT_MAX, ORDERS_MAX)
         counts = await connection.fetch(_COUNTS, book_id, LOOKED_AT_MAX, most, STRATEGIES_MAX) if most else []
         reserved = await connection.fetch(_RESERVED, book_id, parents) if parents else []
+        since_ns = round((now_s - fills_s) * 1e9)
+        fills = await connection.fetch(_FILLED, book_id, since_ns, FILLS_MAX) if fills_s else []
     return Recent(
         orders=sorted((_past(row) for row in orders), key=lambda past: past.ts_ns),
         orders_by_strategy={row["strategy_id"]: row["count"] for row in counts},
         reserved=[row["id"] for row in reserved],
+        fills=[PastFill(*row) for row in reversed(fills)],
     )
 
 

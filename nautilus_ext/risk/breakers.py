@@ -7,13 +7,16 @@ alerts arms itself when what it saw is over, any other when a person lifts what 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from nautilus_ext.config.risk import BreakerAction as Action  # noqa: TC001 - msgspec reads the annotations
+from nautilus_ext.config.risk import BreakerKind as Kind  # noqa: TC001 - as above
+from nautilus_ext.config.risk import BreakerRule as Rule  # noqa: TC001 - and whoever has a breaker has its rule here
 from nautilus_ext.risk.halts import MEMBER_KINDS, NODE, Halt
 from nautilus_ext.risk.limits import expression
-from nautilus_ext.risk.section import scope_fault
+from nautilus_ext.risk.scopes import scope_fault
 from nautilus_ext.risk.verdicts import Refused
 from nautilus_ext.risk.watches import Fall, Lasting, Memory, Often, Share, Slow, Streak, Watch
 
@@ -21,21 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from nautilus_ext.risk.halts import Place
-
-Kind = Literal[
-    "loss",
-    "drawdown",
-    "reject_streak",
-    "rejection_rate",
-    "executions",
-    "latency",
-    "stale_data",
-    "shipper_lag",
-    "sync_failure",
-    "venue_down",
-    "drop_copy",
-]
-Action = Literal["alert", "reduce_only", "halt"]
 
 ARMED_MAX = 10_000  # breakers at once; the one that was fed longest ago is forgotten
 COUNT_MAX = 10_000
@@ -69,22 +57,6 @@ TRAITS: dict[Kind, Traits] = {
     "venue_down": Traits("s", ("venue",), needs_window=False),
     "drop_copy": Traits("differences", (NODE, "venue", "account"), needs_window=False),
 }
-
-
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One breaker for each member that its scope stands for: `strategy=*` is one per strategy."""
-
-    kind: Kind
-    scope: str
-    limit: Decimal
-    action: Action
-    window_s: float = 0.0
-    least: int = 1  # facts without which a share or a median says nothing
-
-    @property
-    def name(self) -> str:
-        """What a restart knows it by: a limit that was changed meanwhile goes on from what was counted."""
-        return f"{self.kind} {self.scope} {self.action}"
 
 
 class Trip(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,8 +163,12 @@ class Breakers:
         return trips
 
     def executed(self, place: Place, now_ns: int) -> list[Trip]:
-        """An order was filled, or a part of it. After a restart the fills of the window are told again."""
-        return self._feed("executions", tuple(place.scopes()), now_ns, Decimal(1))
+        """An order was filled, or a part of it."""
+        return self.remember(tuple(place.scopes()), now_ns)
+
+    def remember(self, scopes: tuple[str, ...], ts_ns: int) -> list[Trip]:
+        """After a restart the fills of the window are told again, the oldest first, to those that count them still."""
+        return self._feed("executions", scopes, ts_ns, Decimal(1))
 
     def came_to(self, scope: str, result: Decimal, now_ns: int) -> list[Trip]:
         """All that a scope has won and lost since its book began, open positions valued, in the base currency."""

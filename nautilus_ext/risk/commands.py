@@ -15,7 +15,8 @@ import msgspec
 from nautilus_ext.config.risk import Liftable, Limits, Override, Risk
 from nautilus_ext.errors import ConfigError, Problem
 from nautilus_ext.risk.halts import Mode, halt_scope_fault
-from nautilus_ext.risk.section import scope_fault, section_problems
+from nautilus_ext.risk.scopes import scope_fault
+from nautilus_ext.risk.section import section_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

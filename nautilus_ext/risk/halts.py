@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from nautilus_ext.risk.section import scope_fault
+from nautilus_ext.risk.scopes import scope_fault
 from nautilus_ext.risk.verdicts import Refused
 
 if TYPE_CHECKING:

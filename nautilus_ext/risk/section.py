@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from nautilus_ext.config.identifiers import identifier_fault
-from nautilus_ext.config.risk import KINDS, Limits, MessageLimit, Override, Ramp, Risk
+from nautilus_ext.config.risk import VENUE_CHECKED
 from nautilus_ext.errors import ConfigError
 from nautilus_ext.instruments.canonical import parse
 from nautilus_ext.instruments.symbols import from_nautilus
+from nautilus_ext.risk.breakers import rule_problems
 from nautilus_ext.risk.limits import RAMPED, moment_ns
 from nautilus_ext.risk.presets import BASE_CURRENCY
+from nautilus_ext.risk.scopes import NAME, PRICED, member_fault, scope_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import msgspec
 
+    from nautilus_ext.config.risk import Limits, MessageLimit, Override, Ramp, Risk
+
+
 LIMIT_MAX = Decimal(10) ** 18  # more limits nothing
 DECIMALS_MAX = 18
 DOLLARS = {"USD", "USDC", "USDT"}  # one stands for another in a rate
-SCOPE_FORM = f'write "global", or one of {", ".join(KINDS[1:])} with "=" and a name or *'
-_NAME = re.compile(r"[\x21-\x7e]+")
-_PRICED = re.compile(r"[\x21-\x7e]*[A-Za-z][\x21-\x7e]*\.[A-Za-z][\x21-\x2d\x2f-\x7e]*")
-_IDENTIFIERS = {"venue": "VenueName", "account": "AccountId", "strategy": "StrategyId"}
 _ALLOWING = ("allowed_instruments", "allowed_venues", "allowed_sides", "allowed_order_types")
 
 
@@ -43,60 +41,22 @@ def section_problems(risk: Risk) -> Iterator[tuple[str, str]]:
     yield from _number_problems("", risk)
     for name, value in risk.max_position_per_instrument.items():
         at = f"max_position_per_instrument.{name}"
-        yield from _faults(at, _member_fault("instrument", name), _number_fault(value))
+        yield from _faults(at, member_fault("instrument", name), _number_fault(value))
     yield from _told_twice(risk)
+    yield from ((f"breakers{at}", fault) for at, fault in rule_problems(risk.breakers))
+    yield from _sweep_problems(risk)
+
+
+def _sweep_problems(risk: Risk) -> Iterator[tuple[str, str]]:
+    for number, name in enumerate(risk.cancel_on_disconnect):
+        yield from _faults(f"cancel_on_disconnect[{number}]", member_fault("venue", name))
+    if risk.venue_check_interval_s is not None and not any(rule.kind in VENUE_CHECKED for rule in risk.breakers):
+        words = " or ".join(VENUE_CHECKED)
+        yield "venue_check_interval_s", f"nothing asks for it: it is for breakers of the kind {words}"
 
 
 def _faults(path: str, *faults: str | None) -> Iterator[tuple[str, str]]:
     yield from ((path, fault) for fault in faults if fault)
-
-
-# -- scopes and names -----------------------------------------------------------------------------
-
-
-def scope_fault(scope: str) -> str | None:
-    kind, equals, member = scope.partition("=")
-    if scope == "global":
-        return None
-    if kind in KINDS[1:] and member:
-        return _member_fault(kind, member)
-    return f'"{scope}" is no scope; {_nearest(kind, equals, member) or SCOPE_FORM}'
-
-
-def _nearest(kind: str, equals: str, member: str) -> str:
-    if kind == "*":
-        return 'write "global" for all together, "instrument=*" for each instrument by itself'
-    if not equals and _PRICED.fullmatch(kind):
-        return f'did you mean "instrument={kind}"?'
-    near = difflib.get_close_matches(kind.strip().lower(), KINDS, n=1)
-    if not near or (near[0] == "global") == bool(equals) or (equals and not member):
-        return ""
-    return f'did you mean "{near[0]}{equals}{member.strip()}"?'
-
-
-def _member_fault(kind: str, member: str) -> str | None:
-    """Whether a name can be met at all: a limit of what does not exist would limit nothing."""
-    if not _NAME.fullmatch(member):
-        return f"{member!r} is no name: plain ASCII without spaces"
-    if kind in ("venue", "asset") and member == member.lower() != member.upper():
-        return f'"{member}" is written in capitals: "{kind}={member.upper()}"'
-    if "*" in member:
-        return None
-    if kind == "instrument":
-        return _instrument_fault(member)
-    fault = identifier_fault(_IDENTIFIERS[kind], member) if kind in _IDENTIFIERS else None
-    return f'{fault}, or hold a * as in "{member}*"' if fault else None
-
-
-def _instrument_fault(text: str) -> str | None:
-    if text.count(":") < 2:  # noqa: PLR2004 - a canonical id has two colons at least
-        fault = identifier_fault("InstrumentId", text)
-        return f'{fault}, a canonical id, or hold a * as in "{text}*"' if fault else None
-    try:
-        parse(text)
-    except ConfigError as error:
-        return f"{text!r} is no canonical id: {'; '.join(f'{each.path} {each.message}' for each in error.problems)}"
-    return None
 
 
 # -- one scope ------------------------------------------------------------------------------------
@@ -120,9 +80,9 @@ def _list_problems(path: str, limits: Limits) -> Iterator[tuple[str, str]]:
             yield f"{path}.{key}", "is empty, so that nothing could be traded: name what may be, or leave it out"
     for key in ("allowed_instruments", "restricted_instruments"):
         for number, name in enumerate(getattr(limits, key) or ()):
-            yield from _faults(f"{path}.{key}[{number}]", _member_fault("instrument", name))
+            yield from _faults(f"{path}.{key}[{number}]", member_fault("instrument", name))
     for number, name in enumerate(limits.allowed_venues or ()):
-        fault = "venues are named one by one here, without *" if "*" in name else _member_fault("venue", name)
+        fault = "venues are named one by one here, without *" if "*" in name else member_fault("venue", name)
         yield from _faults(f"{path}.allowed_venues[{number}]", fault)
 
 
@@ -194,7 +154,7 @@ def _conversion_problems(risk: Risk) -> Iterator[tuple[str, str]]:
         at = f"conversions.{currency}"
         if currency == base:
             yield at, f"{base} is the base currency itself: leave it out"
-        elif not _NAME.fullmatch(currency) or currency != currency.upper():
+        elif not NAME.fullmatch(currency) or currency != currency.upper():
             yield at, f'"{currency}" is no currency: its code is written in capitals, like BTC'
         if not _is_rate(source):
             yield from _faults(at, _source_fault(currency, base, str(source)))
@@ -202,7 +162,7 @@ def _conversion_problems(risk: Risk) -> Iterator[tuple[str, str]]:
 
 def _source_fault(currency: str, base: str, source: str) -> str | None:
     """What an InstrumentId tells of its price: of this currency, and not the wrong way round."""
-    if not _PRICED.fullmatch(source):
+    if not PRICED.fullmatch(source):
         return f'"{source}" is neither a number above 0 nor an InstrumentId like BTCUSDT.BINANCE_SPOT'
     symbol, _, venue = source.rpartition(".")
     try:

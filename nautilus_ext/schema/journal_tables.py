@@ -1,4 +1,4 @@
-"""The journal, which is the truth, and what stands beside it: decisions, commands, and records that were refused.
+"""The journal, which is the truth, and what stands beside it: decisions, commands, alerts, refused records.
 
 None has a foreign key: it would lock the row of the book once per event, and the shipper's transaction has checked
 the book and its epoch already. The application's role inserts into the journal and cannot change or delete a row.
@@ -114,4 +114,22 @@ commands = Table(
     index("book_id", "issued_at", where="status = 'pending'"),
     comment="What an operator asks of a running node",
     info={"grant": "SELECT, INSERT, UPDATE (status, result, applied_run, applied_at, applied_number)"},
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    book_id("Book that the alert is about"),
+    integer("run", "Run that told it", key=True),
+    integer("number", "Its number among the alerts of its run, from 1", key=True),
+    text("code", "What has happened, in one word: BREAKER_LOSS, MAX_POSITION, JOURNAL, …"),
+    text("scope", "Where: node, venue=…, strategy=…, instrument=… or whatever else it names"),
+    text("severity", "warning or critical"),
+    text("text", "What a person should know"),
+    integer("count", "How often it has happened since it was last told"),
+    bigint("ts_ns", "When it happened, ns since 1970"),
+    moment("written_at", "When this row was written: later than it was told when the database was away"),
+    CheckConstraint("severity IN ('warning', 'critical')", name="severity"),
+    comment="What the node has told whoever looks after it",
+    info={"grant": INSERT_ONLY},
 )

@@ -1,4 +1,4 @@
 """The newest revision of the tables that this version knows: who writes them without Alembic compares with it."""
 
-REVISION = "0005"
+REVISION = "0006"
 VERSION_TABLE = "schema_version"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from nautilus_ext.schema.book_tables import books, instance_metadata, runs
 from nautilus_ext.schema.columns import metadata
 from nautilus_ext.schema.journal_tables import (
+    alerts,
     commands,
     order_events,
     rejected_events,
@@ -20,6 +21,7 @@ from nautilus_ext.schema.position_tables import account_states, unified_position
 
 __all__ = [
     "account_states",
+    "alerts",
     "books",
     "commands",
     "instance_metadata",

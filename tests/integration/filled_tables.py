@@ -25,6 +25,7 @@ CHECKED = {
     "instance_metadata.status": "'running'",
     "rejected_events.stage": "'decode'",
     "commands.status": "'pending'",
+    "alerts.severity": "'warning'",
     "unified_orders.operation": "'trade'",
     "unified_orders.side": "'BUY'",
     "portfolio_positions.side": "'LONG'",

@@ -27,7 +27,7 @@ from nautilus_ext.schema.revision import REVISION, VERSION_TABLE
 from nautilus_ext.schema.tables import metadata
 from nautilus_ext.schema.upgrade import config_for, require_current, upgrade
 
-REVISIONS = ["0001", "0002", "0003", "0004", "0005"]
+REVISIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
 NEWEST = REVISIONS[-1]
 OLD_TABLES = ["books", "runs", "instance_metadata"]
 NEW_COLUMNS = "archived_at archive drained_at"

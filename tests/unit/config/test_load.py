@@ -83,10 +83,10 @@ def test_the_suites_actors_come_first_and_the_users_follow(write):
     ]
     actors = load(write(document), environ={}).tree["actors"]
     paths = [each["actor_path"].partition(":")[2] for each in actors]
-    assert ["Restore", "Mirror", "PortfolioStore", "RiskGate", "EventLog", "EventLog"] == paths
+    assert ["Restore", "Mirror", "PortfolioStore", "AlertDesk", "RiskGate", "EventLog", "EventLog"] == paths
     assert "event" == actors[1]["config"]["flush"]
-    assert {"log_orders": True, "log_fills": True} == actors[4]["config"]
-    assert {} == actors[5]["config"]
+    assert {"log_orders": True, "log_fills": True} == actors[5]["config"]
+    assert {} == actors[6]["config"]
 
 
 def test_a_backtest_mirrors_in_batches_and_a_file_may_do_without(write):
@@ -97,8 +97,8 @@ def test_a_backtest_mirrors_in_batches_and_a_file_may_do_without(write):
     assert "batch" == tree["actors"][0]["config"]["flush"]
     document["persistence"] = {"enabled": False}
     document["risk"] = {"enabled": False}
-    (only,) = load(write(document), environ={}).tree["actors"]
-    assert "nautilus_ext.logs:EventLog" == only["actor_path"]
+    paths = [each["actor_path"] for each in load(write(document), environ={}).tree["actors"]]
+    assert ["nautilus_ext.risk:AlertDesk", "nautilus_ext.logs:EventLog"] == paths
 
 
 def test_every_engine_shuts_down_in_good_order(write):
