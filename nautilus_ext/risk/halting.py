@@ -108,7 +108,6 @@ class Halting:
         judge.halts = self._standing.halts
         self._doomed: dict[str, None] = {}  # orders to be canceled, until they are gone
         self._asked: dict[str, _Asked] = {}
-        self._exempt: set[str] = set()  # orders that close what is held
         self._tasks: list[_Task] = []
         self._due_ns = 0  # when the next round is; 0: none is
         for each in msgspec.json.decode(told, type=list[AppliedCommand]) if told else ():
@@ -144,7 +143,7 @@ class Halting:
         """What stands in the way of an order that would be sent, changed or reserved, whatever it does."""
         if not len(self._standing.halts):
             return None
-        halts = (self._stopping(each) for each in orders if each.client_order_id not in self._exempt)
+        halts = (self._stopping(each) for each in orders if each.client_order_id not in self._judge.ordered)
         return next((halt.refusal() for halt in halts if halt is not None), None)
 
     def _stopping(self, order: Order) -> Any:
@@ -185,7 +184,7 @@ class Halting:
             return ""
         for order in filter(None, orders):
             name = order.client_order_id.value
-            if name in self._exempt:
+            if name in self._judge.ordered:
                 continue
             facts, sight = self._ports.seen(order, command.client_id)
             halt = self._stopping(facts)
@@ -236,7 +235,9 @@ class Halting:
         self._doom(names or [])
         flattening = None
         if isinstance(what, Flatten) or (isinstance(what, Stop) and what.flatten):
-            flattening = Flattening(self._ports.msgbus, self._ports.cache, self._ports.clock, what.scope, self._exempt)
+            flattening = Flattening(
+                self._ports.msgbus, self._ports.cache, self._ports.clock, command, self._judge.ordered
+            )
         return _Task(said, names or [], flattening, asked.answer, now_ns)
 
     def _meant(self, what: Any) -> list[str]:
@@ -283,7 +284,7 @@ class Halting:
 
     def hear(self, event: Any) -> None:
         """Of each order: what comes alive where nothing may be is canceled at once, what is gone is done with."""
-        if not (self._doomed or self._exempt or len(self._standing.halts)):
+        if not (self._doomed or self._judge.ordered or len(self._standing.halts)):
             return
         name = event.client_order_id.value
         order = self._ports.cache.order(event.client_order_id)
@@ -291,7 +292,7 @@ class Halting:
             if self._doomed.pop(name, self) is None and self._tasks:
                 self._watch(0.0)
             self._asked.pop(name, None)
-            self._exempt.discard(name)
+            self._judge.ordered.pop(name, None)
         elif order.status not in UNSENT and (name in self._doomed or self._is_stopped(order)):
             self._doom([name])
             self._end(name)
@@ -329,11 +330,11 @@ class Halting:
 
     def _is_in(self, order: Any, scope: str) -> bool:
         name = order.client_order_id.value
-        return name not in self._exempt and any(is_within(place, scope) for place in self._places_of(order))
+        return name not in self._judge.ordered and any(is_within(place, scope) for place in self._places_of(order))
 
     def _is_stopped(self, order: Any) -> bool:
         halts = self._standing.halts
-        is_exempt = order.client_order_id.value in self._exempt
+        is_exempt = order.client_order_id.value in self._judge.ordered
         return not is_exempt and any(halts.stopping(place) is not None for place in self._places_of(order))
 
     def _stopped(self) -> list[str]:

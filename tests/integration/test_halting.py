@@ -12,7 +12,8 @@ from halt_desk import Operator, stood
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.execution.messages import SubmitOrder
 from nautilus_trader.model.enums import OrderStatus, TriggerType
-from nautilus_trader.model.identifiers import ExecAlgorithmId
+from nautilus_trader.model.events import OrderRejected, OrderSubmitted
+from nautilus_trader.model.identifiers import AccountId, ExecAlgorithmId
 from risk_parent import NAME, Worker
 from risk_stage import BUY, OTHER, PERP, SELL, SPOT, SPOT_2, Stage, is_denied, modify, reason
 
@@ -316,14 +317,59 @@ def test_flatten_closes_coins_of_a_cash_account(stage, operator):
     assert (Decimal(0), [(True, "canceled=0 closed=1")]) == (position(stage, SPOT), answers)
 
 
-def test_what_a_limit_does_not_let_out_is_named(stage, operator):
-    """A flatten passes halts, and no other limit."""
+def test_a_flatten_is_an_override_of_what_can_be_lifted(stage, operator):
+    """The position is larger than an order may be, and its instrument is on the list of those that are not traded."""
     stage.hand.send(BUY, 5)
     stage.tick()
     operator.limit("global", "max_order_quantity", "1")
+    operator.limit("global", "restricted_instruments", [PERP])
+    is_denied(
+        stage.hand.send(SELL, 1), f"NOT_PERMITTED: scope=global instrument={PERP} is among restricted_instruments"
+    )
     answers = operator.halt("node", flatten=True)
+    stage.tick().tick()
+    assert [] == stage.cache.positions_open()
+    assert answers[0][1].endswith("canceled=0 closed=1")
+    (lifted,) = [each.details["lifted"] for each in stage.decisions if "lifted" in each.details]
+    assert "NOT_PERMITTED: " in lifted
+    assert (
+        "MAX_ORDER_QUANTITY: limit=1 scope=global value=0 would_be=5 unit=quantity; by ann until c2 is done: a test"
+        in (lifted)
+    )
+
+
+def test_what_no_override_lifts_is_named(stage, operator):
+    """Too many messages, for as long as anybody waits."""
+    operator.limit("global", "messages", [{"max": 1, "window_s": 60}])
+    stage.hand.send(BUY, 5)
+    stage.tick()
+    answers = operator.flatten("node")
     for _ in range(8):
         stage.tick()
     assert Decimal(5) == position(stage)
     assert "closed=0 unresolved: position BTCUSDT-PERP.SIM2-HAND-001 5" in answers[0][1]
-    assert "(MAX_ORDER_QUANTITY: limit=1 " in answers[0][1]
+    assert "(MESSAGE_RATE: limit=1 " in answers[0][1]
+
+
+def test_a_venue_that_takes_no_reduce_only_gets_an_order_of_what_is_held(operator, stage):
+    """Two strategies hold against each other: for the venue one of them opens."""
+    hand, other = stage.hands
+    hand.send(BUY, 5), other.send(SELL, 2)
+    stage.tick()
+    reject = stage.sent._pass_on
+
+    def takes_none(command: Any) -> None:
+        order = getattr(command, "order", None)
+        if order is None or not order.is_reduce_only:
+            reject(command)
+            return
+        ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+        stage.bus.send("ExecEngine.process", OrderSubmitted(*ids, AccountId("SIM2-001"), UUID4(), 0, 0))
+        why = "reduce-only is not taken"
+        stage.bus.send("ExecEngine.process", OrderRejected(*ids, AccountId("SIM2-001"), why, UUID4(), 0, 0))
+
+    stage.sent._pass_on = takes_none
+    answers = operator.flatten("node")
+    stage.tick().tick().tick()
+    assert [] == stage.cache.positions_open()
+    assert answers[0][1].endswith("canceled=0 closed=2")
