@@ -51,6 +51,8 @@ SCOPES = ("node", "venue=SIM2", "account=SIM2-001", "strategy=HAND-001", f"instr
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.row(13, "on modify")
+@pytest.mark.row(13, "inside a list")
 def test_what_is_new_is_refused_in_its_scope_and_what_works_there_is_canceled(stage, operator, scope):
     """A submit, a list, a change; another strategy, venue, instrument goes on."""
     hand, other = stage.hands
@@ -92,6 +94,7 @@ def test_a_halt_that_is_asked_again_says_who_was_first(stage, operator):
     )
 
 
+@pytest.mark.row(13, "emulated")
 def test_an_emulated_order_is_canceled_and_a_new_one_does_not_last(stage, operator):
     def emulated() -> Any:
         return stage.hand.send(BUY, 1, 90, emulation_trigger=TriggerType.BID_ASK)
@@ -109,6 +112,7 @@ def test_an_emulated_order_is_canceled_and_a_new_one_does_not_last(stage, operat
     assert [] == stage.sent.commands
 
 
+@pytest.mark.row(13, "emulated")
 def test_an_emulated_order_that_is_released_under_a_halt_is_refused(stage, operator):
     """The emulator lets go of it before the halt's cancel is there."""
     order = stage.hand.send(BUY, 1, 90, emulation_trigger=TriggerType.BID_ASK)
@@ -123,6 +127,8 @@ def operator_command() -> Any:
     return Command(command_id="latched", issued_by="ann", what=Stop(scope="node", why="latched without a cancel"))
 
 
+@pytest.mark.row(13, "as a parent")
+@pytest.mark.row(13, "as a child")
 def test_a_parent_and_its_children_are_canceled_and_a_new_parent_is_refused(stage, operator, worker):
     children: list[Any] = []
     worker.plans.append(lambda parent: children.append(worker.spawn(parent, 1, 90)))
@@ -137,6 +143,7 @@ def test_a_parent_and_its_children_are_canceled_and_a_new_parent_is_refused(stag
     assert worker.reasons[-1].startswith("HALTED: scope=node mode=halt")
 
 
+@pytest.mark.row(13, "as a child")
 def test_a_halt_of_the_parents_listing_reaches_the_children_elsewhere(stage, operator, worker):
     children: list[Any] = []
     worker.plans.append(lambda parent: children.append(worker.spawn_elsewhere(parent, OTHER, 1, 90)))
@@ -173,6 +180,8 @@ def standing_of(act: Any) -> bytes:
     return told
 
 
+@pytest.mark.row(13, "after restart")
+@pytest.mark.row(14, "after restart")
 def test_a_restart_stands_where_its_predecessor_stood():
     """Halts, limits, overrides; what was lifted is not back; limits keep counting their versions."""
 
@@ -209,6 +218,9 @@ def long(stage: Stage) -> Stage:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.row(14, "at limit")
+@pytest.mark.row(14, "one tick over")
+@pytest.mark.row(14, "on modify")
 def test_reduce_only_lets_through_what_makes_a_position_smaller_and_no_more(long, operator, scope):
     assert (True, f"reduce_only scope={scope} since=2026-01-05T00:00:02Z by=ann why=a test; canceled=0") == (
         operator.narrow(scope)[0]
@@ -238,6 +250,7 @@ def test_reduce_only_cancels_what_works_and_would_open(long, operator):
 
 
 @pytest.mark.parametrize("closes", [False, True], ids=["plain", "reduce-only"])
+@pytest.mark.row(14, "one tick over")
 def test_of_two_that_would_flip_together_the_newer_is_canceled(long, operator, closes):
     """Of a stop and a target the position keeps one; where they can only reduce it keeps both."""
     hand = long.hand
@@ -293,6 +306,7 @@ def test_cancel_all_ends_what_works_and_nothing_that_comes_after_it(stage, opera
 
 
 @pytest.mark.parametrize("how", ["halt", "flatten"])
+@pytest.mark.row(13, "margin account")
 def test_flatten_closes_every_position_of_the_scope_after_its_orders(stage, operator, how):
     hand, other = stage.hands
     hand.send(BUY, 5), hand.send(SELL, 2, of=OTHER), other.send(SELL, 1)
@@ -317,6 +331,7 @@ def test_flatten_closes_coins_of_a_cash_account(stage, operator):
     assert (Decimal(0), [(True, "canceled=0 closed=1")]) == (position(stage, SPOT), answers)
 
 
+@pytest.mark.row(10, "one tick over")
 def test_a_flatten_is_an_override_of_what_can_be_lifted(stage, operator):
     """The position is larger than an order may be, and its instrument is on the list of those that are not traded."""
     stage.hand.send(BUY, 5)
