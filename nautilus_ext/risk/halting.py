@@ -46,6 +46,7 @@ NS_PER_S = 1_000_000_000
 CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
 FAILED = "it could not be done ({}): the log says where"
 MOVING = {"OrderAccepted", "OrderTriggered", "OrderUpdated", "OrderFilled"}  # after them more could be opened
+UNSEEN = "; what works could not be looked through, see the log"
 LIMITS = (SetLimit, SetOverride)
 
 log = logging.getLogger(__name__)
@@ -178,10 +179,10 @@ class Halting:
         asked.answer(reason)
 
     def _recheck(self, command: Any) -> str:
-        is_change = isinstance(command, ModifyOrder)
-        orders = [self._ports.cache.order(command.client_order_id)] if is_change else submitted(command)
         if not (self._doomed or len(self._standing.halts)):
             return ""
+        is_change = isinstance(command, ModifyOrder)
+        orders = [self._ports.cache.order(command.client_order_id)] if is_change else submitted(command)
         for order in filter(None, orders):
             name = order.client_order_id.value
             if name in self._judge.ordered:
@@ -219,26 +220,22 @@ class Halting:
 
     def _apply(self, asked: CommandAsked) -> _Task | None:
         """Return what is still to be done, or answer."""
-        command, what, now_ns = asked.command, asked.command.what, self._ports.clock.timestamp_ns()
-        outcome = self._standing.apply(command, now_ns)
+        command, what = asked.command, asked.command.what
+        outcome = self._standing.apply(command, self._ports.clock.timestamp_ns())
         if isinstance(what, (Narrow, Resume)):
             self._judge.adopt(self._judge.book)
         if not outcome.applied or isinstance(what, Resume):
             asked.answer(*outcome)
             return None
         names = self._guarded(self._meant, what)
-        said = (
-            outcome.text
-            if names is not None
-            else f"{outcome.text}; what works could not be looked through, see the log"
-        )
+        said = outcome.text + ("" if names is not None else UNSEEN)
         self._doom(names or [])
         flattening = None
         if isinstance(what, Flatten) or (isinstance(what, Stop) and what.flatten):
             flattening = Flattening(
                 self._ports.msgbus, self._ports.cache, self._ports.clock, command, self._judge.ordered
             )
-        return _Task(said, names or [], flattening, asked.answer, now_ns)
+        return _Task(said, names or [], flattening, asked.answer, self._now_ns())
 
     def _meant(self, what: Any) -> list[str]:
         if isinstance(what, Narrow):
@@ -402,7 +399,7 @@ class Halting:
         if not ports.sights.is_reachable(order):
             self._asked.pop(name, None)  # at once when the venue is back
             return
-        if ports.clock.timestamp_ns() < self._asked.get(name, _Asked()).again_ns:
+        if self._now_ns() < self._asked.get(name, _Asked()).again_ns:
             return
         facts, sight = ports.seen(order, ports.cache.client_id(order.client_order_id))
         if self._judge.cancel(facts, sight) is None:  # else its venue takes no more messages now
@@ -410,7 +407,7 @@ class Halting:
 
     def _ask(self, name: str, send: Callable[[], None]) -> None:
         """Not twice in a moment: what cancels may be on its way."""
-        now_ns, asked = self._ports.clock.timestamp_ns(), self._asked.get(name, _Asked())
+        now_ns, asked = self._now_ns(), self._asked.get(name, _Asked())
         if now_ns >= asked.again_ns:
             wait_s = min(AGAIN_S * 2**asked.times, AGAIN_S_MAX)
             self._asked[name] = _Asked(min(asked.times + 1, 10), now_ns + round(wait_s * NS_PER_S))
@@ -430,7 +427,7 @@ class Halting:
                 self._guarded(self._end, name)
             for task in list(self._tasks):
                 text = self._guarded(self._done, task)
-                if text is None and self._ports.clock.timestamp_ns() >= task.until_ns:
+                if text is None and self._now_ns() >= task.until_ns:
                     text = f"{task.said}; unresolved: all of it, the gate has failed over it (see the log)"
                 if text is not None:
                     self._tasks.remove(task)
@@ -449,7 +446,7 @@ class Halting:
 
     def _done(self, task: _Task) -> str | None:
         """What to answer, when there is nothing to wait for any more."""
-        now_ns = self._ports.clock.timestamp_ns()
+        now_ns = self._now_ns()
         task.names = [name for name in task.names if name in self._doomed]
         if task.flattening is not None and (not task.names or now_ns >= task.close_ns):
             task.flattening.advance()
@@ -475,7 +472,7 @@ class Halting:
             return
         if after_s is None:
             after_s = SOON_S if self._tasks else ROUND_S
-        due_ns = self._ports.clock.timestamp_ns() + round(after_s * NS_PER_S)
+        due_ns = self._now_ns() + round(after_s * NS_PER_S)
         if self._due_ns and self._due_ns <= due_ns:
             return
         self._due_ns = due_ns
@@ -485,6 +482,10 @@ class Halting:
         elif isinstance(self._ports.clock, TestClock):
             self._alerts += 1
             self._ports.clock.set_time_alert_ns(f"halting-{self._alerts}", due_ns, lambda _: self._round_at(due_ns))
+
+    def _now_ns(self) -> int:
+        """For waits: in live no clock that somebody can put back."""
+        return self._ports.clock.timestamp_ns() if self._loop is None else round(self._loop.time() * NS_PER_S)
 
     def _round_at(self, due_ns: int) -> None:
         if due_ns == self._due_ns:  # else a sooner one was there
