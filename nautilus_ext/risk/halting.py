@@ -46,6 +46,7 @@ NS_PER_S = 1_000_000_000
 CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
 FAILED = "it could not be done ({}): the log says where"
 MOVING = {"OrderAccepted", "OrderTriggered", "OrderUpdated", "OrderFilled"}  # after them more could be opened
+UNSEEN = "; what works could not be looked through, see the log"
 LIMITS = (SetLimit, SetOverride)
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,6 @@ class Halting:
         judge.halts = self._standing.halts
         self._doomed: dict[str, None] = {}  # orders to be canceled, until they are gone
         self._asked: dict[str, _Asked] = {}
-        self._exempt: set[str] = set()  # orders that close what is held
         self._tasks: list[_Task] = []
         self._due_ns = 0  # when the next round is; 0: none is
         for each in msgspec.json.decode(told, type=list[AppliedCommand]) if told else ():
@@ -144,7 +144,7 @@ class Halting:
         """What stands in the way of an order that would be sent, changed or reserved, whatever it does."""
         if not len(self._standing.halts):
             return None
-        halts = (self._stopping(each) for each in orders if each.client_order_id not in self._exempt)
+        halts = (self._stopping(each) for each in orders if each.client_order_id not in self._judge.ordered)
         return next((halt.refusal() for halt in halts if halt is not None), None)
 
     def _stopping(self, order: Order) -> Any:
@@ -179,13 +179,13 @@ class Halting:
         asked.answer(reason)
 
     def _recheck(self, command: Any) -> str:
-        is_change = isinstance(command, ModifyOrder)
-        orders = [self._ports.cache.order(command.client_order_id)] if is_change else submitted(command)
         if not (self._doomed or len(self._standing.halts)):
             return ""
+        is_change = isinstance(command, ModifyOrder)
+        orders = [self._ports.cache.order(command.client_order_id)] if is_change else submitted(command)
         for order in filter(None, orders):
             name = order.client_order_id.value
-            if name in self._exempt:
+            if name in self._judge.ordered:
                 continue
             facts, sight = self._ports.seen(order, command.client_id)
             halt = self._stopping(facts)
@@ -220,24 +220,22 @@ class Halting:
 
     def _apply(self, asked: CommandAsked) -> _Task | None:
         """Return what is still to be done, or answer."""
-        command, what, now_ns = asked.command, asked.command.what, self._ports.clock.timestamp_ns()
-        outcome = self._standing.apply(command, now_ns)
+        command, what = asked.command, asked.command.what
+        outcome = self._standing.apply(command, self._ports.clock.timestamp_ns())
         if isinstance(what, (Narrow, Resume)):
             self._judge.adopt(self._judge.book)
         if not outcome.applied or isinstance(what, Resume):
             asked.answer(*outcome)
             return None
         names = self._guarded(self._meant, what)
-        said = (
-            outcome.text
-            if names is not None
-            else f"{outcome.text}; what works could not be looked through, see the log"
-        )
+        said = outcome.text + ("" if names is not None else UNSEEN)
         self._doom(names or [])
         flattening = None
         if isinstance(what, Flatten) or (isinstance(what, Stop) and what.flatten):
-            flattening = Flattening(self._ports.msgbus, self._ports.cache, self._ports.clock, what.scope, self._exempt)
-        return _Task(said, names or [], flattening, asked.answer, now_ns)
+            flattening = Flattening(
+                self._ports.msgbus, self._ports.cache, self._ports.clock, command, self._judge.ordered
+            )
+        return _Task(said, names or [], flattening, asked.answer, self._now_ns())
 
     def _meant(self, what: Any) -> list[str]:
         if isinstance(what, Narrow):
@@ -283,7 +281,7 @@ class Halting:
 
     def hear(self, event: Any) -> None:
         """Of each order: what comes alive where nothing may be is canceled at once, what is gone is done with."""
-        if not (self._doomed or self._exempt or len(self._standing.halts)):
+        if not (self._doomed or self._judge.ordered or len(self._standing.halts)):
             return
         name = event.client_order_id.value
         order = self._ports.cache.order(event.client_order_id)
@@ -291,7 +289,7 @@ class Halting:
             if self._doomed.pop(name, self) is None and self._tasks:
                 self._watch(0.0)
             self._asked.pop(name, None)
-            self._exempt.discard(name)
+            self._judge.ordered.pop(name, None)
         elif order.status not in UNSENT and (name in self._doomed or self._is_stopped(order)):
             self._doom([name])
             self._end(name)
@@ -329,11 +327,11 @@ class Halting:
 
     def _is_in(self, order: Any, scope: str) -> bool:
         name = order.client_order_id.value
-        return name not in self._exempt and any(is_within(place, scope) for place in self._places_of(order))
+        return name not in self._judge.ordered and any(is_within(place, scope) for place in self._places_of(order))
 
     def _is_stopped(self, order: Any) -> bool:
         halts = self._standing.halts
-        is_exempt = order.client_order_id.value in self._exempt
+        is_exempt = order.client_order_id.value in self._judge.ordered
         return not is_exempt and any(halts.stopping(place) is not None for place in self._places_of(order))
 
     def _stopped(self) -> list[str]:
@@ -401,7 +399,7 @@ class Halting:
         if not ports.sights.is_reachable(order):
             self._asked.pop(name, None)  # at once when the venue is back
             return
-        if ports.clock.timestamp_ns() < self._asked.get(name, _Asked()).again_ns:
+        if self._now_ns() < self._asked.get(name, _Asked()).again_ns:
             return
         facts, sight = ports.seen(order, ports.cache.client_id(order.client_order_id))
         if self._judge.cancel(facts, sight) is None:  # else its venue takes no more messages now
@@ -409,7 +407,7 @@ class Halting:
 
     def _ask(self, name: str, send: Callable[[], None]) -> None:
         """Not twice in a moment: what cancels may be on its way."""
-        now_ns, asked = self._ports.clock.timestamp_ns(), self._asked.get(name, _Asked())
+        now_ns, asked = self._now_ns(), self._asked.get(name, _Asked())
         if now_ns >= asked.again_ns:
             wait_s = min(AGAIN_S * 2**asked.times, AGAIN_S_MAX)
             self._asked[name] = _Asked(min(asked.times + 1, 10), now_ns + round(wait_s * NS_PER_S))
@@ -429,7 +427,7 @@ class Halting:
                 self._guarded(self._end, name)
             for task in list(self._tasks):
                 text = self._guarded(self._done, task)
-                if text is None and self._ports.clock.timestamp_ns() >= task.until_ns:
+                if text is None and self._now_ns() >= task.until_ns:
                     text = f"{task.said}; unresolved: all of it, the gate has failed over it (see the log)"
                 if text is not None:
                     self._tasks.remove(task)
@@ -448,7 +446,7 @@ class Halting:
 
     def _done(self, task: _Task) -> str | None:
         """What to answer, when there is nothing to wait for any more."""
-        now_ns = self._ports.clock.timestamp_ns()
+        now_ns = self._now_ns()
         task.names = [name for name in task.names if name in self._doomed]
         if task.flattening is not None and (not task.names or now_ns >= task.close_ns):
             task.flattening.advance()
@@ -474,7 +472,7 @@ class Halting:
             return
         if after_s is None:
             after_s = SOON_S if self._tasks else ROUND_S
-        due_ns = self._ports.clock.timestamp_ns() + round(after_s * NS_PER_S)
+        due_ns = self._now_ns() + round(after_s * NS_PER_S)
         if self._due_ns and self._due_ns <= due_ns:
             return
         self._due_ns = due_ns
@@ -484,6 +482,10 @@ class Halting:
         elif isinstance(self._ports.clock, TestClock):
             self._alerts += 1
             self._ports.clock.set_time_alert_ns(f"halting-{self._alerts}", due_ns, lambda _: self._round_at(due_ns))
+
+    def _now_ns(self) -> int:
+        """For waits: in live no clock that somebody can put back."""
+        return self._ports.clock.timestamp_ns() if self._loop is None else round(self._loop.time() * NS_PER_S)
 
     def _round_at(self, due_ns: int) -> None:
         if due_ns == self._due_ns:  # else a sooner one was there

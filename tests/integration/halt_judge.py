@@ -52,7 +52,7 @@ class Verdict:
         self.canceled = sum(one["canceled"] for one in outcomes)
         self.refused = sum(one["refused"] for one in outcomes)
         self.limited = sum(one["limited"] for one in outcomes)
-        self.unresolved = sum(one["unresolved"] for one in outcomes)
+        self.unresolved = sum(bool(one["unresolved"]) for one in outcomes)
         self.faults = sum((Counter(one["faults"]) for one in outcomes), Counter())
         self.took_s = sorted(one["took_s"] for one in outcomes)
         self._halts = f"halts={len(outcomes)} seeds={outcomes[0]['seed']}..{outcomes[-1]['seed']}"

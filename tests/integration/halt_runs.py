@@ -141,7 +141,7 @@ class HaltRun:
             "took_s": round(took_s, 3),
             "orders": len(after),
             "canceled": int(text.partition("canceled=")[2].partition(" ")[0] or 0),
-            "unresolved": "unresolved: " in text,
+            "unresolved": text.partition("unresolved: ")[2],
             "refused": self._refused() - refused,
             "limited": sum(each.code == "MAX_ORDER_QUANTITY" for each in self.decisions[decided:]),
             "faults": faults_told(self.folder) - faults,
@@ -176,7 +176,8 @@ class HaltRun:
                 found.append(
                     f"{each.client_order_id} of {whole} was refused by {each.limit} in version {version}: {most}"
                 )
-            if each.verdict == "approved" and each.details["action"] == "submit" and most is not None and whole > most:
+            is_sent = each.verdict == "approved" and each.details["action"] == "submit" and "lifted" not in each.details
+            if is_sent and most is not None and whole > most:
                 found.append(f"{each.client_order_id} of {whole} was approved, {most} in {version}")
             before = version
         self.seen_version = before

@@ -9,6 +9,7 @@ HALTS = 30
 
 
 @pytest.mark.timeout(START_S + HALTS * PER_HALT_S)
+@pytest.mark.row(13, "under faults")
 def test_after_a_halt_is_confirmed_the_exchange_hears_nothing_new_of_its_scope(tmp_path):
     """Its ledger is the witness. What is not known to be gone is named in the answer. A failing seed is named.
 

@@ -55,6 +55,7 @@ COMMANDS: dict[str, tuple[Callable[[Operator], Any], str]] = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.row(13, "parked")
 async def test_what_is_parked_in_its_scope_is_not_sent(parked, command):
     """And it counts no more; what waits elsewhere goes."""
     ask, text = COMMANDS[command]
@@ -73,6 +74,7 @@ async def test_what_is_parked_in_its_scope_is_not_sent(parked, command):
     assert ["SubmitOrder"] == stage.sent.names()
 
 
+@pytest.mark.row(13, "on modify")
 async def test_a_parked_change_is_refused_and_a_parked_cancel_goes(parked):
     stage = parked.stage
     first, second = stage.hand.send(BUY, 1, 90), stage.hand.send(BUY, 1, 91)
@@ -89,6 +91,7 @@ async def test_a_parked_change_is_refused_and_a_parked_cancel_goes(parked):
     assert ["HALTED"] == stage.refused("modify")
 
 
+@pytest.mark.row(14, "parked")
 async def test_a_parked_order_that_reduces_goes_under_reduce_only(parked):
     stage = parked.stage
     stage.hand.send(BUY, 2)

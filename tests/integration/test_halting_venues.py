@@ -46,6 +46,7 @@ def cancels(stage: Stage) -> int:
 
 
 @pytest.mark.parametrize("command", ["halt", "cancel_all"])
+@pytest.mark.row(13, "in flight")
 def test_what_is_in_flight_is_canceled_as_soon_as_the_venue_has_it(stage, operator, command):
     order = stage.hand.send(BUY, 1, 90)
     answers = getattr(operator, command)("node")
@@ -63,6 +64,7 @@ def test_what_is_filled_in_flight_is_told_as_gone_and_flattened(stage, operator)
     assert answers[0][1].endswith("canceled=1 closed=1")
 
 
+@pytest.mark.row(13, "under faults")
 def test_a_cancel_that_is_lost_is_sent_again(stage, operator):
     lossy = Lossy(stage)
     lossy.losing = 2
@@ -94,6 +96,7 @@ def test_what_no_venue_confirms_is_named_and_tried_on(stage, operator):
     assert 1 == len(answers)
 
 
+@pytest.mark.row(13, "under faults")
 def test_a_venue_out_of_reach_is_asked_when_it_is_back(stage, operator):
     order = stage.hand.send(BUY, 1, 90)
     stage.tick()
@@ -122,6 +125,7 @@ def test_a_venue_that_limits_cancels_gets_no_more_than_it_takes():
     assert [True] == [applied for applied, _ in answers]
 
 
+@pytest.mark.row(13, "after restart")
 def test_what_a_restart_brings_back_into_a_halt_is_canceled_before_a_strategy_starts(stage):
     stage.hand.send(BUY, 1, 90)
     stage.tick()
@@ -135,6 +139,7 @@ def test_what_a_restart_brings_back_into_a_halt_is_canceled_before_a_strategy_st
     assert ["CancelOrder"] == seen
 
 
+@pytest.mark.row(10, "one tick over")
 def test_an_override_lifts_a_limit_until_its_moment():
     stage = Stage(limited(max_order_quantity="2")).start()
     operator = Operator(stage)

@@ -110,6 +110,9 @@ def text(verdict: Any) -> str:
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + 6))
+@pytest.mark.row(8, "one tick over")
+@pytest.mark.row(12, "one tick over")
+@pytest.mark.row(4, "one tick over")
 def test_each_verdict_is_that_of_a_new_judge_with_the_limits_of_that_moment(seed):
     """Position, exposure, size and message windows; that the other book would often have said something else shows
     that a mix would be seen.
