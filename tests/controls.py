@@ -41,10 +41,11 @@ ROWS = {
     22: "Stale or missing price, missing account, missing instrument: refused",
     23: "Breakers of loss, drawdown and rejections",
 }
-NEXT_ISSUE = {6, 13, 15, 17, 18, 20, 23}
+NEXT_ISSUE = {6, 15, 17, 18, 20, 23}
 CASES = (
     "at limit", "one tick over", "on modify", "inside a list", "as a child", "as a parent", "missing price",
-    "missing account", "missing instrument", "margin account", "inverse contract", "after restart",
+    "missing account", "missing instrument", "margin account", "inverse contract", "emulated", "parked",
+    "in flight", "under faults", "after restart",
 )  # fmt: skip
 HEAD = """# Risk controls
 

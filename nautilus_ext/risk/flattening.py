@@ -11,27 +11,34 @@ from nautilus_trader.model.identifiers import ClientOrderId
 from nautilus_trader.model.orders import MarketOrder
 
 from nautilus_ext.risk.halts import Place, is_within
+from nautilus_ext.risk.verdicts import Right
 from nautilus_ext.seam import EXECUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ATTEMPTS_MAX = 3  # orders for one position; the first is reduce-only where the account knows that
+    from nautilus_ext.risk.commands import Command
+
+ATTEMPTS_MAX = 10  # orders for one position; the first is reduce-only where the account knows that
+AGAIN_NS = 250_000_000  # between two of them
 
 
 class Flattening:
     """One command's. It looks again whenever it is told to `advance`: what is rejected is tried in another way.
 
     Reduce-only first, so that nothing can flip. A venue that does not take that, or that nets what two strategies hold
-    against each other, gets an order of exactly what is held.
+    against each other, gets an order of exactly what is held. Halts and limits let it pass, as they do
+    by an override, with whoever has ordered it and why; only a limit of messages holds it for a while.
     """
 
-    def __init__(self, msgbus: Any, cache: Any, clock: Any, scope: str, exempt: set[str]) -> None:
+    def __init__(self, msgbus: Any, cache: Any, clock: Any, command: Command, ordered: dict[str, Right]) -> None:
         self._msgbus = msgbus
         self._cache = cache
         self._clock = clock
-        self._scope = scope
-        self._exempt = exempt
+        self._scope = command.what.scope
+        until = f"{command.command_id} is done"
+        self._right = Right(by=command.issued_by, why=command.what.why, until=until)
+        self._ordered = ordered
         self._sent: dict[Any, list[Any]] = {}  # by position, its orders
 
     @property
@@ -46,9 +53,11 @@ class Flattening:
                 yield position
 
     def advance(self) -> None:
+        now_ns = self._clock.timestamp_ns()
         for position in list(self._open()):
             orders = self._sent.setdefault(position.id, [])
-            if len(orders) < ATTEMPTS_MAX and all(order.is_closed for order in orders):
+            is_due = not orders or (orders[-1].is_closed and orders[-1].ts_last <= now_ns - AGAIN_NS)
+            if is_due and len(orders) < ATTEMPTS_MAX:
                 orders.append(self._close(position, is_first=not orders))
 
     def left(self) -> list[str]:
@@ -74,7 +83,7 @@ class Flattening:
             ts_init=self._clock.timestamp_ns(),
             reduce_only=is_first and account is not None and account.is_margin_account,
         )
-        self._exempt.add(order.client_order_id.value)
+        self._ordered[order.client_order_id.value] = self._right
         client_id = self._cache.client_id(position.opening_order_id)
         self._cache.add_order(order, position.id, client_id)
         self._msgbus.publish(topic=f"events.order.{order.strategy_id}", msg=order.init_event)

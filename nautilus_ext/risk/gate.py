@@ -113,8 +113,8 @@ class RiskGate(Actor):
         self._sights = Sights(cache, clock, owner_of(msgbus, PROCESS), self._book)
         self._counting = Counting(self.judge, self._sights, cache, clock)
         self._pass_on = take_over(msgbus, EXECUTE, self.execute)
-        nautilus, ways = (msgbus, cache, clock), (self._seen, self._say, self._deny_when_it_comes, self._pass_on)
-        self._halting = Halting(self._risk, Ports(*nautilus, self._lock, self._sights, *ways))
+        ways = (self._seen, self._say, self._deny_when_it_comes, self._pass_on, self._failed)
+        self._halting = Halting(self._risk, Ports(msgbus, cache, clock, self._lock, self._sights, *ways))
         self._halting.begin(self.judge, cache.get(STANDING))
         self._counting.recall(cache.get(RECENT))
         for topic, handler in (

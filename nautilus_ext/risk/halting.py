@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from nautilus_trader.common.component import TestClock
 from nautilus_trader.execution.messages import ModifyOrder
-from nautilus_trader.model.enums import OrderStatus
-from nautilus_trader.model.identifiers import ClientOrderId
+from nautilus_trader.model.enums import OrderSide, OrderStatus
+from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, StrategyId
 
 from nautilus_ext.errors import ConfigError
 from nautilus_ext.messages import AppliedCommand, CommandAsked, Recheck
@@ -44,7 +44,8 @@ AGAIN_S, AGAIN_S_MAX = 0.5, 5.0  # between two cancels of one order, at first an
 NAMED_MAX = 5
 NS_PER_S = 1_000_000_000
 CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
-FAILED = "it could not be done ({}): the log says where; what it has stopped stays stopped"
+FAILED = "it could not be done ({}): the log says where"
+MOVING = {"OrderAccepted", "OrderTriggered", "OrderUpdated", "OrderFilled"}  # after them more could be opened
 LIMITS = (SetLimit, SetOverride)
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Ports(NamedTuple):
     say: Callable[[str, Order, Sight, Refused], None]
     deny_when_it_comes: Callable[[str], None]
     pass_on: Callable[[Any], None]
+    failed: Callable[[str, Any], None]
 
 
 class _Asked(NamedTuple):
@@ -106,7 +108,6 @@ class Halting:
         judge.halts = self._standing.halts
         self._doomed: dict[str, None] = {}  # orders to be canceled, until they are gone
         self._asked: dict[str, _Asked] = {}
-        self._exempt: set[str] = set()  # orders that close what is held
         self._tasks: list[_Task] = []
         self._due_ns = 0  # when the next round is; 0: none is
         for each in msgspec.json.decode(told, type=list[AppliedCommand]) if told else ():
@@ -128,8 +129,8 @@ class Halting:
         """Cancel what a restart has brought back into a halt."""
         self._find_loop()
         with self._ports.lock:
-            self._doom(name for name, _ in self._alive() if self._is_unwanted(name))
-            self._watch(0.0)
+            self._doom(self._stopped() + self._opening(lambda _: True))
+        self._round()
 
     def _find_loop(self) -> None:
         if self._loop is None and not isinstance(self._ports.clock, TestClock):
@@ -142,7 +143,7 @@ class Halting:
         """What stands in the way of an order that would be sent, changed or reserved, whatever it does."""
         if not len(self._standing.halts):
             return None
-        halts = (self._stopping(each) for each in orders if each.client_order_id not in self._exempt)
+        halts = (self._stopping(each) for each in orders if each.client_order_id not in self._judge.ordered)
         return next((halt.refusal() for halt in halts if halt is not None), None)
 
     def _stopping(self, order: Order) -> Any:
@@ -183,13 +184,14 @@ class Halting:
             return ""
         for order in filter(None, orders):
             name = order.client_order_id.value
-            if name in self._exempt:
+            if name in self._judge.ordered:
                 continue
             facts, sight = self._ports.seen(order, command.client_id)
             halt = self._stopping(facts)
-            refused = self._narrowed(facts) if halt is None else halt.refusal()
+            refused = None if halt is None else halt.refusal()
             if refused is None and name in self._doomed:
-                refused = Refused(code=CANCELED_BEFORE_SUBMIT, text="it was canceled while it waited for the disk")
+                gone = Refused(code=CANCELED_BEFORE_SUBMIT, text="it was canceled while it waited for the disk")
+                refused = self._narrowed(facts) or gone
             if refused is not None:
                 self._ports.say("modify" if is_change else "submit", facts, sight, refused)
                 return str(refused)
@@ -224,17 +226,24 @@ class Halting:
         if not outcome.applied or isinstance(what, Resume):
             asked.answer(*outcome)
             return None
-        names = [name for name, order in self._alive() if self._is_meant(what, name, order)]
-        self._doom(names)
+        names = self._guarded(self._meant, what)
+        said = (
+            outcome.text
+            if names is not None
+            else f"{outcome.text}; what works could not be looked through, see the log"
+        )
+        self._doom(names or [])
         flattening = None
         if isinstance(what, Flatten) or (isinstance(what, Stop) and what.flatten):
-            flattening = Flattening(self._ports.msgbus, self._ports.cache, self._ports.clock, what.scope, self._exempt)
-        return _Task(outcome.text, names, flattening, asked.answer, now_ns)
+            flattening = Flattening(
+                self._ports.msgbus, self._ports.cache, self._ports.clock, command, self._judge.ordered
+            )
+        return _Task(said, names or [], flattening, asked.answer, now_ns)
 
-    def _is_meant(self, what: Any, name: str, order: Any) -> bool:
+    def _meant(self, what: Any) -> list[str]:
         if isinstance(what, Narrow):
-            return self._is_unwanted(name)
-        return name not in self._exempt and any(is_within(place, what.scope) for place in self._places_of(order))
+            return self._opening(lambda place: is_within(place, what.scope))
+        return [name for name, order in self._alive() if self._is_in(order, what.scope)]
 
     # -- limits -------------------------------------------------------------------------------------
 
@@ -275,7 +284,7 @@ class Halting:
 
     def hear(self, event: Any) -> None:
         """Of each order: what comes alive where nothing may be is canceled at once, what is gone is done with."""
-        if not (self._doomed or self._exempt or len(self._standing.halts)):
+        if not (self._doomed or self._judge.ordered or len(self._standing.halts)):
             return
         name = event.client_order_id.value
         order = self._ports.cache.order(event.client_order_id)
@@ -283,27 +292,19 @@ class Halting:
             if self._doomed.pop(name, self) is None and self._tasks:
                 self._watch(0.0)
             self._asked.pop(name, None)
-            self._exempt.discard(name)
-        elif order.status not in UNSENT and (name in self._doomed or self._is_unwanted(name)):
+            self._judge.ordered.pop(name, None)
+        elif order.status not in UNSENT and (name in self._doomed or self._is_stopped(order)):
             self._doom([name])
             self._end(name)
             self._watch()
-        elif order.status == OrderStatus.EMULATED and self._is_unwanted(name):
+        elif order.status == OrderStatus.EMULATED and self._is_stopped(order):
             self._doom([name])
             self._watch(0.0)  # the emulator is not done with it
-        if type(event).__name__ == "OrderFilled" and order is not None:
-            self._narrow_after(order)
-
-    def _narrow_after(self, filled: Any) -> None:
-        """What was to reduce a position that is smaller now may open one."""
-        if self._standing.halts.narrowing(self._place(filled)) is None:
-            return
-        of = {"instrument_id": filled.instrument_id, "strategy_id": filled.strategy_id}
-        names = [each.client_order_id.value for each in self._ports.cache.orders_open(**of)]
-        unwanted = [name for name in names if self._is_unwanted(name)]
-        if unwanted:
-            self._doom(unwanted)
-            self._watch(0.0)
+        if order is not None and type(event).__name__ in MOVING:
+            opening = self._excess(self._place(order))
+            if opening:
+                self._doom(opening)
+                self._watch(0.0)
 
     def _doom(self, names: Iterable[str]) -> None:
         self._doomed.update(dict.fromkeys(names))
@@ -327,16 +328,50 @@ class Halting:
         account_id = ports.sights.account_of(order, ports.cache.client_id(order.client_order_id))
         return Place(order.instrument_id.value, order.strategy_id.value, account_id)
 
-    def _is_unwanted(self, name: str) -> bool:
-        """Tell whether a halt that stands says that it must not work."""
-        order = self._ports.cache.order(ClientOrderId(name))
-        if name in self._exempt or order is None:
-            return False
+    def _is_in(self, order: Any, scope: str) -> bool:
+        name = order.client_order_id.value
+        return name not in self._judge.ordered and any(is_within(place, scope) for place in self._places_of(order))
+
+    def _is_stopped(self, order: Any) -> bool:
         halts = self._standing.halts
-        if any(halts.stopping(place) is not None for place in self._places_of(order)):
-            return True
-        working = self._judge.ledger.working(name)
-        return working is not None and self._narrowed(working.order) is not None
+        is_exempt = order.client_order_id.value in self._judge.ordered
+        return not is_exempt and any(halts.stopping(place) is not None for place in self._places_of(order))
+
+    def _stopped(self) -> list[str]:
+        return [name for name, order in self._alive() if self._is_stopped(order)]
+
+    def _opening(self, is_meant: Callable[[Place], bool]) -> list[str]:
+        """What works and could open a position where only reducing is allowed."""
+        places = {(place[0], place[1]): place for place in (self._place(order) for _, order in self._alive())}
+        return [name for place in places.values() if is_meant(place) for name in self._excess(place)]
+
+    def _excess(self, place: Place) -> list[str]:
+        """Of a strategy's orders in an instrument, the newest first, as long as what is left could still open one."""
+        ledger = self._judge.ledger
+        if self._standing.halts.narrowing(place) is None or not ledger.knows(place.instrument_id):
+            return []
+        ledger.settle()
+        own = ledger.places(Key(*place)).own
+        found: list[str] = []
+        for side, works in ((1, own.buys), (-1, own.sells)):
+            excess = own.reach(side)
+            for order in self._newest_first(place) if works and excess > 0 else ():
+                name = order.client_order_id.value
+                working = ledger.working(name)
+                amount = ledger.reserved(name) if working is None else working.quantity
+                closes = working is not None and working.order.is_reduce_only
+                if excess > 0 and amount and (order.side == OrderSide.BUY) == (side > 0) and not closes:
+                    found.append(name)
+                    excess -= amount
+        return found
+
+    def _newest_first(self, place: Place) -> list[Any]:
+        of = {
+            "instrument_id": InstrumentId.from_str(place.instrument_id),
+            "strategy_id": StrategyId(place.strategy_id),
+        }
+        alive = [each for each in self._ports.cache.orders(**of) if not each.is_closed]
+        return sorted(alive, key=lambda each: (each.ts_init, each.client_order_id.value), reverse=True)
 
     def _end(self, name: str) -> None:
         """Do what can be done now about an order that is to be gone; nothing for what waits for its venue's word."""
@@ -390,21 +425,27 @@ class Halting:
         """Look after everything that is not done; answer whom it is done for. On the loop's thread."""
         self._due_ns = 0
         answers: list[tuple[Any, str]] = []
-        try:
-            with self._ports.lock:
-                for name in list(self._doomed):
-                    self._end(name)
-                for task in list(self._tasks):
-                    text = self._done(task)
-                    if text is not None:
-                        self._tasks.remove(task)
-                        answers.append((task.answer, text))
-        except Exception:
-            log.exception("a halt could not go on: it is tried again")
-        for answer, text in answers:
-            answer(True, text)
         with self._ports.lock:
+            for name in list(self._doomed):
+                self._guarded(self._end, name)
+            for task in list(self._tasks):
+                text = self._guarded(self._done, task)
+                if text is None and self._ports.clock.timestamp_ns() >= task.until_ns:
+                    text = f"{task.said}; unresolved: all of it, the gate has failed over it (see the log)"
+                if text is not None:
+                    self._tasks.remove(task)
+                    answers.append((task.answer, text))
             self._watch()
+        for answer, text in answers:
+            self._guarded(lambda text, answer=answer: answer(True, text), text)
+
+    def _guarded(self, act: Callable[[Any], Any], about: Any) -> Any:
+        """One order that cannot be dealt with keeps nobody from the others."""
+        try:
+            return act(about)
+        except Exception:  # noqa: BLE001 - told by `failed`; it would end the node
+            self._ports.failed("a halt could not go on: %s", about)
+            return None
 
     def _done(self, task: _Task) -> str | None:
         """What to answer, when there is nothing to wait for any more."""

@@ -14,7 +14,7 @@ from nautilus_ext.risk.compiling import Compiling, Controls, Counted
 from nautilus_ext.risk.halts import Halts, Place
 from nautilus_ext.risk.ledger import Key, Ledger, Reserved, Working
 from nautilus_ext.risk.limits import moment_ns
-from nautilus_ext.risk.verdicts import Approved, Lifted, Refused
+from nautilus_ext.risk.verdicts import Approved, Lifted, Refused, Right
 from nautilus_ext.risk.windows import Duplicates, Operations, Windows
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Judge:
     def __init__(self, book: Rulebook) -> None:
         self.book = book
         self.halts = Halts()
+        self.ordered: dict[str, Right] = {}  # orders that somebody has ordered
         self.ledger = Ledger()
         self._controls: dict[Key, Controls] = {}
         self._windows = Windows()
@@ -273,6 +274,7 @@ class Judge:
         lifted: list[Lifted] = []
         for refused in ask.found:
             override = self.book.lifting(refused.code, refused.scope, ask.sight.now_ns)
+            override = override or self.ordered.get(ask.order.client_order_id)
             if override is None:
                 return refused
             lifted.append(Lifted(refused=refused, by=override.by, why=override.why, until=override.until))

@@ -12,7 +12,8 @@ from halt_desk import Operator, stood
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.execution.messages import SubmitOrder
 from nautilus_trader.model.enums import OrderStatus, TriggerType
-from nautilus_trader.model.identifiers import ExecAlgorithmId
+from nautilus_trader.model.events import OrderRejected, OrderSubmitted
+from nautilus_trader.model.identifiers import AccountId, ExecAlgorithmId
 from risk_parent import NAME, Worker
 from risk_stage import BUY, OTHER, PERP, SELL, SPOT, SPOT_2, Stage, is_denied, modify, reason
 
@@ -50,6 +51,8 @@ SCOPES = ("node", "venue=SIM2", "account=SIM2-001", "strategy=HAND-001", f"instr
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.row(13, "on modify")
+@pytest.mark.row(13, "inside a list")
 def test_what_is_new_is_refused_in_its_scope_and_what_works_there_is_canceled(stage, operator, scope):
     """A submit, a list, a change; another strategy, venue, instrument goes on."""
     hand, other = stage.hands
@@ -91,6 +94,7 @@ def test_a_halt_that_is_asked_again_says_who_was_first(stage, operator):
     )
 
 
+@pytest.mark.row(13, "emulated")
 def test_an_emulated_order_is_canceled_and_a_new_one_does_not_last(stage, operator):
     def emulated() -> Any:
         return stage.hand.send(BUY, 1, 90, emulation_trigger=TriggerType.BID_ASK)
@@ -108,6 +112,7 @@ def test_an_emulated_order_is_canceled_and_a_new_one_does_not_last(stage, operat
     assert [] == stage.sent.commands
 
 
+@pytest.mark.row(13, "emulated")
 def test_an_emulated_order_that_is_released_under_a_halt_is_refused(stage, operator):
     """The emulator lets go of it before the halt's cancel is there."""
     order = stage.hand.send(BUY, 1, 90, emulation_trigger=TriggerType.BID_ASK)
@@ -122,6 +127,8 @@ def operator_command() -> Any:
     return Command(command_id="latched", issued_by="ann", what=Stop(scope="node", why="latched without a cancel"))
 
 
+@pytest.mark.row(13, "as a parent")
+@pytest.mark.row(13, "as a child")
 def test_a_parent_and_its_children_are_canceled_and_a_new_parent_is_refused(stage, operator, worker):
     children: list[Any] = []
     worker.plans.append(lambda parent: children.append(worker.spawn(parent, 1, 90)))
@@ -136,6 +143,7 @@ def test_a_parent_and_its_children_are_canceled_and_a_new_parent_is_refused(stag
     assert worker.reasons[-1].startswith("HALTED: scope=node mode=halt")
 
 
+@pytest.mark.row(13, "as a child")
 def test_a_halt_of_the_parents_listing_reaches_the_children_elsewhere(stage, operator, worker):
     children: list[Any] = []
     worker.plans.append(lambda parent: children.append(worker.spawn_elsewhere(parent, OTHER, 1, 90)))
@@ -172,6 +180,8 @@ def standing_of(act: Any) -> bytes:
     return told
 
 
+@pytest.mark.row(13, "after restart")
+@pytest.mark.row(14, "after restart")
 def test_a_restart_stands_where_its_predecessor_stood():
     """Halts, limits, overrides; what was lifted is not back; limits keep counting their versions."""
 
@@ -208,6 +218,9 @@ def long(stage: Stage) -> Stage:
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.row(14, "at limit")
+@pytest.mark.row(14, "one tick over")
+@pytest.mark.row(14, "on modify")
 def test_reduce_only_lets_through_what_makes_a_position_smaller_and_no_more(long, operator, scope):
     assert (True, f"reduce_only scope={scope} since=2026-01-05T00:00:02Z by=ann why=a test; canceled=0") == (
         operator.narrow(scope)[0]
@@ -234,6 +247,21 @@ def test_reduce_only_cancels_what_works_and_would_open(long, operator):
     long.tick().tick()
     assert [OrderStatus.CANCELED, OrderStatus.ACCEPTED] == [opening.status, closing.status]
     assert "canceled=1" in answers[0][1]
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["plain", "reduce-only"])
+@pytest.mark.row(14, "one tick over")
+def test_of_two_that_would_flip_together_the_newer_is_canceled(long, operator, closes):
+    """Of a stop and a target the position keeps one; where they can only reduce it keeps both."""
+    hand = long.hand
+    older, newer = hand.send(SELL, 5, 110, reduce_only=closes), hand.send(SELL, 5, 111, reduce_only=closes)
+    long.tick()
+    operator.narrow("node")
+    long.tick().tick()
+    assert [OrderStatus.ACCEPTED, OrderStatus.ACCEPTED if closes else OrderStatus.CANCELED] == [
+        older.status,
+        newer.status,
+    ]
 
 
 def test_what_would_flip_after_a_fill_is_canceled(long, operator):
@@ -278,6 +306,7 @@ def test_cancel_all_ends_what_works_and_nothing_that_comes_after_it(stage, opera
 
 
 @pytest.mark.parametrize("how", ["halt", "flatten"])
+@pytest.mark.row(13, "margin account")
 def test_flatten_closes_every_position_of_the_scope_after_its_orders(stage, operator, how):
     hand, other = stage.hands
     hand.send(BUY, 5), hand.send(SELL, 2, of=OTHER), other.send(SELL, 1)
@@ -302,14 +331,60 @@ def test_flatten_closes_coins_of_a_cash_account(stage, operator):
     assert (Decimal(0), [(True, "canceled=0 closed=1")]) == (position(stage, SPOT), answers)
 
 
-def test_what_a_limit_does_not_let_out_is_named(stage, operator):
-    """A flatten passes halts, and no other limit."""
+@pytest.mark.row(10, "one tick over")
+def test_a_flatten_is_an_override_of_what_can_be_lifted(stage, operator):
+    """The position is larger than an order may be, and its instrument is on the list of those that are not traded."""
     stage.hand.send(BUY, 5)
     stage.tick()
     operator.limit("global", "max_order_quantity", "1")
+    operator.limit("global", "restricted_instruments", [PERP])
+    is_denied(
+        stage.hand.send(SELL, 1), f"NOT_PERMITTED: scope=global instrument={PERP} is among restricted_instruments"
+    )
     answers = operator.halt("node", flatten=True)
+    stage.tick().tick()
+    assert [] == stage.cache.positions_open()
+    assert answers[0][1].endswith("canceled=0 closed=1")
+    (lifted,) = [each.details["lifted"] for each in stage.decisions if "lifted" in each.details]
+    assert "NOT_PERMITTED: " in lifted
+    assert (
+        "MAX_ORDER_QUANTITY: limit=1 scope=global value=0 would_be=5 unit=quantity; by ann until c2 is done: a test"
+        in (lifted)
+    )
+
+
+def test_what_no_override_lifts_is_named(stage, operator):
+    """Too many messages, for as long as anybody waits."""
+    operator.limit("global", "messages", [{"max": 1, "window_s": 60}])
+    stage.hand.send(BUY, 5)
+    stage.tick()
+    answers = operator.flatten("node")
     for _ in range(8):
         stage.tick()
     assert Decimal(5) == position(stage)
     assert "closed=0 unresolved: position BTCUSDT-PERP.SIM2-HAND-001 5" in answers[0][1]
-    assert "(MAX_ORDER_QUANTITY: limit=1 " in answers[0][1]
+    assert "(MESSAGE_RATE: limit=1 " in answers[0][1]
+
+
+def test_a_venue_that_takes_no_reduce_only_gets_an_order_of_what_is_held(operator, stage):
+    """Two strategies hold against each other: for the venue one of them opens."""
+    hand, other = stage.hands
+    hand.send(BUY, 5), other.send(SELL, 2)
+    stage.tick()
+    reject = stage.sent._pass_on
+
+    def takes_none(command: Any) -> None:
+        order = getattr(command, "order", None)
+        if order is None or not order.is_reduce_only:
+            reject(command)
+            return
+        ids = (order.trader_id, order.strategy_id, order.instrument_id, order.client_order_id)
+        stage.bus.send("ExecEngine.process", OrderSubmitted(*ids, AccountId("SIM2-001"), UUID4(), 0, 0))
+        why = "reduce-only is not taken"
+        stage.bus.send("ExecEngine.process", OrderRejected(*ids, AccountId("SIM2-001"), why, UUID4(), 0, 0))
+
+    stage.sent._pass_on = takes_none
+    answers = operator.flatten("node")
+    stage.tick().tick().tick()
+    assert [] == stage.cache.positions_open()
+    assert answers[0][1].endswith("canceled=0 closed=2")
