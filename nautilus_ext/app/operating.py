@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -49,6 +49,7 @@ POLL_S = 0.05
 _OPTIONS = {"issued_by": "--by"}
 _POSITIONAL = {"set-limit": ("scope", "key", "value"), "override": ("code",)}
 _WAITS = "no node has applied it yet; it waits, and is applied before anything else when a node of the book starts"
+_GIVEN_UP = "no node has applied it yet; none will when {expires_s:g} s are over"
 _BEGUN = "the node has begun it and has not said yet what came of it: `limits CONFIG history` will have it"
 _BY_FILE = "it lies in {folder} and waits for a node of the book on this machine; none has looked at it yet"
 _GONE = "a node has taken the file, and the database has the answer: `limits CONFIG history` will have it"
@@ -253,7 +254,8 @@ async def _awaited(connection: asyncpg.Connection, book_id: str, asked: Asked, w
             return told
         await asyncio.sleep(POLL_S)
     if COMMANDS[asked.kind].expires_s is not None:
-        await commands.expire(connection, book_id, asked.command_id)
+        with suppress(pg.InsufficientPrivilegeError):  # who may only ask takes nothing back: the node gives it up
+            await commands.expire(connection, book_id, asked.command_id)
     return await _answer(connection, book_id, asked)
 
 
@@ -261,7 +263,9 @@ async def _answer(connection: asyncpg.Connection, book_id: str, asked: Asked) ->
     found = await commands.answer_to(connection, book_id, asked.command_id)
     if found is None:
         raise DatabaseError(f"command {asked.command_id} is gone from the table of {book_id}: was a backup restored?")
-    text = {"pending": _WAITS, "taken": _BEGUN}.get(found.status, found.result)
+    expires_s = COMMANDS[asked.kind].expires_s
+    waits = _WAITS if expires_s is None else _GIVEN_UP.format(expires_s=expires_s)
+    text = {"pending": waits, "taken": _BEGUN}.get(found.status, found.result)
     return Told(book_id, found.status, text, found.run)
 
 

@@ -267,6 +267,8 @@ def test_a_role_that_may_ask_cannot_say_that_it_was_applied(url, operator, roles
         operator.point_at(roles["asker"])
         code, output, _ = operator.do("halt", "--scope", "node", *WHY)
         assert (0, True) == (code, output.startswith("applied"))
+    code, output, _ = operator.do("flatten", "--scope", "node", *WHY, "--wait", "0.1")
+    assert (5, True) == (code, output.startswith("pending: no node has applied it yet; none will when 60 s are over"))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         query(roles["asker"], lambda connection: connection.execute(forged))
 
