@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.4  # also while the server tells of each command: its word may be lost
 FILES_S = 0.25
+ANSWER_KEPT_S = 60.0  # in a file
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.1, 2.0
 ANSWER_TIMEOUT_S = 5.0  # of a statement
 FIRST_S_MAX = 6.0  # for what waits already, before the node starts
@@ -238,9 +239,8 @@ class Channel:
             for waiting in self._inbox.waiting():
                 self._take_file(waiting)
             for ticket in self._docket.to_write():
-                if ticket.file and not ticket.is_told and ticket.outcome is not None:
-                    self._inbox.answer(ticket.command_id, ticket.outcome)
-                    ticket.is_told = True
+                self._tell_file(ticket)
+            self._inbox.forget_answers(time.time() - ANSWER_KEPT_S)
         except MachineError as error:
             self._complain(FOLDER, str(error))
         else:
@@ -259,7 +259,12 @@ class Channel:
             ticket = self._take_up((command.command_id, command.kind, command.arguments, command.issued_by))
         ticket.file = waiting.name
         if ticket.is_written:
-            self._remove_file(ticket.command_id)
+            self._end_file(ticket)
+
+    def _tell_file(self, ticket: Ticket) -> None:
+        if ticket.file and not ticket.is_told and ticket.outcome is not None:
+            self._inbox.answer(ticket.command_id, ticket.outcome)
+            ticket.is_told = True
 
     def _look_at_overdue(self) -> None:
         now_s = time.monotonic()
@@ -359,16 +364,13 @@ class Channel:
 
     async def _forget_files(self, connection: asyncpg.Connection) -> None:
         """A run that died between a row and the end of its file left a command that is over, and lifted maybe."""
-        try:
-            found = self._inbox.waiting()
-        except MachineError:
-            return  # it is said where files are looked at
-        for waiting in found:
-            if waiting.command is None:
-                continue
-            told = await commands.answer_to(connection, self._taker.book_id, waiting.command.command_id)
-            if told is not None and told.status in ("applied", "refused"):
-                self._remove_file(waiting.command.command_id)
+        with suppress(MachineError):  # it is said where files are looked at
+            for waiting in self._inbox.waiting():
+                if waiting.command is None:
+                    continue
+                told = await commands.answer_to(connection, self._taker.book_id, waiting.command.command_id)
+                if told is not None and told.status in ("applied", "refused"):
+                    self._inbox.done(waiting.command.command_id)
 
     async def _take_former(self, connection: asyncpg.Connection) -> None:
         """What was taken and has no answer: by a run that died, or by this one when the server's word was lost."""
@@ -394,7 +396,7 @@ class Channel:
                 log.warning("command %s: another answer stands in the table", ascii(ticket.command_id))
             self._docket.written(ticket)
             if ticket.file:
-                self._remove_file(ticket.command_id)
+                self._end_file(ticket)
 
     async def _write_one(self, connection: asyncpg.Connection, ticket: Ticket) -> bool:
         outcome = ticket.outcome
@@ -405,8 +407,9 @@ class Channel:
         await commands.record(connection, self._taker, ticket.number, ticket.kept, **told)
         return True  # a row of its id that waits is taken next, and answered then
 
-    def _remove_file(self, command_id: str) -> None:
+    def _end_file(self, ticket: Ticket) -> None:
         try:
-            self._inbox.done(command_id)
+            self._tell_file(ticket)
+            self._inbox.done(ticket.command_id)
         except MachineError as error:
             self._complain(FOLDER, str(error))

@@ -46,8 +46,10 @@ if TYPE_CHECKING:
 EXIT_APPLIED, EXIT_REFUSED, EXIT_NO_ANSWER = 0, 1, 5
 WAIT_S, WAIT_S_MAX = 10.0, 600.0
 POLL_S = 0.05
-_OPTIONS = {"arguments.key": "KEY", "arguments.value": "VALUE", "arguments.code": "CODE", "issued_by": "--by"}
+_OPTIONS = {"issued_by": "--by"}
+_POSITIONAL = {"set-limit": ("scope", "key", "value"), "override": ("code",)}
 _WAITS = "no node has applied it yet; it waits, and is applied before anything else when a node of the book starts"
+_GIVEN_UP = "no node has applied it yet; none will when {expires_s:g} s are over"
 _BEGUN = "the node has begun it and has not said yet what came of it: `limits CONFIG history` will have it"
 _BY_FILE = "it lies in {folder} and waits for a node of the book on this machine; none has looked at it yet"
 _GONE = "a node has taken the file, and the database has the answer: `limits CONFIG history` will have it"
@@ -145,18 +147,19 @@ def _checked(options: argparse.Namespace, kind: str, arguments: dict[str, Any]) 
     try:
         asked = read(f"cli-{uuid4()}", kind, arguments, operator() if options.by is None else options.by)
     except ConfigError as error:
-        problems += [Problem(_option(problem.path), problem.message) for problem in error.problems]
+        problems += [Problem(_option(kind, problem.path), problem.message) for problem in error.problems]
         raise ConfigError(asking.SOURCE, problems) from None
     if problems:
         raise ConfigError(asking.SOURCE, problems)
     return asked
 
 
-def _option(path: str) -> str:
+def _option(kind: str, path: str) -> str:
     """`arguments.value.max` stands in VALUE."""
     field = ".".join(path.split(".")[:2])
-    rest = path.removeprefix(field)
-    return f"{_OPTIONS.get(field, f'--{field.removeprefix("arguments.")}')}{rest}"
+    name = field.removeprefix("arguments.")
+    shown = name.upper() if name in _POSITIONAL.get(kind, ()) else f"--{name}"
+    return _OPTIONS.get(field, shown) + path.removeprefix(field)
 
 
 def _wait_s(text: str | None) -> float:
@@ -201,11 +204,7 @@ def _given(config: Config, options: argparse.Namespace, asked: Asked, wait_s: fl
         if asked.kind not in BY_FILE:
             raise
         paper.warn(f"{error}\n  so it goes to the node by a file")
-    told = _by_file(config, options.book or config.book_id, asked, wait_s)
-    if told.text == _GONE:
-        with suppress(DatabaseError, MachineError), open_tables(config) as tables:
-            return asyncio.run(_read(config, tables, told.book_id, asked))
-    return told
+    return _by_file(config, options.book or config.book_id, asked, wait_s)
 
 
 async def _by_table(config: Config, tables: Tables, name: str | None, asked: Asked, wait_s: float) -> Told:
@@ -214,11 +213,6 @@ async def _by_table(config: Config, tables: Tables, name: str | None, asked: Ask
         row = (asked.command_id, asked.kind, asked.arguments, asked.issued_by)
         await commands.insert(connection, book_id, row, COMMANDS[asked.kind].expires_s)
         return await _awaited(connection, book_id, asked, wait_s)
-
-
-async def _read(config: Config, tables: Tables, book_id: str, asked: Asked) -> Told:
-    async with _connected(config, tables) as connection:
-        return await _answer(connection, book_id, asked)
 
 
 @asynccontextmanager
@@ -260,7 +254,8 @@ async def _awaited(connection: asyncpg.Connection, book_id: str, asked: Asked, w
             return told
         await asyncio.sleep(POLL_S)
     if COMMANDS[asked.kind].expires_s is not None:
-        await commands.expire(connection, book_id, asked.command_id)
+        with suppress(pg.InsufficientPrivilegeError):  # who may only ask takes nothing back: the node gives it up
+            await commands.expire(connection, book_id, asked.command_id)
     return await _answer(connection, book_id, asked)
 
 
@@ -268,7 +263,9 @@ async def _answer(connection: asyncpg.Connection, book_id: str, asked: Asked) ->
     found = await commands.answer_to(connection, book_id, asked.command_id)
     if found is None:
         raise DatabaseError(f"command {asked.command_id} is gone from the table of {book_id}: was a backup restored?")
-    text = {"pending": _WAITS, "taken": _BEGUN}.get(found.status, found.result)
+    expires_s = COMMANDS[asked.kind].expires_s
+    waits = _WAITS if expires_s is None else _GIVEN_UP.format(expires_s=expires_s)
+    text = {"pending": waits, "taken": _BEGUN}.get(found.status, found.result)
     return Told(book_id, found.status, text, found.run)
 
 

@@ -76,7 +76,7 @@ class CommandStream:
                     self._complain("")
                     delay_s = BACKOFF_S_MIN
                     await self._pass_on(client)
-            except (RedisError, OSError, SuiteError) as error:
+            except (RedisError, OSError, ValueError, SuiteError) as error:  # ValueError: no address
                 self._complain(f"the stream {self._name} cannot be read ({error}); it is tried again")
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, BACKOFF_S_MAX)

@@ -76,13 +76,21 @@ class Inbox:
         return Outcome(told["applied"], told["text"])
 
     def done(self, command_id: str) -> None:
-        """The database has its row, with the answer."""
+        """The database has its row. The answer stays for a while: whoever asked this way may not reach the database."""
         try:
-            for ending in (ASKED, ANSWERED):
-                (self._folder / (command_id + ending)).unlink(missing_ok=True)
+            (self._folder / (command_id + ASKED)).unlink(missing_ok=True)
             self._sync()
+        except FileNotFoundError:
+            return  # the folder is gone, and the file with it
         except OSError as error:
             raise self._trouble("remove from", error) from None
+
+    def forget_answers(self, before_s: float) -> None:
+        """Nobody waits any more for those that were given before this moment, in seconds since 1970."""
+        with suppress(OSError):  # what stays is looked at again
+            for path in self._folder.glob(f"*{ANSWERED}"):
+                if path.lstat().st_mtime < before_s:
+                    path.unlink()
 
     def set_aside(self, name: str) -> None:
         """What asks nothing is looked at once, and kept for whoever wonders."""

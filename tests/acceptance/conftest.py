@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "node_configs"
+PAPER = CONFIGS / "paper.json"
 COMMAND_TIMEOUT_S = 60.0
 # A suite in the background, or under nohup, ignores these, and every command of a test would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -101,10 +101,10 @@ def test_sent_again_it_is_applied_once(url, tmp_path, wait_until):
         run.inbox.put(halt("c-2"))
         ask(url, "c-2")
         wait_until(lambda: [status(url, each) for each in ("c-1", "c-2")] == ["applied", "applied"])
-        wait_until(lambda: not list(tmp_path.iterdir()))
+        wait_until(lambda: not run.inbox.waiting())
         assert not ask(url, "c-1")
         run.inbox.put(halt("c-2"))
-        wait_until(lambda: not list(tmp_path.iterdir()))
+        wait_until(lambda: not run.inbox.waiting())
         assert ["c-1", "c-2"] == sorted(run.gate.applied)
 
 
@@ -120,7 +120,7 @@ def test_what_waits_at_the_start_comes_before_everything_else(url, tmp_path):
     run.end()
     gate.loop.close()
     assert [["file", "row"]] == seen
-    assert [] == list(tmp_path.iterdir())
+    assert [] == run.inbox.waiting()
     assert {"applied"} == {each[0] for each in rows(url).values()}
 
 
@@ -219,7 +219,7 @@ def test_a_halt_by_file_works_while_the_database_is_away(url, proxied, tmp_path,
         assert None is status(url, "f-1")
         proxy.mend()
         wait_until(lambda: status(url, "f-1") == "applied")
-        wait_until(lambda: not list(tmp_path.iterdir()))
+        wait_until(lambda: not run.inbox.waiting())
         assert ["f-1"] == run.gate.applied
 
 
@@ -336,6 +336,16 @@ def test_a_defect_in_the_channel_is_told_and_survived(url, tmp_path, wait_until,
         wait_until(lambda: status(url, "c-1") == "applied")
         assert ["c-1"] == run.gate.applied
         wait_until(lambda: [each.code for each in run.gate.alerts] == ["COMMAND_CHANNEL_FAILED"])
+
+
+def test_an_answer_by_file_goes_when_nobody_waits_for_it_any_more(url, tmp_path, wait_until, monkeypatch):
+    """The folder does not fill up."""
+    with running(url, tmp_path) as run:
+        run.inbox.put(halt("f-1"))
+        wait_until(lambda: status(url, "f-1") == "applied" and not run.inbox.waiting())
+        assert run.inbox.answer_to("f-1").applied
+        monkeypatch.setattr(commanding, "ANSWER_KEPT_S", 0.0)
+        wait_until(lambda: not list(tmp_path.iterdir()))
 
 
 def test_a_folder_that_cannot_be_read_is_said_once(url, tmp_path, wait_until, caplog):
