@@ -41,7 +41,7 @@ ROWS = {
     22: "Stale or missing price, missing account, missing instrument: refused",
     23: "Breakers of loss, drawdown and rejections",
 }
-NEXT_ISSUE = {13, 20}
+NEXT_ISSUE = {13}
 CASES = (
     "at limit", "one tick over", "on modify", "inside a list", "as a child", "as a parent", "missing price",
     "missing account", "missing instrument", "margin account", "inverse contract", "after restart", "connection lost",
