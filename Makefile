@@ -7,7 +7,7 @@ CONFIG ?= node_configs/paper.json
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paper backtest test check format controls schema bench prove mutation soak-rate wheel compose-check lock clean
+.PHONY: help setup paper backtest test check format controls schema bench prove mutation stress soak-rate wheel compose-check lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ prove: $(READY) ## the long proofs, with fresh seeds
 
 mutation: $(READY) ## does a test notice each small mistake in the risk rules? docs/risk-mutants.md (ALL=1: of all modules)
 	@$(BIN)/python tests/mutation/run.py
+
+stress: $(READY) ## the last recorded session of CONFIG's book through the gate at twice its peak rate, against a recount
+	@PYTHONPATH=tests/integration $(BIN)/python tests/integration/stress_replay.py $(CONFIG)
 
 soak-rate: $(READY) ## half an hour at twice the usual rate: memory and lag must stay flat (SOAK_MINUTES=n)
 	@$(BIN)/python tests/bench/soak.py
