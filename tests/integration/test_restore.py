@@ -39,7 +39,7 @@ FOR_EVER_S = time.time()  # nothing is recent: only what is open
 class Purger(Actor):
     """Purges what is closed, as `exec_engine.purge_…` does in a live node.
 
-    Members of brackets stay: Nautilus's emulator raises when it looks for one that is closed for longer than another.
+    A bracket goes as a whole: Nautilus's emulator raises when it looks for a member that is gone before another.
     """
 
     def on_start(self) -> None:
@@ -47,7 +47,8 @@ class Purger(Actor):
 
     def _purge(self, event) -> None:
         for order in self.cache.orders_closed():
-            if order.contingency_type == ContingencyType.NO_CONTINGENCY:
+            others = [self.cache.order(each) for each in (order.parent_order_id, *(order.linked_order_ids or ())) if each]
+            if all(other is None or other.is_closed for other in others):
                 self.cache.purge_order(order.client_order_id)
         self.cache.purge_closed_positions(event.ts_event)
         self.cache.purge_account_events(event.ts_event)

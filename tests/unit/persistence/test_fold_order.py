@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nautilus_ext.persistence.records import Record
 
 SEED = int(os.environ.get("FOLD_SEED", "0")) or random.randrange(1, 10**9)
-LIVES = 400
+LIVES = 800
 
 
 def life(rng: random.Random, number: int = 0) -> OrderLife:

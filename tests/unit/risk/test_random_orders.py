@@ -43,7 +43,7 @@ def limits(dice: random.Random) -> dict[str, dict[str, Any]]:
             each["max_exposure"] = str(dice.choice([900, 2500, 7000]))
         if each:
             found[scope] = each
-    if dice.random() < 0.5:
+    if dice.random() < 0.8:
         found.setdefault("global", {})["check_balance"] = True
     return found
 
