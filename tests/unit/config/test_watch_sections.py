@@ -1,6 +1,8 @@
 """The section `alerts` and the breakers of `risk`: every mistake is told with its path, and no secret with it."""
 
 import json
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from test_load import base, write  # noqa: F401 - a fixture among them
 
 from nautilus_ext.config import load
 from nautilus_ext.errors import ConfigError
+from nautilus_ext.risk.breakers import TRAITS
+from nautilus_ext.risk.webhook import SIGNATURE, TIMESTAMP, signature
 
 SECRET = "planted-webhook-secret-91c4"
 ENVIRON = {"HOOK_SECRET": SECRET, "HOOK_URL": "https://hooks.example/services/T0/B0/part-of-the-address"}
@@ -124,3 +128,30 @@ def test_what_breakers_keep_is_the_books_own(write):  # noqa: F811 - the fixture
     path = write({**base(), **breaker(), "data_dir": "/data"})
     assert Path("/data/risk/BOOK/breakers.json") == Path(path_of(load(path, environ={})))
     assert "" == path_of(load(path, environ={}, backtest=True))
+
+
+GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "guides" / "breakers-and-alerts.md").read_text()
+
+
+def test_the_guides_example_is_what_a_live_file_may_have(tmp_path):
+    """Copied into a file it loads; the table names every kind."""
+    (example,) = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"environment": "live", "trader_id": "T-1", **json.loads(f"{{{example}}}")}))
+    environ = {"ALERT_WEBHOOK_URL": ENVIRON["HOOK_URL"], "ALERT_WEBHOOK_SECRET": SECRET}
+    assert 7 == len(load(path, environ=environ).suite.risk.breakers)
+    assert set(TRAITS) == set(re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE)) - {"kind"}
+
+
+def test_the_guides_receiver_knows_who_sends():
+    """Run as it stands there; another body, another secret and an old request are nobody's."""
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    names = {}
+    exec(code, names)
+    now = str(int(time.time()))
+    headers = {TIMESTAMP: now, SIGNATURE: signature(SECRET, now, b"{}")}
+    assert names["is_ours"](headers, b"{}", SECRET)
+    assert not names["is_ours"](headers, b"{ }", SECRET)
+    assert not names["is_ours"](headers, b"{}", SECRET + "x")
+    old = str(int(time.time()) - 1_000)
+    assert not names["is_ours"]({TIMESTAMP: old, SIGNATURE: signature(SECRET, old, b"{}")}, b"{}", SECRET)
