@@ -17,6 +17,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from nautilus_ext.embedded import EmbeddedPostgres, postmaster
 from nautilus_ext.schema.upgrade import upgrade
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # A seed that nobody names is drawn when its module is collected: two workers must draw the same one.
 random.seed(int(os.environ.setdefault("SUITE_SEED", str(random.randrange(1, 10**9)))))
+# An example that takes 200 ms is a failure to Hypothesis; on a machine with other work to do it is none.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 MEMORY_FOLDER = Path("/dev/shm")
 QUICK_NOT_DURABLE = {
     "fsync": "off",

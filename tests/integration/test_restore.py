@@ -15,7 +15,6 @@ from gambling_engine import RUNS, gambling_engine
 from nautilus_trader.cache.cache import Cache
 from nautilus_trader.common.actor import Actor
 from nautilus_trader.common.component import MessageBus, TestClock
-from nautilus_trader.model.enums import ContingencyType
 from nautilus_trader.model.events import OrderUpdated
 from nautilus_trader.model.identifiers import PositionId, TraderId
 from nautilus_trader.portfolio.portfolio import Portfolio
@@ -47,8 +46,8 @@ class Purger(Actor):
 
     def _purge(self, event) -> None:
         for order in self.cache.orders_closed():
-            others = [self.cache.order(each) for each in (order.parent_order_id, *(order.linked_order_ids or ())) if each]
-            if all(other is None or other.is_closed for other in others):
+            others = (order.parent_order_id, *(order.linked_order_ids or ()))
+            if not any(self.cache.is_order_open(each) or self.cache.is_order_emulated(each) for each in others if each):
                 self.cache.purge_order(order.client_order_id)
         self.cache.purge_closed_positions(event.ts_event)
         self.cache.purge_account_events(event.ts_event)

@@ -52,7 +52,7 @@ def levels(side: BookSide, queue: list[Resting]) -> tuple[tuple[int, int], ...]:
 
 
 @pytest.mark.parametrize("buy", [True, False])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(deeds=DEEDS)
 def test_a_book_is_a_sorted_list(buy, deeds):
     """Price, then time; levels add up; what changed is said, and what is said applied gives the book."""

@@ -111,7 +111,7 @@ def test_a_rebate_is_a_fee_below_zero():
     ticks=st.integers(1, 10**9),
     lots=st.integers(1, 10**9),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_digit_is_lost_on_any_grid(kind, tick, lot, multiplier, ticks, lots):  # noqa: PLR0917 - one per number
     """Nine decimals each: far more than the 28 digits that Decimals usually have."""
     unit = Decimal("1E-9")

@@ -324,7 +324,7 @@ def compare(commands: list[str]) -> None:
         assert naive.levels() == script.book(), story
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_short_runs_are_as_in_the_naive_exchange(data):
     """Whatever the commands: the same events and the same book; a failure is made as short as it can be."""

@@ -113,7 +113,7 @@ listings_made = st.builds(
 @given(
     made=listings_made, seed=st.integers(), price=st.decimals("10000", "200000", places=2), volatility=st.floats(0, 5)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_quote_and_trade_is_on_the_grid(made, seed, price, volatility):
     """Bid below ask, prices whole ticks, sizes whole lots, as the engine reads them, whatever the listing."""
     of = Market(
