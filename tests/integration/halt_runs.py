@@ -47,7 +47,7 @@ from nautilus_ext.simulation.world import VenueTerms
 
 VENUES = {"CASHY": "CASH", "PERPY": "MARGIN"}
 LISTINGS = (("BTCUSDT.CASHY", "spot"), ("ETHUSDT-PERP.PERPY", "linear"), ("BTCUSD-PERP.PERPY", "inverse"))
-# Of their own: where a reduce-only leg meets only what another strategy holds Nautilus leaves its fill out of positions.
+# Their own: a reduce-only leg that meets only what another strategy holds is left out of positions by Nautilus.
 SCHEMED = (("ETHUSDT.CASHY", "spot"), ("BTCUSDT-PERP.PERPY", "linear"))
 BALANCES = ["2_000_000 USDT", "20 BTC", "200 ETH"]
 INTERVAL_MS = 20
