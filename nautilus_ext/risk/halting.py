@@ -123,6 +123,7 @@ class Halting:
                 log.warning("%s %s does not hold any more: %s", command.kind, command.command_id, outcome.text)
         if self._version:
             judge.adopt(Rulebook(self._standing.risk, self._version))
+        self._stands = bool(self._standing.halts)  # each order and event is asked by it first
         for halt in self._standing.halts.standing():
             log.warning("it stands since before the start: %s", halt)
 
@@ -142,7 +143,7 @@ class Halting:
 
     def refusal(self, orders: Sequence[Order]) -> Refused | None:
         """What stands in the way of an order that would be sent, changed or reserved, whatever it does."""
-        if not len(self._standing.halts):
+        if not self._stands:
             return None
         halts = (self._stopping(each) for each in orders if each.client_order_id not in self._judge.ordered)
         return next((halt.refusal() for halt in halts if halt is not None), None)
@@ -179,7 +180,7 @@ class Halting:
         asked.answer(reason)
 
     def _recheck(self, command: Any) -> str:
-        if not (self._doomed or len(self._standing.halts)):
+        if not (self._stands or self._doomed):
             return ""
         is_change = isinstance(command, ModifyOrder)
         orders = [self._ports.cache.order(command.client_order_id)] if is_change else submitted(command)
@@ -222,6 +223,7 @@ class Halting:
         """Return what is still to be done, or answer."""
         command, what = asked.command, asked.command.what
         outcome = self._standing.apply(command, self._ports.clock.timestamp_ns())
+        self._stands = bool(self._standing.halts)
         if isinstance(what, (Narrow, Resume)):
             self._judge.adopt(self._judge.book)
         if not outcome.applied or isinstance(what, Resume):
@@ -281,7 +283,7 @@ class Halting:
 
     def hear(self, event: Any) -> None:
         """Of each order: what comes alive where nothing may be is canceled at once, what is gone is done with."""
-        if not (self._doomed or self._judge.ordered or len(self._standing.halts)):
+        if not (self._stands or self._doomed or self._judge.ordered):
             return
         name = event.client_order_id.value
         order = self._ports.cache.order(event.client_order_id)
