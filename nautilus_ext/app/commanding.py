@@ -353,6 +353,7 @@ class Channel:
             if asked is None:
                 return
             self._take_row(asked)
+            await self._write(connection)  # of many that wait few are in hand when this node dies
 
     def _take_row(self, asked: Asked) -> None:
         ticket = self._docket.known(asked.command_id)
