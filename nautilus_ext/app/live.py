@@ -143,6 +143,7 @@ class _LiveRun:
             try:
                 node.dispose()
             finally:
+                watching.end()
                 if journal is not None:
                     account = journal.finish(clean=clean, timeout_s=SHIP_S)
                     self._last_seq = journal.seq

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from nautilus_ext.app.database import secrets_in
+from nautilus_ext.logs import Masker
 from nautilus_ext.persistence import VenueWatch
 from nautilus_ext.risk import AlertDesk, CircuitBreakers
 from nautilus_ext.schema.alerts import Teller
@@ -27,12 +29,18 @@ class Watching:
         for actor in node.actors:
             if isinstance(actor, AlertDesk):
                 teller, webhook = Teller(hold.book_id, hold.run, hold.epoch), config.suite.alerts.webhook
-                actor.open(lambda: tables.app_url, teller, webhook=webhook, connect_timeout_s=timeout_s)
+                mask = Masker(config.secrets.masked | secrets_in(tables)).text
+                actor.open(lambda: tables.app_url, teller, webhook=webhook, connect_timeout_s=timeout_s, mask=mask)
                 self._desks.append(actor)
             elif isinstance(actor, CircuitBreakers):
                 actor.venues.clients = node.exec_clients
             elif isinstance(actor, VenueWatch):
                 actor.open(lambda: tables.app_url, node.exec_clients, connect_timeout_s=timeout_s)
+
+    def end(self) -> None:
+        """The node is gone: the desk tells what waits while the journal is finished."""
+        for desk in self._desks:
+            desk.end()
 
     def close(self) -> None:
         untold = sum(desk.close() for desk in self._desks)

@@ -64,6 +64,8 @@ class AlertDesk(Actor):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._trouble = ""
+        self._due_ns = 0
+        self._mask: Callable[[str], str] = str
         self._has_failed = False
         self._lock = threading.RLock()  # a timer of a live node calls on a thread of its own
         self._lines = _CriticalLines(self._on_line)
@@ -79,15 +81,31 @@ class AlertDesk(Actor):
             msgbus.subscribe(topic=topic, handler=handler)
 
     def open(
-        self, url: Callable[[], str], teller: Teller, *, webhook: Webhook | None, connect_timeout_s: float
+        self,
+        url: Callable[[], str],
+        teller: Teller,
+        *,
+        webhook: Webhook | None,
+        connect_timeout_s: float,
+        mask: Callable[[str], str] = str,
     ) -> None:
-        """Start the thread that writes the table and posts; `url` is called in it, and again after an outage."""
+        """Start the thread that writes the table and posts; `url` is called in it, and again after an outage.
+
+        `mask` hides secrets: a critical line of the log is masked there, and not before.
+        """
+        self._mask = mask
         self._telling = Telling(url, teller, webhook=webhook, connect_timeout_s=connect_timeout_s)
         self._telling.start()
 
-    def close(self) -> int:
-        """After the node's end: tell what waits; count what was not told in every way."""
+    def end(self) -> None:
+        """After the node's end: nothing comes any more, tell what waits. Returns at once."""
         logging.getLogger(SUITE_LOGGER).removeHandler(self._lines)
+        if self._telling is not None:
+            self._telling.end()
+
+    def close(self) -> int:
+        """Wait until it is told, for a moment; count what was not told in every way."""
+        self.end()
         return self._telling.close() if self._telling is not None else 0
 
     # -- life ---------------------------------------------------------------------------------------
@@ -105,7 +123,7 @@ class AlertDesk(Actor):
 
     def on_reset(self) -> None:
         """A backtest that runs again begins with nothing."""
-        self._alerts, self._number, self._trouble = Alerts(self._quiet_ns), 0, ""
+        self._alerts, self._number, self._trouble, self._due_ns = Alerts(self._quiet_ns), 0, "", 0
 
     def on_dispose(self) -> None:
         if self._timer is not None:
@@ -121,7 +139,15 @@ class AlertDesk(Actor):
     # -- what comes in ------------------------------------------------------------------------------
 
     def _on_alert(self, new: Alert) -> None:
-        self._guarded(lambda: [*self._alerts.due(new.ts_ns), *self._alerts.take(new)])
+        self._guarded(lambda: self._take(new))
+
+    def _take(self, new: Alert) -> list[Alert]:
+        """Whoever made it: from here on it is fit to be shown."""
+        plain = alert(new.code, new.scope, new.severity, new.text, new.ts_ns)
+        due: list[Alert] = []
+        if self._loop is None and plain.ts_ns - self._due_ns >= LOOK_EVERY_S * 1e9:  # a backtest has no other moment
+            self._due_ns, due = plain.ts_ns, self._alerts.due(plain.ts_ns)
+        return [*due, *self._alerts.take(plain)]
 
     def _on_mirror(self, state: MirrorState) -> None:
         """Once per trouble, however long it lasts: its figures grow each second."""
@@ -168,7 +194,7 @@ class AlertDesk(Actor):
     def _tell(self, number: int, told: Alert) -> None:
         log.log(LEVELS[told.severity], "%s", told)
         if self._telling is not None:
-            row = (told.code, told.scope, told.severity, told.text, told.count, told.ts_ns)
+            row = (told.code, self._mask(told.scope), told.severity, self._mask(told.text), told.count, told.ts_ns)
             self._telling.tell(Told(number, *row))
         try:
             self.msgbus.publish(topic=ALERTS, msg=told)

@@ -43,10 +43,13 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def alert(code: str, scope: str, severity: Severity, text: str, ts_ns: int) -> Alert:
-    """One whose text is fit for a terminal, a table and a webhook, whoever wrote it."""
+    """One whose words are fit for a terminal, a table and a webhook, whoever wrote it."""
+    return Alert(code=_plain(code), scope=_plain(scope), severity=severity, text=_plain(text), ts_ns=ts_ns)
+
+
+def _plain(text: str) -> str:
     plain = " ".join(text.encode(errors="replace").decode().translate(_CONTROLS).split())
-    shown = plain if len(plain) <= TEXT_MAX else plain[: TEXT_MAX - 1] + "…"
-    return Alert(code=code, scope=scope, severity=severity, text=shown, ts_ns=ts_ns)
+    return plain if len(plain) <= TEXT_MAX else plain[: TEXT_MAX - 1] + "…"
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     latched: list[Latched] = []
     sums: list[Sum] = []
     seen: list[Seen] = []
+    has_results: bool = False  # sums and seen say something: the file then had a breaker of results
     armed: dict[str, int] = {}  # when a person let a scope go on, ns since 1970
 
 

@@ -111,9 +111,10 @@ class CircuitBreakers(Actor):
         self._known_scopes = {state.scope for state in kept.states}
         self._sent: OrderedDict[Any, int] = OrderedDict()
         self._lag = Lag()
+        self._is_ending = False
         self._checked: dict[str, VenueChecked] = {}
         self._blind = 0
-        self._is_new = True
+        self._is_new = not kept.has_results
         self._armed = dict(kept.armed)
         self._early: list[Trip] = []
         self._last_kept = kept
@@ -141,7 +142,7 @@ class CircuitBreakers(Actor):
         self._begin(kept)
         for position in self.cache.positions_open():
             realized = _amount(position.realized_pnl)
-            if kept is None:
+            if self._is_new:
                 self._results.begin(position.id.value, realized)
             else:  # what it has come to since the last word of the file
                 self._take_result(position, position.id.value, realized, kind="")
@@ -169,7 +170,8 @@ class CircuitBreakers(Actor):
         self._trip_all(early)
 
     def on_stop(self) -> None:
-        """Nothing: strategies stop later, and what their last orders come to counts as well."""
+        """Strategies stop later, and what their last orders come to counts. That connections end now is no news."""
+        self._is_ending = True
 
     def on_reset(self) -> None:
         """A backtest that runs again begins with nothing."""
@@ -251,7 +253,8 @@ class CircuitBreakers(Actor):
             ("the age of data", ("stale_data",), self._look_at_data),
             ("connections", ("venue_down",), self._look_at_venues),
         ):
-            if self._kinds.intersection(kinds) or (look == self._look_at_venues and self._swept):
+            is_wanted = self._kinds.intersection(kinds) or (look == self._look_at_venues and self._swept)
+            if is_wanted and not (self._is_ending and kinds != RESULTS):
                 self._guarded(what, look)
         self._guarded("what is kept", self._keep)
 
@@ -370,7 +373,8 @@ class CircuitBreakers(Actor):
             return
         results = {"sums": self._results.sums(), "seen": self._results.seen()}
         states, latched = self._breakers.states(), list(self._latched.values())
-        kept = Kept(states=states, latched=latched, armed=dict(self._armed), **results)
+        watched = bool(self._kinds.intersection(RESULTS))
+        kept = Kept(states=states, latched=latched, armed=dict(self._armed), has_results=watched, **results)
         if kept != self._last_kept:
             self._file.write(kept)
             self._last_kept = kept

@@ -78,13 +78,17 @@ class Telling:
         with suppress(RuntimeError):  # the loop is closed: nobody tells it any more
             self._loop.call_soon_threadsafe(self._take, told)
 
-    def close(self) -> int:
-        """Tell what waits, for DRAIN_S_MAX at most; count what was not told in every way."""
+    def end(self) -> None:
+        """Tell what waits, for DRAIN_S_MAX at most."""
         if not self._is_closing:
             self._is_closing = True
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._hurry)
-            self._thread.join(DRAIN_S_MAX + JOIN_S_MAX)
+
+    def close(self) -> int:
+        """Wait for that; count what was not told in every way."""
+        self.end()
+        self._thread.join(DRAIN_S_MAX + JOIN_S_MAX)
         ways = (self._rows, self._posts)
         return sum(len(way.waiting) + way.dropped for way in ways)
 

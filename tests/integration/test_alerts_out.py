@@ -15,7 +15,7 @@ from alert_receiver import BOOK, SECRET, Office, Receiver, receiving, started_ru
 
 from nautilus_ext.messages import ALERT, ALERTS, MIRROR_STATE, RISK_DECISIONS, MirrorState, RiskDecision
 from nautilus_ext.risk import telling
-from nautilus_ext.risk.alerts import alert
+from nautilus_ext.risk.alerts import Alert, alert
 from nautilus_ext.schema.alerts import Teller
 
 DEAD_URL = "postgresql://nobody:planted-pw@127.0.0.1:1/none"
@@ -318,6 +318,33 @@ async def test_what_is_told_at_the_end_still_gets_out(database, receiver):
     began_s = time.monotonic()
     assert 1 == await asyncio.to_thread(office.close)
     assert time.monotonic() - began_s < telling.DRAIN_S_MAX + telling.JOIN_S_MAX + 0.5
+
+
+async def test_secrets_get_into_no_row_and_no_request(database, office, receiver):
+    """The log masks its lines when it writes them; a critical one is an alert before that."""
+    office.desk.open(
+        lambda: database.app_url,
+        await started_run(database.app_url),
+        webhook=webhook(receiver.url),
+        connect_timeout_s=2.0,
+        mask=lambda text: text.replace("planted-key", "***"),
+    )
+    logging.getLogger("nautilus_ext.risk.gate").critical("401 for planted-key")
+    (row,) = await until_rows(database, 1)
+    await until(lambda: receiver.taken)
+    assert "401 for ***" == row["text"] == receiver.taken[0]["text"]
+
+
+async def test_whatever_somebody_publishes_can_be_written(database, office):
+    """A text that no table takes would hold up all that come after it."""
+    opened(office, await started_run(database.app_url), url=database.app_url)
+    odd = Alert(code="A\x00B", scope="venue=\ud800", severity="warning", text="x" * 10_000 + "\x1b[2J", ts_ns=NOW())
+    office.bus.publish(ALERT, odd)
+    office.bus.publish(ALERT, "no alert at all")
+    office.bus.publish(ALERT, an_alert(code="NEXT"))
+    found = await until_rows(database, 2)
+    assert [("A B", "venue=?"), ("NEXT", "node")] == [(row["code"], row["scope"]) for row in found]
+    assert 500 == len(found[0]["text"])
 
 
 # -- latency ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 from breaker_stage import ACCOUNT, STRATEGY, Bus, Client, Ears, S, breakers, rule, traded
+from nautilus_trader.model.enums import OmsType
 from risk_stage import BUY, PERP, SELL, Stage
 
 from nautilus_ext.errors import MachineError
@@ -424,12 +425,13 @@ def test_a_file_that_cannot_be_read_keeps_the_node_from_starting(path):
 def test_the_file_has_numbers_and_names_and_nothing_else(path):
     trip(Bus(STREAK, path=path).start())
     kept = json.loads(path.read_text())
-    assert {"states", "latched", "sums", "seen", "armed"} == set(kept)
+    assert {"states", "latched", "sums", "seen", "has_results", "armed"} == set(kept)
     assert Decimal(0) == sum(Decimal(each[-1]) for each in kept["sums"])
 
 
 def test_a_backtest_that_runs_again_begins_with_nothing():
-    actor = breakers(rule("executions", "strategy=*", 1, window_s=600))
+    """Counts, results and timers."""
+    actor = breakers(rule("executions", "strategy=*", 1, window_s=600), rule("loss", "node", 10))
     stage = Stage(gate=False, actors=[actor])
     ears = Ears(stage.bus)
     stage.start()
@@ -441,3 +443,44 @@ def test_a_backtest_that_runs_again_begins_with_nothing():
     stage.hand.send(BUY, 1)
     stage.tick()
     assert [] == ears.stopped
+
+
+def test_that_connections_end_with_the_node_trips_nothing():
+    bus = Bus(rule("venue_down", "venue=*", 0)).start()
+    away = Client("SIM2")
+    bus.breakers.venues.clients = [away]
+    looked(bus, 2)
+    bus.breakers.stop()
+    away.is_connected = False
+    looked(bus, 5)
+    assert [] == bus.ears.stopped
+
+
+def test_what_was_realized_before_a_loss_was_watched_is_no_loss(path):
+    """The file is there, of a breaker that counted something else; then one of results is added."""
+
+    class Held:
+        """An open position as a restart has put it into the cache."""
+
+        def __init__(self, stage):
+            self.stage = stage
+
+        def __call__(self, cache):
+            for position in self.stage.cache.positions_open():
+                cache.add_instrument(self.stage.cache.instrument(position.instrument_id))
+                cache.add_position(position, OmsType.NETTING)
+
+    before, _ = traded(rule("executions", "strategy=*", 100, window_s=60), path=path)
+    before.hand.send(BUY, 2)
+    before.tick()
+    before.hand.send(SELL, 1)
+    before.tick(bid=50).tick(bid=50)
+    trip(Bus(STREAK, path=path).start())
+    actor = breakers(rule("loss", "node", 5), path=path)
+    stage = Stage(gate=False, actors=[actor], before=Held(before))
+    ears = Ears(stage.bus)
+    stage.tick(bid=50).tick(bid=50).tick(bid=50)
+    assert [] == ears.told
+    assert 1 == len(ears.commands)  # the former one's
+    stage.tick(bid=40).tick(bid=40)
+    assert [("BREAKER_LOSS", "node", "critical")] == ears.told

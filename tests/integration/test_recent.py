@@ -11,7 +11,7 @@ from nautilus_trader.cache.cache import Cache
 from nautilus_trader.common.component import MessageBus, TestClock
 from nautilus_trader.model.identifiers import TraderId
 from nautilus_trader.portfolio.portfolio import Portfolio
-from order_book import NOW_NS, SECOND_NS, SUBMITTED, OrderBook
+from order_book import ACCOUNT, NOW_NS, SECOND_NS, SUBMITTED, OrderBook
 from shipper_log import INSTRUMENT
 from shipper_stage import BOOK, Stage
 
@@ -26,13 +26,14 @@ WORKED = {"exec_algorithm_id": "TWAP"}
 class Desk(OrderBook):
     """A book that is read as a restart reads it."""
 
-    def holdings(self, counted_max=100):
+    def holdings(self, counted_max=100, fills_s=0.0):
         self.ship()
-        return asyncio.run(self._read(counted_max))
+        return asyncio.run(self._read(counted_max, fills_s))
 
-    async def _read(self, counted_max):
+    async def _read(self, counted_max, fills_s):
         async with opened(self.stage.url, 5.0, "test") as connection:
-            return await read_holdings(connection, BOOK, recent_s=time.time(), counted_max=counted_max)
+            how = {"counted_max": counted_max, "fills_s": fills_s}
+            return await read_holdings(connection, BOOK, recent_s=time.time(), **how)
 
 
 @pytest.fixture
@@ -143,3 +144,18 @@ def test_restore_leaves_it_in_the_cache_for_the_gate(desk, tmp_path):
     Restore(RestoreConfig(path=str(path))).register_base(Portfolio(msgbus, cache, clock), msgbus, cache, clock)
     found = msgspec.json.decode(cache.get(RECENT), type=Recent)
     assert (holdings.recent, ["O-1"]) == (found, ids_of(found))
+
+
+FILL = {"last_qty": "1", "last_px": "100", "commission": "0 USDT", "currency": "USDT", "liquidity_side": "TAKER"}
+
+
+def test_fills_come_along_as_far_back_as_a_breaker_counts_them(desk):
+    """The oldest first; who counts none gets none."""
+    for age_s in (30, 90, 10):
+        filled = {**FILL, "trade_id": f"T-{age_s}", "position_id": f"P-{age_s}"}
+        desk.order(f"O-{age_s}", *SUBMITTED, "OrderAccepted", "OrderFilled", age_s=age_s, **filled)
+    found = desk.holdings(fills_s=time.time() - NOW_NS / SECOND_NS + 60).recent.fills
+    assert [(30, "S-000", ACCOUNT), (10, "S-000", ACCOUNT)] == [
+        ((NOW_NS - each.ts_ns) // SECOND_NS, each.strategy_id, each.account_id) for each in found
+    ]
+    assert [] == asyncio.run(desk._read(100, 0.0)).recent.fills

@@ -39,8 +39,8 @@ def test_a_node_is_built_only_behind_the_gate(tmp_path, world):
     ]
     found, _ = in_child(CHILD, world, *files)
     before = ["Mirror", "PortfolioStore"] if world == "backtest" else ["Restore", "Mirror", "PortfolioStore"]
-    assert [*before, "RiskGate", "EventLog", "RiskGate"] == found["plain.json"]
-    assert [*before, "RiskGate", "EventLog", "Taker", "Taker"] == found["polite.json"]
+    assert [*before, "AlertDesk", "RiskGate", "EventLog", "RiskGate"] == found["plain.json"]
+    assert [*before, "AlertDesk", "RiskGate", "EventLog", "Taker", "Taker"] == found["polite.json"]
     assert "the risk gate does not stand in front of the execution engine" in found["rude.json"]
 
 
