@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
-from nautilus_trader.execution.messages import BatchCancelOrders, CancelOrder, ModifyOrder, SubmitOrder, SubmitOrderList
+from nautilus_trader.execution.messages import (
+    BatchCancelOrders,
+    CancelOrder,
+    ModifyOrder,
+    SubmitOrder,
+    SubmitOrderList,
+)
 from nautilus_trader.model.events import OrderCancelRejected, OrderDenied, OrderModifyRejected
 
 if TYPE_CHECKING:
@@ -76,7 +82,7 @@ def cancel_of(order: Any, client_id: Any = None) -> CancelOrder:
 
 
 def batch_of(command: Any, cancels: list[Any]) -> BatchCancelOrders:
-    """The same with these cancels only."""
+    """Of the cancels of a batch those that are left."""
     return BatchCancelOrders(
         trader_id=command.trader_id,
         strategy_id=command.strategy_id,
