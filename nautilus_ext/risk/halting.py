@@ -17,7 +17,7 @@ from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, Strat
 
 from nautilus_ext.errors import ConfigError
 from nautilus_ext.messages import AppliedCommand, CommandAsked, Recheck
-from nautilus_ext.risk.commands import Flatten, Narrow, Resume, SetLimit, SetOverride, Stop, read
+from nautilus_ext.risk.commands import Command, Flatten, Narrow, Resume, SetLimit, SetOverride, Stop, read
 from nautilus_ext.risk.controls import ReduceOnly
 from nautilus_ext.risk.counting import UNSENT
 from nautilus_ext.risk.flattening import Flattening
@@ -29,7 +29,7 @@ from nautilus_ext.risk.verdicts import Refused
 from nautilus_ext.seam import EMULATOR, cancel_of, submitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nautilus_ext.config.risk import Risk
     from nautilus_ext.risk.facts import Order, Sight
@@ -105,22 +105,16 @@ class Halting:
     def begin(self, judge: Judge, told: bytes | None = None) -> None:
         """Stand where the predecessor stood, before anything is counted or sent."""
         self._judge = judge
-        self._standing, self._version = Standing(self._risk), 0
+        self._standing = Standing(self._risk)
         judge.halts = self._standing.halts
         self._doomed: dict[str, None] = {}  # orders to be canceled, until they are gone
         self._asked: dict[str, _Asked] = {}
         self._tasks: list[_Task] = []
         self._due_ns = 0  # when the next round is; 0: none is
-        for each in msgspec.json.decode(told, type=list[AppliedCommand]) if told else ():
-            try:
-                command = read(each.command_id, each.kind, each.arguments, each.issued_by)
-            except ConfigError as error:  # it was applied by a version that knew it
-                log.error("what was commanded before the restart is left out: %s", error)  # noqa: TRY400
-                continue
-            outcome = self._standing.apply(command, each.applied_ns)
-            self._version += outcome.applied and isinstance(command.what, LIMITS)
-            if not outcome.applied:
-                log.warning("%s %s does not hold any more: %s", command.kind, command.command_id, outcome.text)
+        applied = [*_read(told or b"[]")]
+        for text in self._standing.fold(applied, self._ports.clock.timestamp_ns()):
+            log.warning("what was commanded before the start does not hold any more: %s", text)
+        self._version = sum(isinstance(command.what, LIMITS) for _, command in applied)
         if self._version:
             judge.adopt(Rulebook(self._standing.risk, self._version))
         self._stands = bool(self._standing.halts)  # each order and event is asked by it first
@@ -492,3 +486,12 @@ class Halting:
     def _round_at(self, due_ns: int) -> None:
         if due_ns == self._due_ns:  # else a sooner one was there
             self._round()
+
+
+def _read(told: bytes) -> Iterator[tuple[int, Command]]:
+    """Without what another version has applied and this one does not know."""
+    for each in msgspec.json.decode(told, type=list[AppliedCommand]):
+        try:
+            yield each.applied_ns, read(each.command_id, each.kind, each.arguments, each.issued_by)
+        except ConfigError as error:
+            log.error("what was commanded before the start is left out: %s", error)  # noqa: TRY400
