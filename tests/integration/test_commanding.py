@@ -50,6 +50,14 @@ def test_a_command_is_applied_within_a_second_and_answered(url, tmp_path, wait_u
         assert ["c-1"] == run.gate.applied
 
 
+def test_the_word_of_the_server_is_enough(url, tmp_path, wait_until, monkeypatch):
+    """Nobody waits for a poll while the connection is well."""
+    monkeypatch.setattr(commanding, "POLL_S", 30.0)
+    with running(url, tmp_path):
+        ask(url, "c-1")
+        wait_until(lambda: status(url, "c-1") == "applied")
+
+
 def test_without_a_word_of_the_server_the_poll_finds_it(url, tmp_path, wait_until):
     """A NOTIFY that never came costs half a second."""
     with running(url, tmp_path) as run:
