@@ -17,7 +17,7 @@ from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, Strat
 
 from nautilus_ext.errors import ConfigError
 from nautilus_ext.messages import AppliedCommand, CommandAsked, Recheck
-from nautilus_ext.risk.commands import Flatten, Narrow, Resume, SetLimit, SetOverride, Stop, read
+from nautilus_ext.risk.commands import Command, Flatten, Narrow, Resume, SetLimit, SetOverride, Stop, read
 from nautilus_ext.risk.controls import ReduceOnly
 from nautilus_ext.risk.counting import UNSENT
 from nautilus_ext.risk.flattening import Flattening
@@ -29,7 +29,7 @@ from nautilus_ext.risk.verdicts import Refused
 from nautilus_ext.seam import EMULATOR, cancel_of, submitted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nautilus_ext.config.risk import Risk
     from nautilus_ext.risk.facts import Order, Sight
@@ -46,6 +46,7 @@ NS_PER_S = 1_000_000_000
 CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
 FAILED = "it could not be done ({}): the log says where"
 MOVING = {"OrderAccepted", "OrderTriggered", "OrderUpdated", "OrderFilled"}  # after them more could be opened
+UNSEEN = "; what works could not be looked through, see the log"
 LIMITS = (SetLimit, SetOverride)
 
 log = logging.getLogger(__name__)
@@ -104,24 +105,19 @@ class Halting:
     def begin(self, judge: Judge, told: bytes | None = None) -> None:
         """Stand where the predecessor stood, before anything is counted or sent."""
         self._judge = judge
-        self._standing, self._version = Standing(self._risk), 0
+        self._standing = Standing(self._risk)
         judge.halts = self._standing.halts
         self._doomed: dict[str, None] = {}  # orders to be canceled, until they are gone
         self._asked: dict[str, _Asked] = {}
         self._tasks: list[_Task] = []
         self._due_ns = 0  # when the next round is; 0: none is
-        for each in msgspec.json.decode(told, type=list[AppliedCommand]) if told else ():
-            try:
-                command = read(each.command_id, each.kind, each.arguments, each.issued_by)
-            except ConfigError as error:  # it was applied by a version that knew it
-                log.error("what was commanded before the restart is left out: %s", error)  # noqa: TRY400
-                continue
-            outcome = self._standing.apply(command, each.applied_ns)
-            self._version += outcome.applied and isinstance(command.what, LIMITS)
-            if not outcome.applied:
-                log.warning("%s %s does not hold any more: %s", command.kind, command.command_id, outcome.text)
+        applied = [*_read(told or b"[]")]
+        for text in self._standing.fold(applied, self._ports.clock.timestamp_ns()):
+            log.warning("what was commanded before the start does not hold any more: %s", text)
+        self._version = sum(isinstance(command.what, LIMITS) for _, command in applied)
         if self._version:
             judge.adopt(Rulebook(self._standing.risk, self._version))
+        self._stands = bool(self._standing.halts)  # each order and event is asked by it first
         for halt in self._standing.halts.standing():
             log.warning("it stands since before the start: %s", halt)
 
@@ -141,7 +137,7 @@ class Halting:
 
     def refusal(self, orders: Sequence[Order]) -> Refused | None:
         """What stands in the way of an order that would be sent, changed or reserved, whatever it does."""
-        if not len(self._standing.halts):
+        if not self._stands:
             return None
         halts = (self._stopping(each) for each in orders if each.client_order_id not in self._judge.ordered)
         return next((halt.refusal() for halt in halts if halt is not None), None)
@@ -178,10 +174,10 @@ class Halting:
         asked.answer(reason)
 
     def _recheck(self, command: Any) -> str:
+        if not (self._stands or self._doomed):
+            return ""
         is_change = isinstance(command, ModifyOrder)
         orders = [self._ports.cache.order(command.client_order_id)] if is_change else submitted(command)
-        if not (self._doomed or len(self._standing.halts)):
-            return ""
         for order in filter(None, orders):
             name = order.client_order_id.value
             if name in self._judge.ordered:
@@ -219,26 +215,23 @@ class Halting:
 
     def _apply(self, asked: CommandAsked) -> _Task | None:
         """Return what is still to be done, or answer."""
-        command, what, now_ns = asked.command, asked.command.what, self._ports.clock.timestamp_ns()
-        outcome = self._standing.apply(command, now_ns)
+        command, what = asked.command, asked.command.what
+        outcome = self._standing.apply(command, self._ports.clock.timestamp_ns())
+        self._stands = bool(self._standing.halts)
         if isinstance(what, (Narrow, Resume)):
             self._judge.adopt(self._judge.book)
         if not outcome.applied or isinstance(what, Resume):
             asked.answer(*outcome)
             return None
         names = self._guarded(self._meant, what)
-        said = (
-            outcome.text
-            if names is not None
-            else f"{outcome.text}; what works could not be looked through, see the log"
-        )
+        said = outcome.text + ("" if names is not None else UNSEEN)
         self._doom(names or [])
         flattening = None
         if isinstance(what, Flatten) or (isinstance(what, Stop) and what.flatten):
             flattening = Flattening(
                 self._ports.msgbus, self._ports.cache, self._ports.clock, command, self._judge.ordered
             )
-        return _Task(said, names or [], flattening, asked.answer, now_ns)
+        return _Task(said, names or [], flattening, asked.answer, self._now_ns())
 
     def _meant(self, what: Any) -> list[str]:
         if isinstance(what, Narrow):
@@ -284,7 +277,7 @@ class Halting:
 
     def hear(self, event: Any) -> None:
         """Of each order: what comes alive where nothing may be is canceled at once, what is gone is done with."""
-        if not (self._doomed or self._judge.ordered or len(self._standing.halts)):
+        if not (self._stands or self._doomed or self._judge.ordered):
             return
         name = event.client_order_id.value
         order = self._ports.cache.order(event.client_order_id)
@@ -402,7 +395,7 @@ class Halting:
         if not ports.sights.is_reachable(order):
             self._asked.pop(name, None)  # at once when the venue is back
             return
-        if ports.clock.timestamp_ns() < self._asked.get(name, _Asked()).again_ns:
+        if self._now_ns() < self._asked.get(name, _Asked()).again_ns:
             return
         facts, sight = ports.seen(order, ports.cache.client_id(order.client_order_id))
         if self._judge.cancel(facts, sight) is None:  # else its venue takes no more messages now
@@ -410,7 +403,7 @@ class Halting:
 
     def _ask(self, name: str, send: Callable[[], None]) -> None:
         """Not twice in a moment: what cancels may be on its way."""
-        now_ns, asked = self._ports.clock.timestamp_ns(), self._asked.get(name, _Asked())
+        now_ns, asked = self._now_ns(), self._asked.get(name, _Asked())
         if now_ns >= asked.again_ns:
             wait_s = min(AGAIN_S * 2**asked.times, AGAIN_S_MAX)
             self._asked[name] = _Asked(min(asked.times + 1, 10), now_ns + round(wait_s * NS_PER_S))
@@ -430,7 +423,7 @@ class Halting:
                 self._guarded(self._end, name)
             for task in list(self._tasks):
                 text = self._guarded(self._done, task)
-                if text is None and self._ports.clock.timestamp_ns() >= task.until_ns:
+                if text is None and self._now_ns() >= task.until_ns:
                     text = f"{task.said}; unresolved: all of it, the gate has failed over it (see the log)"
                 if text is not None:
                     self._tasks.remove(task)
@@ -449,7 +442,7 @@ class Halting:
 
     def _done(self, task: _Task) -> str | None:
         """What to answer, when there is nothing to wait for any more."""
-        now_ns = self._ports.clock.timestamp_ns()
+        now_ns = self._now_ns()
         task.names = [name for name in task.names if name in self._doomed]
         if task.flattening is not None and (not task.names or now_ns >= task.close_ns):
             task.flattening.advance()
@@ -475,7 +468,7 @@ class Halting:
             return
         if after_s is None:
             after_s = SOON_S if self._tasks else ROUND_S
-        due_ns = self._ports.clock.timestamp_ns() + round(after_s * NS_PER_S)
+        due_ns = self._now_ns() + round(after_s * NS_PER_S)
         if self._due_ns and self._due_ns <= due_ns:
             return
         self._due_ns = due_ns
@@ -486,6 +479,19 @@ class Halting:
             self._alerts += 1
             self._ports.clock.set_time_alert_ns(f"halting-{self._alerts}", due_ns, lambda _: self._round_at(due_ns))
 
+    def _now_ns(self) -> int:
+        """For waits: in live no clock that somebody can put back."""
+        return self._ports.clock.timestamp_ns() if self._loop is None else round(self._loop.time() * NS_PER_S)
+
     def _round_at(self, due_ns: int) -> None:
         if due_ns == self._due_ns:  # else a sooner one was there
             self._round()
+
+
+def _read(told: bytes) -> Iterator[tuple[int, Command]]:
+    """Without what another version has applied and this one does not know."""
+    for each in msgspec.json.decode(told, type=list[AppliedCommand]):
+        try:
+            yield each.applied_ns, read(each.command_id, each.kind, each.arguments, each.issued_by)
+        except ConfigError as error:
+            log.error("what was commanded before the start is left out: %s", error)  # noqa: TRY400

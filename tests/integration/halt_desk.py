@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from nautilus_trader.common.actor import Actor
+from nautilus_trader.common.config import ActorConfig
 
 from nautilus_ext.messages import COMMAND, STANDING, AppliedCommand, CommandAsked
 from nautilus_ext.risk.commands import (
@@ -79,3 +81,21 @@ class Operator:
 
 def stood(stage_cache: Any, told: bytes) -> None:
     stage_cache.add(STANDING, told)
+
+
+class StoodConfig(ActorConfig, frozen=True):
+    """`told`: what the tables would hand to this start."""
+
+    told: str
+
+
+class Stood(Actor):
+    """In front of the gate in a node's file: what `prepare` leaves in the cache."""
+
+    def __init__(self, config: StoodConfig) -> None:
+        super().__init__(config)
+        self._told = config.told
+
+    def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
+        super().register_base(portfolio, msgbus, cache, clock)
+        cache.add(STANDING, self._told.encode())

@@ -47,7 +47,9 @@ from nautilus_ext.simulation.world import VenueTerms
 
 VENUES = {"CASHY": "CASH", "PERPY": "MARGIN"}
 LISTINGS = (("BTCUSDT.CASHY", "spot"), ("ETHUSDT-PERP.PERPY", "linear"), ("BTCUSD-PERP.PERPY", "inverse"))
-BALANCES = ["2_000_000 USDT", "20 BTC"]
+# Their own: a reduce-only leg that meets only what another strategy holds is left out of positions by Nautilus.
+SCHEMED = (("ETHUSDT.CASHY", "spot"), ("BTCUSDT-PERP.PERPY", "linear"))
+BALANCES = ["2_000_000 USDT", "20 BTC", "200 ETH"]
 INTERVAL_MS = 20
 ANSWER_TIMEOUT_S = 0.25
 TRADING_S = (0.1, 0.3)  # before a command
@@ -191,7 +193,7 @@ class HaltRun:
     def _scopes(self) -> list[str]:
         strategies = [f"strategy={each.id}" for each in self.strategies]
         accounts = [f"account={venue}-A" for venue in VENUES]
-        instruments = [f"instrument={name}" for name, _ in LISTINGS]
+        instruments = [f"instrument={name}" for name, _ in (*LISTINGS, *SCHEMED)]
         return ["node", "node", *(f"venue={each}" for each in VENUES), *accounts, *strategies, *instruments]
 
     def _of(self, scope: str) -> dict[str, dict[str, Any]]:
@@ -218,7 +220,8 @@ class HaltRun:
             return []
         found = []
         for name, row in after.items():
-            if name in unresolved:
+            is_flattening = not name.startswith("O-") and "position " in unresolved
+            if name in unresolved or is_flattening:
                 continue
             former = before.get(name)
             if former is None:
@@ -240,7 +243,7 @@ class HaltRun:
         data = SimulatedDataClientConfig(
             seed=self.seed,
             interval_ms=INTERVAL_MS,
-            listings=[ListingConfig(instrument_id=name, kind=kind) for name, kind in LISTINGS],
+            listings=[ListingConfig(instrument_id=name, kind=kind) for name, kind in (*LISTINGS, *SCHEMED)],
             venues=self.venues,
             **quick,
         )
@@ -285,7 +288,7 @@ class HaltRun:
         return [Monkey(MonkeyConfig(instrument_ids=[n], **each)) for n, each in zip(names, settings, strict=True)]
 
     def _schemers(self) -> list[Any]:
-        names = [name for name, _ in LISTINGS[:2]]
+        names = [name for name, _ in SCHEMED]
         settings = [{"order_id_tag": f"1{i:02d}", "seed": self.seed * 10 + i} for i in range(len(names))]
         return [Schemer(SchemerConfig(instrument_ids=[n], **each)) for n, each in zip(names, settings, strict=True)]
 

@@ -117,6 +117,7 @@ def test_an_emulated_order_that_is_released_under_a_halt_is_refused(stage, opera
     """The emulator lets go of it before the halt's cancel is there."""
     order = stage.hand.send(BUY, 1, 90, emulation_trigger=TriggerType.BID_ASK)
     stage.gate._halting._standing.apply(operator_command(), 1)
+    stage.gate._halting._stands = True
     stage.tick(80).tick(80)
     order = stage.cache.order(order.client_order_id)  # the emulator has made another of it
     assert OrderStatus.DENIED == order.status
