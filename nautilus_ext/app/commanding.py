@@ -126,8 +126,11 @@ class Channel:
             self._inbox.put(Command(command_id=name, issued_by=operator(), what=what))
         self._node.hear(lambda commanded: self._call(self._record_own, commanded))
         self._thread.start()
-        if not self._has_looked.wait(FIRST_S_MAX):
-            log.warning("commands that wait were not read within %g s: the node starts without them", FIRST_S_MAX)
+        if self._has_looked.wait(FIRST_S_MAX):
+            return
+        if halted:
+            raise MachineError(f"the node was not halted within {FIRST_S_MAX:g} s, so it does not start: see the log")
+        log.warning("commands that wait were not read within %g s: the node starts without them", FIRST_S_MAX)
 
     @property
     def trouble(self) -> str:
@@ -219,8 +222,19 @@ class Channel:
             self._alert(UNRECORDED, f"{command.kind} by {command.issued_by} stands and is not recorded: too many wait")
             return
         kept = (command.command_id, command.kind, command.arguments, command.issued_by)
-        self._docket.add(kept, command, Outcome(done.applied, done.text), own=True)
+        ticket = self._docket.add(kept, command, Outcome(done.applied, done.text), own=True)
         self._wake.set()
+        if done.applied and ticket.is_harmless_twice:
+            self._keep(ticket, command)
+
+    def _keep(self, ticket: Ticket, command: Command) -> None:
+        """A breaker's halt stands after a crash, too: what the database has not got yet lies in the inbox."""
+        try:
+            self._inbox.put(command)
+        except MachineError as error:
+            self._complain(FOLDER, str(error))
+        else:
+            ticket.file = command.command_id
 
     # -- files, and the patience with the node: with or without a database
 

@@ -19,6 +19,7 @@ from nautilus_ext.app.explain import explained, say_explained
 from nautilus_ext.app.operating import give
 from nautilus_ext.app.paper import Listing, Paper
 from nautilus_ext.app.text_tables import Column, moment
+from nautilus_ext.config.risk import Limits
 from nautilus_ext.errors import ConfigError
 from nautilus_ext.risk.commands import SetLimit, SetOverride, read
 from nautilus_ext.risk.halts import iso
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from nautilus_ext.config import Config
     from nautilus_ext.config.risk import Risk
     from nautilus_ext.messages import AppliedCommand
+    from nautilus_ext.risk.commands import Command as Asked
 
 EXIT_OK = 0
 FROM_FILE = "file"  # as a value: what the file says holds again
@@ -88,29 +90,37 @@ async def _now(config: Config, tables: Any, name: str | None) -> Now:
         if name is not None:
             await session.choose(config, name)
         book_id = session.book_id or config.book_id
-        return summed_up(book_id, config.suite.risk, await standing_commands(session.connection, book_id))
+        return summed_up(
+            book_id, config.suite.risk, await standing_commands(session.connection, book_id), time.time_ns()
+        )
 
 
-def summed_up(book_id: str, file: Risk, applied: list[AppliedCommand]) -> Now:
+def summed_up(book_id: str, file: Risk, applied: list[AppliedCommand], now_ns: int) -> Now:
     """As a node of the book does it that starts now with this file."""
     now = Now(book_id, Standing(file), {}, [])
+    asked: list[tuple[int, Asked]] = []
     for each in applied:
         try:
-            asked = read(each.command_id, each.kind, each.arguments, each.issued_by)
+            asked.append((each.applied_ns, read(each.command_id, each.kind, each.arguments, each.issued_by)))
         except ConfigError as error:
             now.dropped.append(f"{each.kind} {each.command_id} by {each.issued_by}: {error}")
-            continue
-        outcome = now.standing.apply(asked, each.applied_ns)
-        what, by = asked.what, f"{each.issued_by} {iso(each.applied_ns)}: {asked.what.why}"
-        if not outcome.applied:
-            now.dropped.append(f"{each.kind} by {by}: {outcome.text}")
-        elif isinstance(what, SetLimit) and what.value is None:
-            now.changed.pop((what.scope, what.key), None)
-        elif isinstance(what, SetLimit):
+    now.dropped.extend(now.standing.fold(asked, now_ns))
+    placed = {(scope, key): value for scope, key, value, _ in Rulebook(now.standing.risk).settings()}
+    for applied_ns, command in asked:
+        what, by = command.what, f"{command.issued_by} {iso(applied_ns)}: {command.what.why}"
+        if isinstance(what, SetLimit) and _holds(what, placed):
             now.changed[what.scope, what.key] = by
+        elif isinstance(what, SetLimit):
+            now.changed.pop((what.scope, what.key), None)
         elif isinstance(what, SetOverride):
             now.changed[what.scope, what.code] = by
     return now
+
+
+def _holds(what: SetLimit, placed: dict[tuple[str, str], Any]) -> bool:
+    if what.value is None:
+        return False
+    return placed.get((what.scope, what.key)) == getattr(msgspec.convert({what.key: what.value}, Limits), what.key)
 
 
 def _answer(file: Risk, now: Now) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Standing:
             if isinstance(what, SetLimit):
                 limits[what.scope, what.key] = what.value
                 if what.value is None:
-                    del limits[what.scope, what.key]
+                    limits.pop((what.scope, what.key), None)  # what set it may be unknown to this version
             elif isinstance(what, SetOverride):
                 overrides[what.code, what.scope] = override_of(what, command.issued_by)
             else:

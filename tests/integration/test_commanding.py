@@ -50,6 +50,14 @@ def test_a_command_is_applied_within_a_second_and_answered(url, tmp_path, wait_u
         assert ["c-1"] == run.gate.applied
 
 
+def test_the_word_of_the_server_is_enough(url, tmp_path, wait_until, monkeypatch):
+    """Nobody waits for a poll while the connection is well."""
+    monkeypatch.setattr(commanding, "POLL_S", 30.0)
+    with running(url, tmp_path):
+        ask(url, "c-1")
+        wait_until(lambda: status(url, "c-1") == "applied")
+
+
 def test_without_a_word_of_the_server_the_poll_finds_it(url, tmp_path, wait_until):
     """A NOTIFY that never came costs half a second."""
     with running(url, tmp_path) as run:
@@ -186,6 +194,21 @@ def test_what_the_node_commands_itself_has_a_row(url, tmp_path, wait_until):
         run.gate.call(run.gate.msgbus.publish, COMMANDED, done)
         wait_until(lambda: rows(url).get("b-1") == ("applied", "halted", run.taker.run))
     assert ["b-1"] == applied(url)
+
+
+def test_a_breakers_halt_stands_although_neither_its_row_nor_its_node_survived(url, proxied, tmp_path, wait_until):
+    """The database was away when it tripped, and the node died: the next one is halted."""
+    proxy, way = proxied
+    with running(way, tmp_path) as run:
+        proxy.cut()
+        done = Commanded(command=halt("b-1", by="breaker loss"), applied=True, text="halted")
+        run.gate.call(run.gate.msgbus.publish, COMMANDED, done)
+        wait_until(run.inbox.waiting)
+    assert None is status(url, "b-1")
+    with running(url, tmp_path) as run:
+        wait_until(lambda: status(url, "b-1") == "applied")
+        assert ["b-1"] == run.gate.applied
+        assert ["breaker loss"] == [each.by for each in run.gate.standing.halts.standing()]
 
 
 # -- a database that is away -----------------------------------------------------------------------
