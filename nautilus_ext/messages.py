@@ -20,7 +20,8 @@ PORTFOLIO = "suite.portfolio"  # an endpoint: takes an Ask
 RESERVE = "RiskGate.reserve"  # an endpoint: takes a ParentReserve, and answers before `send` returns
 RELEASE = "RiskGate.release"  # an endpoint: takes a ParentRelease
 COMMAND = "RiskGate.command"  # an endpoint: takes a CommandAsked
-STANDING = "suite.standing"  # key in Nautilus's cache: the applied commands of the book in their order, a JSON list
+RECHECK = "RiskGate.recheck"  # an endpoint: takes a Recheck, and answers before `send` returns
+STANDING = "suite.standing"  # key in Nautilus's cache: what was commanded and stands, a JSON list of AppliedCommand
 COMMANDED = "suite.commanded"  # a topic: a Commanded
 ALERT = "suite.alerts.raise"  # a topic: an alert of risk.alerts, from whoever has seen something
 ALERTS = "suite.alerts"  # a topic: an alert of risk.alerts that is told
@@ -88,6 +89,23 @@ class CommandAsked(msgspec.Struct, frozen=True, kw_only=True):
 
     command: Any
     answer: Callable[[bool, str], None]
+
+
+class AppliedCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that a former run of the book has applied; the list of them begins with the first."""
+
+    applied_ns: int
+    command_id: str
+    kind: str
+    arguments: dict[str, Any]
+    issued_by: str
+
+
+class Recheck(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that the gate has let through has waited since: may it still be sent? Empty: yes."""
+
+    command: Any
+    answer: Callable[[str], None]
 
 
 class Commanded(msgspec.Struct, frozen=True, kw_only=True):

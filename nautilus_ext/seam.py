@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
-from nautilus_trader.execution.messages import ModifyOrder, SubmitOrder, SubmitOrderList
+from nautilus_trader.execution.messages import CancelOrder, ModifyOrder, SubmitOrder, SubmitOrderList
 from nautilus_trader.model.events import OrderCancelRejected, OrderDenied, OrderModifyRejected
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EXECUTE = "ExecEngine.execute"
 PROCESS = "ExecEngine.process"
+EMULATOR = "OrderEmulator.execute"
 
 
 class _Anyone:
@@ -58,6 +59,20 @@ def submitted(command: Any) -> list[Any]:
     if isinstance(command, SubmitOrder):
         return [command.order]
     return list(command.order_list.orders) if isinstance(command, SubmitOrderList) else []
+
+
+def cancel_of(order: Any, client_id: Any = None) -> CancelOrder:
+    """As its strategy would send it."""
+    return CancelOrder(
+        trader_id=order.trader_id,
+        strategy_id=order.strategy_id,
+        instrument_id=order.instrument_id,
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id,
+        command_id=UUID4(),
+        ts_init=order.ts_last,
+        client_id=client_id,
+    )
 
 
 def can_be_denied(command: Any) -> bool:

@@ -24,6 +24,7 @@ from nautilus_trader.execution.messages import (
 )
 from nautilus_trader.model.enums import OrderSide
 
+from nautilus_ext.messages import RECHECK, Recheck
 from nautilus_ext.persistence.bounds import HALTED, Exposure, reduces
 from nautilus_ext.seam import EXECUTE, can_be_denied, deny, submitted, take_over
 
@@ -269,11 +270,18 @@ class PowerGate(Gate):
         self._watch()
 
     def _send(self, command: Any) -> None:
-        reason = self.judge(command, tuple(self._parked))
+        reason = self.judge(command, tuple(self._parked)) or self._recheck(command)
         if reason:
             self._refuse(command, reason)
         else:
             self.pass_on(command)
+
+    def _recheck(self, command: Any) -> str:
+        """Why the gate that has let it through would not any more."""
+        reasons: list[str] = []
+        if can_be_denied(command) and RECHECK in self._msgbus.endpoints():
+            self._msgbus.send(RECHECK, Recheck(command=command, answer=reasons.append))
+        return reasons[0] if reasons else ""
 
     def give_up(self) -> None:
         """Deny all that waits, on the node's loop: strategies stop, and nobody would look after a late order."""

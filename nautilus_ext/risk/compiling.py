@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from nautilus_ext.config.risk import MessageLimit, Ramp
+    from nautilus_ext.risk.halts import Halt
     from nautilus_ext.risk.ledger import Ledger, Places
     from nautilus_ext.risk.limits import Effective, Rulebook
     from nautilus_ext.risk.windows import Window
@@ -60,8 +61,10 @@ class Compiling:
         self._ledger = ledger
         self._made = Controls(places)
 
-    def compile(self, limits: Iterable[Effective]) -> Controls:
+    def compile(self, limits: Iterable[Effective], narrowing: Halt | None = None) -> Controls:
         limits = list(limits)
+        if narrowing is not None:
+            self._made.reduce_only.append(c.ReduceOnly(narrowing.scope, narrowing))
         for limit in limits:
             getattr(self, f"_{limit.key}")(limit)
         made, keys = self._made, {limit.key for limit in limits if limit.ramp is None}

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from nautilus_ext.risk.ledger import Coins, Total
 from nautilus_ext.risk.verdicts import Refused
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nautilus_ext.risk.facts import Listing, Order, Sight
+    from nautilus_ext.risk.halts import Halt
     from nautilus_ext.risk.ledger import Cell, Mark, Places
 
 BPS = Decimal(10_000)
@@ -193,16 +196,18 @@ def overstep(control: Position | Exposure, before: Decimal | None, after: Decima
 
 @dataclass(frozen=True, slots=True)
 class ReduceOnly:
-    """No order of a strategy may open or flip: what works on its side counts."""
+    """No order of a strategy may open or flip: what works on its side counts. A limit says so, or a halt."""
 
     scope: str
+    halt: Halt | None = None
 
     def refusal(self, order: Order, places: Places) -> Refused | None:
         after = places.own.reach(order.side)
         if after <= 0:
             return None
+        said = Refused(code="REDUCE_ONLY", scope=self.scope) if self.halt is None else self.halt.refusal()
         numbers: dict[str, Any] = {"limit": ZERO, "value": places.own.held, "would_be": after * order.side}
-        return Refused(code="REDUCE_ONLY", scope=self.scope, unit="quantity", **numbers)
+        return msgspec.structs.replace(said, unit="quantity", **numbers)
 
 
 def notional(order: Order, sight: Sight) -> Decimal | None:

@@ -23,9 +23,19 @@ from nautilus_trader.model.enums import ContingencyType, OrderStatus
 from nautilus_trader.model.identifiers import ClientOrderId
 
 from nautilus_ext.config.risk import Risk
-from nautilus_ext.messages import RECENT, RELEASE, RESERVE, RISK_DECISIONS, ReserveAnswer
+from nautilus_ext.messages import (
+    COMMAND,
+    RECENT,
+    RECHECK,
+    RELEASE,
+    RESERVE,
+    RISK_DECISIONS,
+    STANDING,
+    ReserveAnswer,
+)
 from nautilus_ext.risk.counting import UNSENT, Counting
 from nautilus_ext.risk.decisions import decision
+from nautilus_ext.risk.halting import CANCELED_BEFORE_SUBMIT, Halting, Ports
 from nautilus_ext.risk.judge import Judge
 from nautilus_ext.risk.limits import Rulebook
 from nautilus_ext.risk.sights import Sights
@@ -35,6 +45,7 @@ from nautilus_ext.seam import (
     EXECUTE,
     PROCESS,
     can_be_denied,
+    cancel_of,
     deny,
     deny_cancel,
     deny_order,
@@ -53,7 +64,6 @@ if TYPE_CHECKING:
 REMEMBERED_MAX = 10_000  # cancels whose submit has not come, orders denied here; the oldest are forgotten
 FAILURES_TOLD_MAX = 100  # tracebacks in the log of one run
 AFTER_THE_MIRROR = 99  # it hears events first; the ledger must know them before a strategy acts on them
-CANCELED_BEFORE_SUBMIT = "CANCELED_BEFORE_SUBMIT"
 GATE_ERROR = "GATE_ERROR"
 LIST_DENIED = "LIST_DENIED"
 NO_ORDER = "NO_ORDER"
@@ -87,7 +97,8 @@ class RiskGate(Actor):
     def __init__(self, config: RiskGateConfig | None = None) -> None:
         config = config or RiskGateConfig()
         super().__init__(config)
-        self._book = Rulebook(msgspec.convert(config.section, Risk))
+        self._risk = msgspec.convert(config.section, Risk)
+        self._book = Rulebook(self._risk)
         self.judge = Judge(self._book)
         self._early_cancels: OrderedDict[str, None] = OrderedDict()
         self._denied: OrderedDict[str, None] = OrderedDict()
@@ -101,6 +112,10 @@ class RiskGate(Actor):
         super().register_base(portfolio, msgbus, cache, clock)
         self._sights = Sights(cache, clock, owner_of(msgbus, PROCESS), self._book)
         self._counting = Counting(self.judge, self._sights, cache, clock)
+        self._pass_on = take_over(msgbus, EXECUTE, self.execute)
+        ways = (self._seen, self._say, self._deny_when_it_comes, self._pass_on, self._failed)
+        self._halting = Halting(self._risk, Ports(msgbus, cache, clock, self._lock, self._sights, *ways))
+        self._halting.begin(self.judge, cache.get(STANDING))
         self._counting.recall(cache.get(RECENT))
         for topic, handler in (
             ("events.order.*", self._on_order),
@@ -110,10 +125,12 @@ class RiskGate(Actor):
             msgbus.subscribe(topic=topic, handler=handler, priority=AFTER_THE_MIRROR)
         msgbus.register(RESERVE, self._on_reserve)
         msgbus.register(RELEASE, self._on_release)
-        self._pass_on = take_over(msgbus, EXECUTE, self.execute)
+        msgbus.register(COMMAND, self._halting.command)
+        msgbus.register(RECHECK, self._halting.recheck)
 
     def on_start(self) -> None:
-        """Nothing to do; without this Nautilus warns of it at each start."""
+        """Strategies start later: what stands is seen to before."""
+        self._halting.start()
 
     def on_stop(self) -> None:
         """Nothing: strategies stop later, and their last orders are judged as well."""
@@ -122,6 +139,7 @@ class RiskGate(Actor):
         """A backtest that runs again begins with nothing."""
         self.judge = Judge(self._book)
         self._counting = Counting(self.judge, self._sights, self.cache, self.clock)
+        self._halting.begin(self.judge)
         self._early_cancels.clear()
         self._denied.clear()
         self._approvals = 0
@@ -180,7 +198,7 @@ class RiskGate(Actor):
             order_facts, sight = self._seen(order, command.client_id)
             facts.append(order_facts)
             sights.append(sight)
-        verdict = self.judge.submit(facts, sights)
+        verdict = self._halting.refusal(facts) or self.judge.submit(facts, sights)
         if isinstance(verdict, Refused):
             self._say_all("submit", facts, sights, verdict)
             self._tell(command, verdict)
@@ -227,7 +245,7 @@ class RiskGate(Actor):
         if command.quantity is not None:
             quantity = command.quantity.as_decimal() - order.filled_qty.as_decimal()
         facts, sight = self._seen(order, command.client_id, quantity=quantity, **changes)
-        verdict = self.judge.modify(facts, sight)
+        verdict = self._halting.refusal([facts]) or self.judge.modify(facts, sight)
         if isinstance(verdict, Refused):
             self._say("modify", facts, sight, verdict)
             self._tell(command, verdict)
@@ -263,7 +281,7 @@ class RiskGate(Actor):
     def _cancel_all(self, command: Any) -> bool:
         of = {"instrument_id": command.instrument_id, "strategy_id": command.strategy_id}
         orders = self.cache.orders_open(side=command.order_side, **of)
-        return not orders or self._may_cancel(orders[0], [*map(_cancel_of, orders)], command.client_id)
+        return not orders or self._may_cancel(orders[0], [*map(cancel_of, orders)], command.client_id)
 
     def _may_cancel(self, order: Any, cancels: Sequence[Any], client_id: Any) -> bool:
         """One message; where a limit refuses it, each order hears so."""
@@ -283,7 +301,7 @@ class RiskGate(Actor):
             if order is not None and not order.is_closed and not order.is_pending_cancel:
                 facts, sight = self._seen(order)
                 self.judge.cancel(facts, sight)  # it counts; a limit that refuses cancels would let the two meet
-                self._pass_on(_cancel_of(order, self.cache.client_id(order.client_order_id)))
+                self._pass_on(cancel_of(order, self.cache.client_id(order.client_order_id)))
 
     def _is_sent(self, order: Any) -> bool:
         return self.judge.ledger.working(order.client_order_id.value) is not None
@@ -293,6 +311,9 @@ class RiskGate(Actor):
 
     def _was_canceled(self, order: Any) -> bool:
         return self._early_cancels.pop(order.client_order_id.value, self) is None
+
+    def _deny_when_it_comes(self, name: str) -> None:
+        _remember(self._early_cancels, name)
 
     def _deny(self, command: Any, refused: Refused) -> None:
         """Refuse without a judgement: what is to be seen is not asked, it may be what failed."""
@@ -334,7 +355,7 @@ class RiskGate(Actor):
         self._counting.revalue()
         facts = self._counting.parent(order)
         sight = self._sights.sight(order.instrument_id, facts.account_id)
-        verdict = self.judge.reserve(facts, sight)
+        verdict = self._halting.refusal([facts]) or self.judge.reserve(facts, sight)
         self._say("reserve", facts, sight, verdict)  # each of them: a restart reserves anew what is not released
         return str(verdict) if isinstance(verdict, Refused) else ""
 
@@ -372,6 +393,7 @@ class RiskGate(Actor):
                 over = self._counting.take_order(event)
                 if over is not None:
                     self._ended(over)
+                self._halting.hear(event)
         except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
             self._failed("an order event could not be counted: %s", event)
 
@@ -443,6 +465,7 @@ class RiskGate(Actor):
 
     def _publish(self, message: Any) -> None:
         """Who listens must not change a verdict."""
+        message.details["limits"] = str(self.judge.book.version)
         try:
             self.msgbus.publish(topic=RISK_DECISIONS, msg=message)
         except Exception:  # noqa: BLE001 - told by `_failed`; it would end the node
@@ -462,19 +485,6 @@ def _is_over(command: Any) -> bool:
 
 def _ids(of: Any) -> dict[str, Any]:
     return {name: getattr(of, name).value for name in ("client_order_id", "strategy_id", "instrument_id")}
-
-
-def _cancel_of(order: Any, client_id: Any = None) -> CancelOrder:
-    return CancelOrder(
-        trader_id=order.trader_id,
-        strategy_id=order.strategy_id,
-        instrument_id=order.instrument_id,
-        client_order_id=order.client_order_id,
-        venue_order_id=order.venue_order_id,
-        command_id=UUID4(),
-        ts_init=order.ts_last,
-        client_id=client_id,
-    )
 
 
 def _batch_of(command: Any, cancels: list[Any]) -> BatchCancelOrders:

@@ -11,22 +11,22 @@ import msgspec
 
 from nautilus_ext.risk import controls as c
 from nautilus_ext.risk.compiling import Compiling, Controls, Counted
+from nautilus_ext.risk.halts import Halts, Place
 from nautilus_ext.risk.ledger import Key, Ledger, Reserved, Working
 from nautilus_ext.risk.limits import moment_ns
-from nautilus_ext.risk.verdicts import Approved, Lifted, Refused
-from nautilus_ext.risk.windows import Duplicates, Operations, Window
+from nautilus_ext.risk.verdicts import Approved, Lifted, Refused, Right
+from nautilus_ext.risk.windows import Duplicates, Operations, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nautilus_ext.config.risk import MessageLimit, Ramp
+    from nautilus_ext.config.risk import Ramp
     from nautilus_ext.messages import PastOrder
     from nautilus_ext.risk.facts import Listing, Order, Sight
     from nautilus_ext.risk.limits import Rulebook
 
 KEYS_MAX = 100_000  # combinations of instrument, strategy and account whose controls are remembered
 ZERO = Decimal(0)
-NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 
 
@@ -60,9 +60,11 @@ class Judge:
 
     def __init__(self, book: Rulebook) -> None:
         self.book = book
+        self.halts = Halts()
+        self.ordered: dict[str, Right] = {}  # orders that somebody has ordered
         self.ledger = Ledger()
         self._controls: dict[Key, Controls] = {}
-        self._windows: dict[tuple[str, str], Window] = {}
+        self._windows = Windows()
         self._duplicates = Duplicates()
         self._operations = Operations()
         self._sent: Counter[str] = Counter()
@@ -170,6 +172,12 @@ class Judge:
     def release(self, client_order_id: str) -> bool:
         return self.ledger.release(client_order_id)
 
+    def adopt(self, book: Rulebook) -> None:
+        """From the next order on its limits hold, and `halts` as they are now. All that was counted still counts."""
+        self.book = book
+        self._controls.clear()
+        self._windows.renew()
+
     # -- what was before ----------------------------------------------------------------------------
 
     def remember(self, past: PastOrder, order: Order, listing: Listing | None) -> None:
@@ -266,6 +274,7 @@ class Judge:
         lifted: list[Lifted] = []
         for refused in ask.found:
             override = self.book.lifting(refused.code, refused.scope, ask.sight.now_ns)
+            override = override or self.ordered.get(ask.order.client_order_id)
             if override is None:
                 return refused
             lifted.append(Lifted(refused=refused, by=override.by, why=override.why, until=override.until))
@@ -334,7 +343,7 @@ class Judge:
         if not sight.price or (is_inverse and sight.price < 0):  # what nobody can divide by, or is worth nothing
             ask.found.append(Refused(code="NO_PRICE", scope=scope, text="no reference price"))
         elif age_ns > self.book.price_age_ns_max:
-            limit, age = _ms(self.book.price_age_ns_max), _ms(age_ns)
+            limit, age = (Decimal(each // NS_PER_MS) for each in (self.book.price_age_ns_max, age_ns))
             ask.found.append(Refused(code="STALE_PRICE", scope=scope, unit="ms", limit=limit, would_be=age))
 
     def _sizes(self, ask: _Question) -> None:
@@ -481,20 +490,11 @@ class Judge:
                 self._controls.clear()
             places = self.ledger.places(key)
             limits = self.book.effective(places.mark.listing, order.strategy_id, order.account_id)
-            found = self._controls[key] = Compiling(self.book, places, self._window, self.ledger).compile(limits)
+            compiling = Compiling(self.book, places, self._windows.of, self.ledger)
+            found = self._controls[key] = compiling.compile(limits, self.halts.narrowing(Place(*key)))
         return found
-
-    def _window(self, scope: str, limit: MessageLimit) -> Window:
-        place = (scope, f"{limit.max}/{limit.window_s}/{limit.types}/{limit.refuses_cancels}")
-        if place not in self._windows:
-            self._windows[place] = Window(limit.max, round(limit.window_s * NS_PER_S))
-        return self._windows[place]
 
 
 def _note(ask: _Question, refused: Refused | None) -> None:
     if refused is not None:
         ask.found.append(refused)
-
-
-def _ms(length_ns: int) -> Decimal:
-    return Decimal(length_ns // NS_PER_MS)

@@ -64,9 +64,10 @@ class Lifting(NamedTuple):
 
 
 class Rulebook:
-    """Everything that the section says, its preset included."""
+    """Everything that the section says, its preset included; `version` counts the changes since the file."""
 
-    def __init__(self, risk: Risk) -> None:
+    def __init__(self, risk: Risk, version: int = 0) -> None:
+        self.version = version
         preset = risk.preset or DEFAULT
         base = PRESETS[preset]
         chosen = {name: _first(getattr(risk, name), getattr(base, name)) for name in _SETTINGS}

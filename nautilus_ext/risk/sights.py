@@ -108,6 +108,10 @@ class Sights:
         found = self._routes[place] = self._account_name(account_ids[0])
         return found
 
+    def is_reachable(self, order: Any) -> bool:
+        """Tell whether its venue can be asked anything now."""
+        return any(client.is_connected for client in self._clients_of(order, None))
+
     def _clients_of(self, order: Any, client_id: Any) -> list[Any]:
         """Those that the engine would send it to: the client that a command names, else the venue's."""
         try:

@@ -17,8 +17,11 @@ from nautilus_ext.risk.limits import expression, moment_ns
 from nautilus_ext.risk.section import section_problems
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nautilus_ext.risk.commands import Command
 
+KINDS = ("set-limit", "override", "halt", "reduce-only", "resume")  # of commands that leave something standing
 LIMITS_MAX = 1_000  # that were set while nodes ran and were not given back
 OVERRIDES_MAX = 1_000
 NAMED_MAX = 5
@@ -56,6 +59,38 @@ class Standing:
                 return self._resume(command.what)
             case _:
                 return Outcome(applied=True, text="")
+
+    def fold(self, applied: Iterable[tuple[int, Command]], now_ns: int) -> list[str]:
+        """What former runs have applied, in its order; return what does not hold any more, as the file is now.
+
+        Limits are looked at when all are there: each by itself would take longer with each that came before it.
+        """
+        kept, left_out = list(applied), []
+        limits, overrides = dict(self._limits), dict(self._overrides)
+        for applied_ns, command in kept:
+            what = command.what
+            if isinstance(what, SetLimit):
+                limits[what.scope, what.key] = what.value
+                if what.value is None:
+                    del limits[what.scope, what.key]
+            elif isinstance(what, SetOverride):
+                overrides[what.code, what.scope] = override_of(what, command.issued_by)
+            else:
+                left_out += self._left_out(command, applied_ns)
+        known = {(each.code, each.scope) for each in self.risk.overrides}
+        overrides = {key: each for key, each in overrides.items() if key in known or moment_ns(each.until) > now_ns}
+        risk = self._laid_over(limits, overrides)
+        if len(limits) <= LIMITS_MAX and len(overrides) <= OVERRIDES_MAX and not any(section_problems(risk)):
+            self.risk, self._limits, self._overrides = risk, limits, overrides
+            return left_out
+        for applied_ns, command in kept:
+            if isinstance(command.what, (SetLimit, SetOverride)):
+                left_out += self._left_out(command, applied_ns)
+        return left_out
+
+    def _left_out(self, command: Command, now_ns: int) -> list[str]:
+        outcome = self.apply(command, now_ns)
+        return [] if outcome.applied else [f"{command.kind} {command.command_id}: {outcome.text}"]
 
     # -- halts --------------------------------------------------------------------------------------
 

@@ -28,6 +28,14 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.code}: {' '.join(parts)}" if parts else self.code
 
 
+class Right(msgspec.Struct, frozen=True, kw_only=True):
+    """By what an order passes that somebody has ordered; a limit of messages still holds it, and what is unknown."""
+
+    by: str
+    why: str
+    until: str
+
+
 class Lifted(msgspec.Struct, frozen=True, kw_only=True):
     """A refusal that an override set aside: who, why, until when."""
 

@@ -8,43 +8,78 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from nautilus_ext.config.risk import MessageLimit
     from nautilus_ext.risk.facts import Order
 
 DUPLICATES_MAX = 10_000  # orders whose like is looked for; the oldest are forgotten
 OPERATIONS_MAX = 100_000  # operation ids that are remembered
 NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
 
 
 class Window:
-    """The last `most` messages; full while the oldest of them is younger than the window is long."""
+    """The last messages, `most` at least; full while the oldest of the last `most` is younger than it is long."""
 
     __slots__ = ("_stamps", "length_ns", "most")
 
-    def __init__(self, most: int, length_ns: int) -> None:
+    def __init__(self, most: int, length_ns: int, sent: deque[int] | None = None) -> None:
         self.most = most
         self.length_ns = length_ns
-        self._stamps: deque[int] = deque(maxlen=most)
+        kept = most if sent is None else max(most, sent.maxlen or 0)
+        self._stamps: deque[int] = deque(sent or (), maxlen=kept)
 
     def fits(self, now_ns: int, count: int = 1) -> bool:
         """Tell whether so many more would keep within it."""
         if count > self.most:
             return False
         self._begin(now_ns)
-        free = self.most - len(self._stamps)
-        return count <= free or self._stamps[count - free - 1] <= now_ns - self.length_ns
+        back = self.most - count + 1
+        return back > len(self._stamps) or self._stamps[-back] <= now_ns - self.length_ns
 
     def add(self, now_ns: int, count: int = 1) -> None:
         self._begin(now_ns)
-        for _ in range(min(count, self.most)):
+        for _ in range(min(count, self._stamps.maxlen or 0)):
             self._stamps.append(now_ns)
 
     def _begin(self, now_ns: int) -> None:
         """Where the clock was put back since, what was sent is not young until it has caught up."""
         if self._stamps and self._stamps[-1] > now_ns:
-            self._stamps = deque((min(stamp, now_ns) for stamp in self._stamps), maxlen=self.most)
+            self._stamps = deque((min(stamp, now_ns) for stamp in self._stamps), maxlen=self._stamps.maxlen)
 
     def count(self, now_ns: int) -> int:
         return sum(1 for stamp in self._stamps if stamp > now_ns - self.length_ns)
+
+    def sent(self) -> deque[int]:
+        return self._stamps
+
+
+class Windows:
+    """Those of all scopes. When limits change a window begins with what its scope has sent, as far as that was kept."""
+
+    def __init__(self) -> None:
+        self._windows: dict[tuple[tuple[str, str], str], Window] = {}
+        self._sent: dict[tuple[str, str], deque[int]] = {}  # before the limits changed, by scope and kinds of messages
+
+    def of(self, scope: str, limit: MessageLimit) -> Window:
+        stream = (scope, "+".join(sorted(set(limit.types))))
+        place = (stream, f"{limit.max}/{limit.window_s}/{limit.refuses_cancels}")
+        found = self._windows.get(place)
+        if found is None:
+            length_ns = round(limit.window_s * NS_PER_S)
+            found = self._windows[place] = Window(limit.max, length_ns, self._sent.get(stream))
+        return found
+
+    def renew(self) -> None:
+        """The limits have changed: each window is made anew when it is asked for."""
+        renewed: set[tuple[str, str]] = set()
+        for (
+            stream,
+            _,
+        ), window in self._windows.items():  # those of a stream count the same messages: the longest has all
+            if stream not in renewed or len(window.sent()) > len(self._sent[stream]):
+                renewed.add(stream)
+                self._sent[stream] = window.sent()
+        self._windows.clear()
 
 
 class Duplicates:

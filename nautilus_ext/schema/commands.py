@@ -87,6 +87,12 @@ async def listen(connection: asyncpg.Connection, book_id: str, wake: Callable[[]
     await connection.add_listener(CHANNEL, heard)
 
 
+async def waiting(connection: asyncpg.Connection, book_id: str) -> bool:
+    """Tell whether there is one to begin or to give up: a look that writes nothing, for the many that find nothing."""
+    pending = "SELECT EXISTS (SELECT FROM commands WHERE book_id = $1 AND status = 'pending')"
+    return await connection.fetchval(pending, book_id)
+
+
 async def take(connection: asyncpg.Connection, taker: Taker) -> Asked | None:
     """Begin the oldest that waits; BookLost when the book is another node's."""
     async with connection.transaction():
@@ -227,4 +233,12 @@ async def _fence(connection: asyncpg.Connection, taker: Taker) -> None:
 
 def _asked(row: Iterable[Any]) -> Asked:
     command_id, kind, arguments, issued_by, issued_at = row
-    return Asked(command_id, kind, msgspec.json.decode(arguments), issued_by, issued_at)
+    return Asked(command_id, kind, _decoded(arguments), issued_by, issued_at)
+
+
+def _decoded(text: str) -> Any:
+    """None for what PostgreSQL takes for JSON and nobody else does: a row that was taken must not be lost over it."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import time
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from nautilus_ext.config.risk import Risk
 from nautilus_ext.risk import standing as module
 from nautilus_ext.risk.commands import read
 from nautilus_ext.risk.halts import Place
-from nautilus_ext.risk.limits import Rulebook
+from nautilus_ext.risk.limits import Rulebook, moment_ns
 from nautilus_ext.risk.standing import Standing
 
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
@@ -238,5 +239,51 @@ def test_a_restart_stands_where_the_node_stood():
             assert again.apply(read(command.command_id, command.kind, told, command.issued_by), now_ns).applied
         assert desk.standing.risk == again.risk
         assert desk.standing.halts.standing() == again.halts.standing()
+        folded = Standing(desk.file)
+        assert [] == folded.fold([(now_ns, command) for command, now_ns in desk.applied], desk.now_ns)
+        assert desk.standing.halts.standing() == folded.halts.standing()
+        assert live(desk.standing.risk, desk.now_ns) == live(folded.risk, desk.now_ns)
+        assert list(desk.standing.risk.limits) == list(folded.risk.limits)
         applied += len(desk.applied)
     assert min(refused, applied) > 20
+
+
+def live(risk, now_ns):
+    """What it says from now on."""
+    overrides = {(each.code, each.scope): each for each in risk.overrides}
+    return msgspec.structs.replace(
+        risk, overrides=sorted((each for each in overrides.values() if moment_ns(each.until) > now_ns), key=str)
+    )
+
+
+def test_what_does_not_fit_the_file_any_more_is_left_out_and_named():
+    """The rest of it holds."""
+    desk = Desk()
+    desk.set("instrument=AAA*", "min_order_quantity", 2)
+    desk.set("global", "max_exposure", 900)
+    desk.ask("halt", scope="node")
+    limits = FILE["limits"] | {"instrument=AAA*": {"max_order_quantity": "1"}}
+    folded = Standing(msgspec.convert(FILE | {"limits": limits}, Risk))
+    (text,) = folded.fold([(now_ns, command) for command, now_ns in desk.applied], desk.now_ns)
+    assert "it does not fit the file: limits.instrument=AAA*.min_order_quantity: 2 is more than" in text
+    assert folded.risk.limits["global"].max_exposure == 900
+    assert folded.risk.limits["instrument=AAA*"].min_order_quantity is None
+    assert folded.halts.stopping(PLACE) is not None
+
+
+def test_years_of_commands_are_folded_in_a_moment():
+    """One by one they would take minutes."""
+    file = msgspec.convert({"limits": {f"instrument=A{n}.SIM": {"max_position": "5"} for n in range(300)}}, Risk)
+    commands = [
+        (
+            n,
+            read(
+                f"c{n}", "set-limit", {"scope": "global", "key": "max_position", "value": str(n + 1), "why": "w"}, "ann"
+            ),
+        )
+        for n in range(3_000)
+    ]
+    standing, begun_s = Standing(file), time.perf_counter()
+    assert [] == standing.fold(commands, NOW_NS)
+    assert time.perf_counter() - begun_s < 2
+    assert standing.risk.limits["global"].max_position == 3_000
