@@ -90,7 +90,7 @@ async def listen(connection: asyncpg.Connection, book_id: str, wake: Callable[[]
 async def waiting(connection: asyncpg.Connection, book_id: str) -> bool:
     """Tell whether there is one to begin or to give up: a look that writes nothing, for the many that find nothing."""
     pending = "SELECT EXISTS (SELECT FROM commands WHERE book_id = $1 AND status = 'pending')"
-    return await connection.fetchval(pending, book_id)
+    return bool(await connection.fetchval(pending, book_id))
 
 
 async def take(connection: asyncpg.Connection, taker: Taker) -> Asked | None:
