@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from nautilus_ext.risk.breakers import Trip
 
 LOOK_EVERY_S = 1.0
+CONNECTIONS_EVERY = 4  # looks at them in that time: a connection may be lost for a moment only
 SENT_MAX = 100_000  # orders that no venue has answered; the oldest are forgotten
 AFTER_THE_GATE = 50  # the gate counts an event first, and a strategy hears it last
 ZERO = Decimal(0)
@@ -181,9 +182,11 @@ class CircuitBreakers(Actor):
         if self._timer is not None:
             self._timer.cancel()
 
-    def _repeat(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(LOOK_EVERY_S, self._repeat, loop)
-        self._look()
+    def _repeat(self, loop: asyncio.AbstractEventLoop, turn: int = 0) -> None:
+        self._timer = loop.call_later(LOOK_EVERY_S / CONNECTIONS_EVERY, self._repeat, loop, turn + 1)
+        if turn % CONNECTIONS_EVERY == 0:
+            self._look()
+        self._look_at_connections()
 
     def _on_timer(self, _event: Any) -> None:
         self._look()
@@ -248,15 +251,15 @@ class CircuitBreakers(Actor):
     # -- what is looked at --------------------------------------------------------------------------
 
     def _look(self) -> None:
-        for what, kinds, look in (
-            ("results", RESULTS, self._look_at_results),
-            ("the age of data", ("stale_data",), self._look_at_data),
-            ("connections", ("venue_down",), self._look_at_venues),
-        ):
-            is_wanted = self._kinds.intersection(kinds) or (look == self._look_at_venues and self._swept)
-            if is_wanted and not (self._is_ending and kinds != RESULTS):
-                self._guarded(what, look)
+        if self._kinds.intersection(RESULTS):
+            self._guarded("results", self._look_at_results)
+        if "stale_data" in self._kinds and not self._is_ending:
+            self._guarded("the age of data", self._look_at_data)
         self._guarded("what is kept", self._keep)
+
+    def _look_at_connections(self) -> None:
+        if ("venue_down" in self._kinds or self._swept) and not self._is_ending:
+            self._guarded("connections", self._look_at_venues)
 
     def _look_at_results(self) -> None:
         now_ns = self.clock.timestamp_ns()

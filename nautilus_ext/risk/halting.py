@@ -16,7 +16,7 @@ from nautilus_trader.model.enums import OrderSide, OrderStatus
 from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId, StrategyId
 
 from nautilus_ext.errors import ConfigError
-from nautilus_ext.messages import AppliedCommand, CommandAsked, Recheck
+from nautilus_ext.messages import RESUMED, AppliedCommand, CommandAsked, Recheck
 from nautilus_ext.risk.commands import Command, Flatten, Narrow, Resume, SetLimit, SetOverride, Stop, read
 from nautilus_ext.risk.controls import ReduceOnly
 from nautilus_ext.risk.counting import UNSENT
@@ -220,6 +220,8 @@ class Halting:
         self._stands = bool(self._standing.halts)
         if isinstance(what, (Narrow, Resume)):
             self._judge.adopt(self._judge.book)
+        if outcome.applied and isinstance(what, Resume):
+            self._ports.msgbus.publish(RESUMED, what.scope)  # its breakers look anew
         if not outcome.applied or isinstance(what, Resume):
             asked.answer(*outcome)
             return None

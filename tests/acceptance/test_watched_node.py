@@ -96,8 +96,11 @@ def test_a_breaker_is_told_in_every_way_and_stands_after_a_kill(shell, config, r
     stopped = [(row["run"], row["scope"]) for row in rows if row["code"] == "BREAKER_EXECUTIONS"]
     assert latched.items() <= {each["command_id"]: each["scope"] for each in kept(shell)["latched"]}.items()
     assert len({scope for _, scope in stopped}) == len(stopped)  # once each, over both runs
-    for code in ("BREAKER_SYNC_FAILURE", "BREAKER_VENUE_DOWN", "BREAKER_BLIND", "CRITICAL_"):
+    for code in ("BREAKER_SYNC_FAILURE", "BREAKER_VENUE_DOWN", "BREAKER_BLIND", "BREAKER_NOT_APPLIED", "CRITICAL_"):
         assert code not in told
+    stopped_before = [scope.removeprefix("strategy=") for scope in latched.values()]
+    sent = [line for line in again.output.splitlines() if "order submitted" in line]
+    assert [] == [line for line in sent if any(line.rstrip().endswith(name) for name in stopped_before)]
     log = (shell.data / "logs" / f"{BOOK}.jsonl").read_text()
     assert "BREAKER_EXECUTIONS" in log
     for text in (log, told, running.output, again.output, follower.output, json.dumps(receiver.taken)):

@@ -219,7 +219,7 @@ def test_a_difference_between_the_venues_word_and_ours_is_told_with_an_example()
 def looked(bus, seconds):
     for _ in range(seconds):
         bus.wait(1)
-        bus.breakers._look()
+        bus.breakers._look_at_connections()
 
 
 def test_a_venue_is_down_when_its_client_says_so_for_longer_than_the_limit():
