@@ -128,9 +128,7 @@ class Docket:
             self._over.popitem(last=False)
 
     def to_write(self) -> list[Ticket]:
-        """In the order of their numbers."""
-        found = (ticket for ticket in self._open.values() if ticket.outcome is not None and not ticket.is_written)
-        return sorted(found, key=lambda ticket: ticket.number)
+        return [ticket for ticket in self._open.values() if ticket.outcome is not None and not ticket.is_written]
 
     def unanswered(self) -> list[Ticket]:
         return [ticket for ticket in self._open.values() if ticket.outcome is None]

@@ -246,6 +246,19 @@ def test_a_halt_by_file_works_while_the_database_is_away(url, proxied, tmp_path,
         assert ["f-1"] == run.gate.applied
 
 
+def test_what_came_by_file_and_then_as_a_row_is_answered_there_too(url, proxied, tmp_path, wait_until):
+    """Whoever could not reach the node tries the other way: it is one command."""
+    proxy, way = proxied
+    with running(way, tmp_path) as run:
+        proxy.cut()
+        run.inbox.put(halt("c-1"))
+        wait_until(lambda: run.inbox.answer_to("c-1"))
+        ask(url, "c-1")
+        proxy.mend()
+        wait_until(lambda: status(url, "c-1") == "applied")
+        assert ["c-1"] == run.gate.applied
+
+
 def test_an_answer_whose_commit_was_lost_is_given_once(url, proxied, tmp_path, wait_until):
     """The server has taken, or answered, and its word did not arrive."""
     proxy, way = proxied
@@ -287,6 +300,21 @@ def test_what_a_run_had_begun_when_it_died_is_done_again_or_refused(url, tmp_pat
         wait_until(lambda: status(url, "c-1") == outcome)
         assert (["c-1"] if outcome == "applied" else []) == run.gate.applied
         assert run.taker.run == rows(url)["c-1"][2]
+
+
+def test_what_a_node_has_not_come_to_when_it_stops_is_refused_or_left(url, tmp_path, wait_until):
+    """Nobody flattens at the next start what was asked of this one; a halt is for the next one, too."""
+    with running(url, tmp_path) as run:
+        run.gate.stop()
+        ask(url, "flatten", "flatten")
+        ask(url, "halt")
+        wait_until(lambda: status(url, "halt") == "taken")
+    assert [] == run.gate.applied
+    found, result, _ = rows(url)["flatten"]
+    assert ("refused", True) == (found, "stopped before it came to it" in result)
+    with running(url, tmp_path) as run:
+        wait_until(lambda: status(url, "halt") == "applied")
+        assert ["halt"] == run.gate.applied
 
 
 def test_a_halt_by_file_of_a_run_that_died_before_its_row_stands_again(url, tmp_path, wait_until):
