@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
-from nautilus_trader.execution.messages import CancelOrder, ModifyOrder, SubmitOrder, SubmitOrderList
+from nautilus_trader.execution.messages import (
+    BatchCancelOrders,
+    CancelOrder,
+    ModifyOrder,
+    SubmitOrder,
+    SubmitOrderList,
+)
 from nautilus_trader.model.events import OrderCancelRejected, OrderDenied, OrderModifyRejected
 
 if TYPE_CHECKING:
@@ -72,6 +78,20 @@ def cancel_of(order: Any, client_id: Any = None) -> CancelOrder:
         command_id=UUID4(),
         ts_init=order.ts_last,
         client_id=client_id,
+    )
+
+
+def batch_of(command: Any, cancels: list[Any]) -> BatchCancelOrders:
+    """Of the cancels of a batch those that are left."""
+    return BatchCancelOrders(
+        trader_id=command.trader_id,
+        strategy_id=command.strategy_id,
+        instrument_id=command.instrument_id,
+        cancels=cancels,
+        command_id=UUID4(),
+        ts_init=command.ts_init,
+        client_id=command.client_id,
+        params=command.params,
     )
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from nautilus_trader.common.actor import Actor
 from nautilus_trader.common.config import ActorConfig
-from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
 from nautilus_trader.execution.messages import (
     BatchCancelOrders,
     CancelAllOrders,
@@ -44,6 +43,7 @@ from nautilus_ext.risk.verdicts import Refused
 from nautilus_ext.seam import (
     EXECUTE,
     PROCESS,
+    batch_of,
     can_be_denied,
     cancel_of,
     deny,
@@ -272,7 +272,7 @@ class RiskGate(Actor):
             _remember(self._early_cancels, order.client_order_id.value)
         rest = [each for each, order in zip(command.cancels, orders, strict=True) if order not in early]
         if early and rest:
-            self.execute(_batch_of(command, rest))
+            self.execute(batch_of(command, rest))
         if early:
             return False
         known = next((order for order in orders if order is not None), None)
@@ -485,16 +485,3 @@ def _is_over(command: Any) -> bool:
 
 def _ids(of: Any) -> dict[str, Any]:
     return {name: getattr(of, name).value for name in ("client_order_id", "strategy_id", "instrument_id")}
-
-
-def _batch_of(command: Any, cancels: list[Any]) -> BatchCancelOrders:
-    return BatchCancelOrders(
-        trader_id=command.trader_id,
-        strategy_id=command.strategy_id,
-        instrument_id=command.instrument_id,
-        cancels=cancels,
-        command_id=UUID4(),
-        ts_init=command.ts_init,
-        client_id=command.client_id,
-        params=command.params,
-    )

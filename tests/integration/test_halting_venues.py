@@ -111,6 +111,38 @@ def test_a_venue_out_of_reach_is_asked_when_it_is_back(stage, operator):
     assert (1, OrderStatus.CANCELED) == (cancels(stage), order.status)
 
 
+def test_a_venue_that_is_back_is_asked_at_once_however_often_it_was_asked_before(stage, operator):
+    """It has lost four cancels in 3.5 s: the next would be sent after 7.5 s."""
+    lossy = Lossy(stage)
+    lossy.losing = 4
+    order = stage.hand.send(BUY, 1, 90)
+    stage.tick()
+    (client,) = stage.engine.kernel.exec_engine.get_clients_for_orders([order])
+    operator.halt("node")
+    stage.tick(seconds=4)
+    client._set_connected(value=False)
+    stage.tick()
+    client._set_connected(value=True)
+    stage.tick().tick()
+    assert (OrderStatus.CANCELED, 4) == (order.status, len(lossy.lost))
+
+
+def test_what_is_held_is_closed_after_the_cancels_or_when_they_take_too_long(stage, operator):
+    """What works could be filled beside what closes."""
+    lossy = Lossy(stage)
+    lossy.losing = 1_000
+    stage.hand.send(BUY, 5)
+    stage.tick()
+    stage.hand.send(SELL, 5, 110)
+    stage.tick()
+    operator.flatten("node")
+    stage.tick(seconds=2)
+    assert 2 == stage.sent.names().count("SubmitOrder")
+    stage.tick().tick()
+    assert 3 == stage.sent.names().count("SubmitOrder")
+    assert [] == stage.cache.positions_open()
+
+
 def test_a_venue_that_limits_cancels_gets_no_more_than_it_takes():
     stage = Stage(limited(messages=[CANCELS])).start()
     operator = Operator(stage)

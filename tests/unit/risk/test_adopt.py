@@ -151,6 +151,17 @@ def test_a_limit_that_is_given_back_counts_what_came_meanwhile():
     assert desk.buy(5).startswith("MESSAGE_RATE: limit=2 scope=global value=4 ")
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_windows_of_a_scope_the_one_that_keeps_more_is_remembered(turned):
+    messages = [{"max": 1, "window_s": 1}, {"max": 9, "window_s": 100}]
+    desk = Desk({"global": {"messages": messages[::-1] if turned else messages}})
+    for quantity in range(1, 5):
+        assert desk.buy(quantity) == ""
+        desk.now_ns += 2 * S
+    desk.judge.adopt(book({"global": {"messages": [{"max": 4, "window_s": 100}]}}))
+    assert desk.buy(5).startswith("MESSAGE_RATE: limit=4 scope=global value=4 ")
+
+
 def test_windows_of_other_kinds_of_messages_say_nothing_of_each_other():
     desk = Desk({"global": {"messages": [{"max": 2, "window_s": 10, "types": ["cancel"]}]}})
     desk.buy(1)
