@@ -280,6 +280,14 @@ async def test_rows_wait_for_a_database_that_is_away(database, office, caplog):
     assert ["A", "B"] == [row["code"] for row in await until_rows(database, 2)]
 
 
+async def test_more_than_fit_into_one_write_come_all_and_in_their_order(database, office, monkeypatch):
+    monkeypatch.setattr(telling, "ROWS_AT_ONCE", 3)
+    opened(office, await started_run(database.app_url), url=database.app_url)
+    for number in range(8):
+        office.bus.publish(ALERT, an_alert(code=f"C{number}"))
+    assert [f"C{number}" for number in range(8)] == [row["code"] for row in await until_rows(database, 8)]
+
+
 async def test_a_lost_connection_costs_no_row_and_doubles_none(database, office):
     opened(office, await started_run(database.app_url), url=database.app_url)
     office.bus.publish(ALERT, an_alert(code="A"))

@@ -389,7 +389,20 @@ def test_a_loss_is_reckoned_on_over_a_restart(path):
         return ears.stopped
 
     assert [] == lost()
+    assert [] == json.loads(path.read_text())["seen"]  # of what is closed nothing is kept but the sum
     assert [("halt", "node", "breaker loss")] == lost()
+
+
+def test_what_is_lost_before_the_first_look_after_a_restart_is_lost(path):
+    """The instrument is new to the breakers, results are not."""
+    rules = (rule("loss", "instrument=*", 10),)
+    quiet, _ = traded(*rules, path=path)
+    quiet.tick().tick()
+    stage, ears = traded(*rules, path=path)
+    for side in (BUY, SELL):
+        stage.hand.send(side, 20)
+    stage.tick().tick()
+    assert [("halt", f"instrument={PERP}", "breaker loss")] == ears.stopped
 
 
 def recent(*seconds_ago):
