@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from nautilus_ext.config.risk import MessageLimit
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 DUPLICATES_MAX = 10_000  # orders whose like is looked for; the oldest are forgotten
 OPERATIONS_MAX = 100_000  # operation ids that are remembered
+KEPT_MIN = 1_000  # messages of a window, however small: a limit that is raised knows what was sent before
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
@@ -22,11 +24,10 @@ class Window:
 
     __slots__ = ("_stamps", "length_ns", "most")
 
-    def __init__(self, most: int, length_ns: int, sent: deque[int] | None = None) -> None:
+    def __init__(self, most: int, length_ns: int, sent: Sequence[int] = (), kept: int = 0) -> None:
         self.most = most
         self.length_ns = length_ns
-        kept = most if sent is None else max(most, sent.maxlen or 0)
-        self._stamps: deque[int] = deque(sent or (), maxlen=kept)
+        self._stamps: deque[int] = deque(sent, maxlen=max(most, kept))
 
     def fits(self, now_ns: int, count: int = 1) -> bool:
         """Tell whether so many more would keep within it."""
@@ -70,7 +71,8 @@ class Windows:
         found = self._windows.get(place)
         if found is None:
             length_ns = round(limit.window_s * NS_PER_S)
-            found = self._windows[place] = Window(limit.max, length_ns, self._sent.get(stream))
+            sent = self._sent.get(stream, ())
+            found = self._windows[place] = Window(limit.max, length_ns, sent, max(KEPT_MIN, len(sent)))
         return found
 
     def renew(self) -> None:

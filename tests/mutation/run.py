@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests" / "unit" / "risk"
 FIRST = (
     "test_small_rules",
+    "test_adopt",
     "test_small_memory",
     "test_order_rows",
     "test_reach_rows",

@@ -140,6 +140,16 @@ def test_a_smaller_window_begins_with_what_was_sent_and_a_larger_one_does_not_fo
     assert refused.format(4, 4, 5, 20) == desk.buy(6)
 
 
+def test_a_limit_that_is_raised_knows_what_was_sent_before():
+    """Also what the smaller one had no need to remember."""
+    desk = Desk({"global": {"messages": [{"max": 2, "window_s": 1}]}})
+    for number in range(6):
+        assert not desk.buy(number + 1)
+        desk.now_ns += S // 2
+    desk.judge.adopt(book({"global": {"messages": [{"max": 5, "window_s": 10}]}}))
+    assert desk.buy(9).startswith("MESSAGE_RATE: limit=5 scope=global value=6 would_be=7")
+
+
 def test_a_limit_that_is_given_back_counts_what_came_meanwhile():
     """It is not the former window, which knows nothing of them."""
     limit = {"global": {"messages": [{"max": 2, "window_s": 10}]}}
