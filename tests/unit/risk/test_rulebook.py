@@ -153,6 +153,19 @@ def test_the_short_key_of_exposure_is_the_limit_of_all_together():
     assert ("max_exposure", Decimal(10_000_000), "global", "risk.max_total_notional") == found[:4]
 
 
+def test_a_rulebook_names_all_that_is_set_and_how_often_it_was_changed():
+    """Scope by scope, with the source; the preset's own among them."""
+    risk = Risk(
+        preset="none", limits={"global": Limits(max_position=Decimal(5)), "venue=SIM": Limits(reduce_only=True)}
+    )
+    changed = [*Rulebook(risk, 3).settings()]
+    assert [
+        ("global", "max_position", Decimal(5), "risk.limits.global"),
+        ("venue=SIM", "reduce_only", True, "risk.limits.venue=SIM"),
+    ] == changed
+    assert (0, 3) == (Rulebook(risk).version, Rulebook(risk, 3).version)
+
+
 def test_a_ramp_is_a_limit_that_knows_its_end():
     """It comes beside the limit that stays."""
     limits = {"strategy=Q*": {"max_position": 5, "ramp": {"orders": 20, "max_position": 1}}}
