@@ -42,7 +42,7 @@ from nautilus_ext.risk.sights import Sights
 from nautilus_ext.seam import PROCESS, owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from nautilus_ext.messages import MirrorState, VenueChecked
     from nautilus_ext.risk.breakers import Trip
@@ -115,10 +115,11 @@ class CircuitBreakers(Actor):
         self._is_ending = False
         self._checked: dict[str, VenueChecked] = {}
         self._blind = 0
-        self._is_new = not kept.has_results
+        self._is_new = not kept.watched
         self._armed = dict(kept.armed)
         self._early: list[Trip] = []
         self._last_kept = kept
+        self._is_unkept = False
 
     def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
         """Hear of it from the first moment, with what a restart has put into the cache."""
@@ -141,6 +142,8 @@ class CircuitBreakers(Actor):
         if self._file is not None:
             self._file.make_folder()
         self._begin(kept)
+        if kept is not None and not self._watched() <= set(kept.watched):
+            self._known_scopes.update(self._scopes_before(kept))
         for position in self.cache.positions_open():
             realized = _amount(position.realized_pnl)
             if self._is_new:
@@ -152,6 +155,15 @@ class CircuitBreakers(Actor):
             place = Place(fill.instrument_id, fill.strategy_id, fill.account_id)
             scopes = tuple(each for each in place.scopes() if self._armed.get(each, 0) < fill.ts_ns)
             self._early += self._breakers.remember(scopes, fill.ts_ns)
+
+    def _scopes_before(self, kept: Kept) -> Iterator[str]:
+        """That a breaker which is new in the file does not begin with nothing in: what they have lost is none of its."""
+        seen = {each.position_id for each in kept.seen}
+        held = (each for each in self.cache.positions_open() if each.id.value in seen)
+        for each in kept.sums:
+            yield from Place(each.instrument_id, each.strategy_id, each.account_id).scopes()
+        for each in held:
+            yield from Place(each.instrument_id.value, each.strategy_id.value, each.account_id.value).scopes()
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -376,24 +388,41 @@ class CircuitBreakers(Actor):
             return
         results = {"sums": self._results.sums(), "seen": self._results.seen()}
         states, latched = self._breakers.states(), list(self._latched.values())
-        watched = bool(self._kinds.intersection(RESULTS))
-        kept = Kept(states=states, latched=latched, armed=dict(self._armed), has_results=watched, **results)
-        if kept != self._last_kept:
+        watched = sorted(self._watched())
+        kept = Kept(states=states, latched=latched, armed=dict(self._armed), watched=watched, **results)
+        if kept == self._last_kept:
+            return
+        try:
             self._file.write(kept)
-            self._last_kept = kept
+        except OSError as error:  # what trips stops all the same; each look tries again
+            if not self._is_unkept:
+                log.critical("what breakers have counted cannot be kept (%s): a restart does not know it", error)
+            self._is_unkept = True
+        else:
+            self._last_kept, self._is_unkept = kept, False
+
+    def _watched(self) -> set[str]:
+        """The breakers of results."""
+        return {rule.name for rule in self._risk.breakers if rule.kind in RESULTS}
 
     def _guarded(self, what: str, work: Callable[[], None]) -> None:
-        """A breaker that fails is told once, and the others go on."""
-        try:
-            with self._lock:
+        """A breaker that fails is told once, and the others go on; what was to be said is said whoever fails over it."""
+        failures: list[tuple[str, Exception]] = []
+        with self._lock:
+            try:
                 work()
-                said, self._out = self._out, []
-            for each in said:
+            except Exception as error:  # noqa: BLE001 - told below
+                failures.append((what, error))
+            said, self._out = self._out, []
+        for each in said:
+            try:
                 self._on_the_loop(each)
-        except Exception:
-            if what not in self._failed:
-                log.critical("the breakers cannot follow %s: see the log", what, exc_info=True)
-            self._failed.add(what)
+            except Exception as error:  # noqa: BLE001 - as above
+                failures.append(("what hears of them", error))
+        for about, error in failures:
+            if about not in self._failed:
+                log.critical("the breakers cannot follow %s: see the log", about, exc_info=error)
+            self._failed.add(about)
 
     def _on_the_loop(self, act: Callable[[], None]) -> None:
         """A gate takes commands there; what is counted may come on the thread of a timer."""

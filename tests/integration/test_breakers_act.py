@@ -12,7 +12,7 @@ from nautilus_trader.model.enums import OmsType
 from risk_stage import BUY, PERP, SELL, Stage
 
 from nautilus_ext.errors import MachineError
-from nautilus_ext.messages import MIRROR_STATE, RECENT, VENUE_CHECKED, MirrorState, PastFill, Recent, VenueChecked
+from nautilus_ext.messages import ALERT, MIRROR_STATE, RECENT, VENUE_CHECKED, MirrorState, PastFill, Recent, VenueChecked
 
 HAND = "strategy=HAND-001"
 
@@ -336,6 +336,19 @@ def test_a_handler_that_fails_is_told_once_and_the_others_go_on(caplog):
     assert 1 == len(bus.ears.stopped)
 
 
+def test_somebody_who_fails_over_an_alert_does_not_keep_the_halt_from_the_gate(caplog):
+    bus = Bus(STREAK)
+
+    def fail(_alert):
+        raise RuntimeError("an actor of somebody else")
+
+    bus.bus.subscribe(ALERT, fail)
+    bus.start()
+    trip(bus)
+    assert [("halt", f"strategy={STRATEGY}", "breaker reject_streak")] == bus.ears.stopped
+    assert "cannot follow what hears of them" in caplog.text
+
+
 # -- a restart --------------------------------------------------------------------------------------
 
 
@@ -422,10 +435,22 @@ def test_a_file_that_cannot_be_read_keeps_the_node_from_starting(path):
         Bus(STREAK, path=path)
 
 
+def test_a_file_that_cannot_be_written_keeps_nothing_from_being_stopped(path, caplog):
+    """A full disk, or a folder that somebody has removed; it is written as soon as that is over."""
+    bus = Bus(STREAK, path=path).start()
+    path.parent.rmdir()
+    trip(bus)
+    assert [("halt", f"strategy={STRATEGY}", "breaker reject_streak")] == bus.ears.stopped
+    assert 1 == caplog.text.count("cannot be kept")
+    path.parent.mkdir()
+    trip(bus, 1)
+    assert bus.ears.commands == Bus(STREAK, path=path).start().ears.commands
+
+
 def test_the_file_has_numbers_and_names_and_nothing_else(path):
     trip(Bus(STREAK, path=path).start())
     kept = json.loads(path.read_text())
-    assert {"states", "latched", "sums", "seen", "has_results", "armed"} == set(kept)
+    assert {"states", "latched", "sums", "seen", "watched", "armed"} == set(kept)
     assert Decimal(0) == sum(Decimal(each[-1]) for each in kept["sums"])
 
 
@@ -484,3 +509,18 @@ def test_what_was_realized_before_a_loss_was_watched_is_no_loss(path):
     assert 1 == len(ears.commands)  # the former one's
     stage.tick(bid=40).tick(bid=40)
     assert [("BREAKER_LOSS", "node", "critical")] == ears.told
+
+
+def test_a_loss_of_which_a_breaker_that_is_new_in_the_file_knows_nothing_is_no_loss(path):
+    """One of the node was there all along; then each strategy gets one of its own."""
+    before, _ = traded(rule("loss", "node", 1_000), path=path)
+    before.hand.send(BUY, 1)
+    before.tick().tick(bid=50)
+    before.hand.send(SELL, 1)
+    before.tick(bid=50).tick(bid=50)
+    after, ears = traded(rule("loss", "node", 1_000), rule("loss", "strategy=*", 10), path=path)
+    after.tick(bid=50).tick(bid=50)
+    assert [] == ears.stopped
+    after.hand.send(BUY, 1)
+    after.tick(bid=50).tick(bid=30).tick(bid=30)
+    assert [("halt", HAND, "breaker loss")] == ears.stopped
