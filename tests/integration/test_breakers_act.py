@@ -481,19 +481,20 @@ def test_that_connections_end_with_the_node_trips_nothing():
     assert [] == bus.ears.stopped
 
 
+class Held:
+    """An open position as a restart has put it into the cache."""
+
+    def __init__(self, stage):
+        self.stage = stage
+
+    def __call__(self, cache):
+        for position in self.stage.cache.positions_open():
+            cache.add_instrument(self.stage.cache.instrument(position.instrument_id))
+            cache.add_position(position, OmsType.NETTING)
+
+
 def test_what_was_realized_before_a_loss_was_watched_is_no_loss(path):
     """The file is there, of a breaker that counted something else; then one of results is added."""
-
-    class Held:
-        """An open position as a restart has put it into the cache."""
-
-        def __init__(self, stage):
-            self.stage = stage
-
-        def __call__(self, cache):
-            for position in self.stage.cache.positions_open():
-                cache.add_instrument(self.stage.cache.instrument(position.instrument_id))
-                cache.add_position(position, OmsType.NETTING)
 
     before, _ = traded(rule("executions", "strategy=*", 100, window_s=60), path=path)
     before.hand.send(BUY, 2)
@@ -524,3 +525,18 @@ def test_a_loss_of_which_a_breaker_that_is_new_in_the_file_knows_nothing_is_no_l
     after.hand.send(BUY, 1)
     after.tick(bid=50).tick(bid=30).tick(bid=30)
     assert [("halt", HAND, "breaker loss")] == ears.stopped
+
+
+def test_a_position_whose_market_was_not_heard_since_the_restart_has_no_result(path):
+    """It was filled at 101 a while ago and stands at 50 for long: that is no drawdown from 101."""
+    before, _ = traded(path=path)
+    before.hand.send(BUY, 1)
+    before.tick()
+    actor = breakers(rule("drawdown", "node", 10), path=path)
+    stage = Stage(gate=False, actors=[actor], before=Held(before))
+    ears = Ears(stage.bus)
+    stage.tick(of=["BTCUSDT.SIM1"]).tick(of=["BTCUSDT.SIM1"])
+    stage.tick(bid=50).tick(bid=50)
+    assert [] == ears.stopped
+    stage.tick(bid=35).tick(bid=35)
+    assert [("halt", "node", "breaker drawdown")] == ears.stopped
