@@ -25,7 +25,9 @@ from nautilus_ext.messages import (
     MIRROR_STATE,
     RECENT,
     RESUMED,
+    STANDING,
     VENUE_CHECKED,
+    AppliedCommand,
     CommandAsked,
     Commanded,
     Recent,
@@ -150,14 +152,29 @@ class CircuitBreakers(Actor):
                 self._results.begin(position.id.value, realized)
             else:  # what it has come to since the last word of the file
                 self._take_result(position, position.id.value, realized, kind="")
+        if kept is not None:
+            self._hear_of_resumes(kept.latched)
         told = self.cache.get(RECENT) if "executions" in self._kinds else None
         for fill in msgspec.json.decode(told, type=Recent).fills if told else ():
             place = Place(fill.instrument_id, fill.strategy_id, fill.account_id)
             scopes = tuple(each for each in place.scopes() if self._armed.get(each, 0) < fill.ts_ns)
             self._early += self._breakers.remember(scopes, fill.ts_ns)
 
+    def _hear_of_resumes(self, latched: list[Latched]) -> None:
+        """Of those while the file had no breakers, or could not be written: the table says what was let go on."""
+        told = self.cache.get(STANDING) if latched else None
+        stopped = {each.command_id: (each.scope, "halt" if each.kind == "halt" else "reduce_only") for each in latched}
+        found: set[tuple[str, str]] = set()
+        for each in msgspec.json.decode(told, type=list[AppliedCommand]) if told else ():
+            scope, mode = str(each.arguments.get("scope")), each.arguments.get("mode")
+            if each.command_id in stopped:
+                found.add(stopped[each.command_id])
+            elif each.kind == "resume" and any(of == scope and mode in (None, what) for of, what in found):
+                found = {(of, what) for of, what in found if of != scope}
+                self._let_go_on(scope, each.applied_ns)
+
     def _scopes_before(self, kept: Kept) -> Iterator[str]:
-        """That a breaker which is new in the file does not begin with nothing in: what they have lost is none of its."""
+        """What they have lost is none of a breaker that is new in the file: it does not begin with nothing there."""
         seen = {each.position_id for each in kept.seen}
         held = (each for each in self.cache.positions_open() if each.id.value in seen)
         for each in kept.sums:
@@ -373,15 +390,19 @@ class CircuitBreakers(Actor):
         self._guarded("a resume", lambda: self._arm(scope))
 
     def _arm(self, scope: str) -> None:
-        armed = self._breakers.arm(scope)
-        self._latched = {key: each for key, each in self._latched.items() if each.scope != scope}
-        self._armed.pop(scope, None)
-        self._armed[scope] = self.clock.timestamp_ns()  # what was filled before is not counted again at a restart
-        if len(self._armed) > RESUMED_MAX:
-            del self._armed[next(iter(self._armed))]
+        armed = self._let_go_on(scope, self.clock.timestamp_ns())
         self._keep()
         if armed:
             log.warning("%s is resumed: armed again: %s", scope, ", ".join(armed))
+
+    def _let_go_on(self, scope: str, at_ns: int) -> list[str]:
+        armed = self._breakers.arm(scope)
+        self._latched = {key: each for key, each in self._latched.items() if each.scope != scope}
+        self._armed.pop(scope, None)
+        self._armed[scope] = at_ns  # what was filled before is not counted again at a restart
+        if len(self._armed) > RESUMED_MAX:
+            del self._armed[next(iter(self._armed))]
+        return armed
 
     def _keep(self) -> None:
         if self._file is None:
@@ -406,7 +427,7 @@ class CircuitBreakers(Actor):
         return {rule.name for rule in self._risk.breakers if rule.kind in RESULTS}
 
     def _guarded(self, what: str, work: Callable[[], None]) -> None:
-        """A breaker that fails is told once, and the others go on; what was to be said is said whoever fails over it."""
+        """Whoever fails is told once, and the others go on; what was to be said is said all the same."""
         failures: list[tuple[str, Exception]] = []
         with self._lock:
             try:

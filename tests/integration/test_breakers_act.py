@@ -12,7 +12,18 @@ from nautilus_trader.model.enums import OmsType
 from risk_stage import BUY, PERP, SELL, Stage
 
 from nautilus_ext.errors import MachineError
-from nautilus_ext.messages import ALERT, MIRROR_STATE, RECENT, VENUE_CHECKED, MirrorState, PastFill, Recent, VenueChecked
+from nautilus_ext.messages import (
+    ALERT,
+    MIRROR_STATE,
+    RECENT,
+    STANDING,
+    VENUE_CHECKED,
+    AppliedCommand,
+    MirrorState,
+    PastFill,
+    Recent,
+    VenueChecked,
+)
 
 HAND = "strategy=HAND-001"
 
@@ -389,6 +400,28 @@ def test_what_a_person_has_resumed_stays_resumed(path):
     assert 1 == len(again.ears.commands)
 
 
+@pytest.mark.parametrize(
+    ("scope", "mode", "lifts"), [("strategy=S-001", None, 1), ("node", None, 0), ("strategy=S-001", "reduce_only", 0)]
+)
+def test_what_a_person_has_resumed_while_no_breaker_heard_stays_resumed(path, scope, mode, lifts):
+    """By a start of a file without breakers: only the table has it."""
+    before = Bus(STREAK, path=path).start()
+    trip(before)
+    (stop,) = before.ears.commands
+    resume = ("c-2", "resume", {"scope": scope, "why": "seen", "mode": mode})
+    told = [
+        AppliedCommand(applied_ns=at_ns, command_id=command_id, kind=kind, arguments=arguments, issued_by="ann")
+        for at_ns, (command_id, kind, arguments) in enumerate([(stop.command_id, stop.kind, stop.arguments), resume])
+    ]
+    again = Bus(STREAK, path=path)
+    again.cache.add(STANDING, msgspec.json.encode(told))
+    again.breakers._recall()
+    again.start()
+    assert 1 - lifts == len(again.ears.commands)
+    trip(again)
+    assert 1 == len(again.ears.commands)
+
+
 @pytest.mark.row(23, "after restart")
 def test_a_loss_is_reckoned_on_over_a_restart(path):
     """9 lost by a position that is closed, then another 9: closed positions are in no cache then."""
@@ -495,7 +528,6 @@ class Held:
 
 def test_what_was_realized_before_a_loss_was_watched_is_no_loss(path):
     """The file is there, of a breaker that counted something else; then one of results is added."""
-
     before, _ = traded(rule("executions", "strategy=*", 100, window_s=60), path=path)
     before.hand.send(BUY, 2)
     before.tick()
