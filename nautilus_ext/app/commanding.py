@@ -23,7 +23,7 @@ from nautilus_ext.app.keeper import error_text
 from nautilus_ext.app.loop_side import LoopSide
 from nautilus_ext.app.stream import CommandStream
 from nautilus_ext.errors import BookLost, ConfigError, DatabaseError, MachineError, SuiteError
-from nautilus_ext.risk.commands import COMMANDS, Command, Stop, read
+from nautilus_ext.risk.commands import COMMANDS, NAME_MAX, Command, Stop, read
 from nautilus_ext.risk.halts import NODE
 from nautilus_ext.risk.inbox import Inbox
 from nautilus_ext.risk.standing import Outcome
@@ -60,6 +60,8 @@ FAILED, UNRECORDED, UNREADABLE, UNANSWERED = (
     "COMMAND_NOT_ANSWERED",
 )
 NOT_BEGUN = f"the node's loop has not come to it in {ANSWER_S_MAX:g} s: it will not be applied any more"
+LATE = "the database was away when the node had taken it, and its time is over: ask again if it is still wanted"
+ENDED = "run {} had begun it when it ended: look at what came of it, and ask again if it is still wanted"
 STOPPED = "the node was stopped before it came to it"
 
 DATABASE, FOLDER, STREAM = "database", "inbox", "stream"
@@ -211,7 +213,7 @@ class Channel:
         return ticket
 
     def _refuse(self, kept: Kept, text: str) -> Ticket:
-        log.warning("command %s is refused: %s", ascii(kept[0]), text)
+        log.warning("command %s is refused: %s", ascii(kept[0][:NAME_MAX]), text)
         self._wake.set()
         return self._docket.add(kept, None, Outcome(applied=False, text=text))
 
@@ -250,15 +252,24 @@ class Channel:
 
     def _look_at_files(self) -> None:
         try:
-            for waiting in self._inbox.waiting():
-                self._take_file(waiting)
+            trouble = self._take_files()
             for ticket in self._docket.to_write():
                 self._tell_file(ticket)
             self._inbox.forget_answers(time.time() - ANSWER_KEPT_S)
         except MachineError as error:
             self._complain(FOLDER, str(error))
         else:
-            self._complain(FOLDER, "")
+            self._complain(FOLDER, trouble)
+
+    def _take_files(self) -> str:
+        """One that can neither be read nor put aside keeps no halt from being heard."""
+        trouble = ""
+        for waiting in self._inbox.waiting():
+            try:
+                self._take_file(waiting)
+            except MachineError as error:
+                trouble = trouble or str(error)
+        return trouble
 
     def _take_file(self, waiting: Waiting) -> None:
         command = waiting.command
@@ -389,13 +400,16 @@ class Channel:
 
     async def _take_former(self, connection: asyncpg.Connection) -> None:
         """What was taken and has no answer: by a run that died, or by this one when the server's word was lost."""
-        for run, asked in await commands.unanswered(connection, self._taker):
+        for run, is_late, asked in await commands.unanswered(connection, self._taker):
             trait = COMMANDS.get(asked.kind)
-            is_ours = run == self._taker.run or self._docket.known(asked.command_id) is not None
-            if is_ours or trait is None or trait.may_repeat:
+            is_known, is_ours = self._docket.known(asked.command_id) is not None, run == self._taker.run
+            if is_ours and is_late and not is_known:  # the server's word came too late for it
+                text = LATE
+            elif is_ours or is_known or trait is None or trait.may_repeat:
                 self._take_row(asked)
                 continue
-            text = f"run {run} had begun it when it ended: look at what came of it, and ask again if it is still wanted"
+            else:
+                text = ENDED.format(run)
             self._refuse((asked.command_id, asked.kind, asked.arguments, asked.issued_by), text).has_row = True
 
     # -- answers

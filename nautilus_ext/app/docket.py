@@ -123,6 +123,8 @@ class Docket:
         if self._open.pop(ticket.command_id, None) is None:
             return
         self._own -= ticket.is_own
+        command_id, kind, _, by = ticket.kept
+        ticket.kept = (command_id, kind, {}, by)  # its row has the rest
         self._over[ticket.command_id] = ticket
         while len(self._over) > REMEMBERED_MAX:
             self._over.popitem(last=False)

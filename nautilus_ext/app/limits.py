@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nautilus_ext.risk.commands import Command as Asked
 
 EXIT_OK = 0
+SHOWN_MAX = 500  # characters of a row's words in the list: whoever may insert may write anything
 FROM_FILE = "file"  # as a value: what the file says holds again
 _LIMITS = (
     Column("scope", lambda row: row["scope"], 1),
@@ -49,7 +50,7 @@ _LIMITS = (
 _HISTORY = (
     Column("asked", lambda row: row["asked"], 1),
     Column("command", lambda row: row["command"], 3, least=30),
-    Column("by", lambda row: row["issued_by"], 4, least=16),
+    Column("by", lambda row: row["issued_by"][:SHOWN_MAX], 4, least=16),
     Column("status", lambda row: row["status"], 2),
     Column("result", lambda row: row["result"], 5, least=30),
 )
@@ -250,8 +251,8 @@ async def _history(config: Config, tables: Any, name: str | None, limit: int) ->
 
 
 def _told(row: Any) -> Row:
-    arguments = msgspec.json.decode(row["arguments"])
-    shown = arguments if isinstance(arguments, dict) else {"": arguments}
+    arguments = commands.decoded(row["arguments"])
+    shown = arguments if isinstance(arguments, dict) else {"arguments": arguments}
     ordered = sorted(shown, key=lambda key: (key == "why", key != "scope"))  # the reason last: it may be long
     words = " ".join(f"{key}={_short(shown[key])}" for key in ordered if shown[key] not in (None, False))
     return {
@@ -260,7 +261,7 @@ def _told(row: Any) -> Row:
         "issued_at": row["issued_at"].isoformat(),
         "applied_at": None if row["applied_at"] is None else row["applied_at"].isoformat(),
         "asked": moment(_ns(row["issued_at"]), today()),
-        "command": f"{row['kind']} {words}",
+        "command": f"{row['kind']} {words}"[:SHOWN_MAX],
         "result": row["result"] or "",
     }
 

@@ -76,8 +76,10 @@ class CommandStream:
                     self._complain("")
                     delay_s = BACKOFF_S_MIN
                     await self._pass_on(client)
-            except (RedisError, OSError, ValueError, SuiteError) as error:  # ValueError: no address
-                self._complain(f"the stream {self._name} cannot be read ({error}); it is tried again")
+            except (RedisError, OSError, ValueError, SuiteError) as error:
+                # ValueError: no address, and its words may hold a part of the password
+                words = "redis.url is no address" if isinstance(error, ValueError) else error
+                self._complain(f"the stream {self._name} cannot be read ({words}); it is tried again")
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, BACKOFF_S_MAX)
 

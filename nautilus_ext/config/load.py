@@ -35,6 +35,7 @@ from nautilus_ext.config.suite import (
     SYNTHETIC_QUOTES_MAX,
     Suite,
     Synthetic,
+    is_stream_address,
 )
 from nautilus_ext.errors import ConfigError, Problem
 
@@ -210,7 +211,17 @@ def _shapes(tree: dict[str, Any]) -> list[Problem]:
     backtest = tree.get("backtest")
     if isinstance(backtest, dict):
         problems += _backtest_shapes(backtest)
-    return problems + _risk_problems(tree.get("risk", {})) + _webhook_problems(tree.get("alerts"))
+    beside = [*_webhook_problems(tree.get("alerts")), *_redis_problems(tree.get("redis"))]
+    return problems + _risk_problems(tree.get("risk", {})) + beside
+
+
+def _redis_problems(section: Any) -> list[Problem]:
+    """Without the address: what is not read as its password may be a part of it."""
+    url = section.get("url") if isinstance(section, dict) else None
+    if not isinstance(url, str) or isinstance(url, Unresolved) or is_stream_address(url):
+        return []
+    cure = 'write redis://USER:PASSWORD@HOST:PORT/0, rediss:// or unix:///PATH, or "embedded"; in a password %23 for #'
+    return [Problem("redis.url", f"is no address: {cure}")]
 
 
 def _webhook_problems(section: Any) -> list[Problem]:

@@ -1,6 +1,7 @@
 """The suite's own sections of a config file. Every field says its unit; the schema comes from here."""
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -55,7 +56,7 @@ class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: Annotated[
         str,
         Meta(
-            pattern="^(embedded|rediss?://.+|unix://.+)?$",
+            extra_json_schema={"pattern": "^(embedded|rediss?://.+|unix://.+)?$"},  # what is none must not be shown
             description='Where the stream is: redis://…, rediss://…, unix://…, or "embedded" for a Valkey on a socket '
             "in the data folder. Empty: none is read.",
         ),
@@ -63,6 +64,18 @@ class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         return "Redis(…)"  # an address may hold a password
+
+
+def is_stream_address(url: str) -> bool:
+    """Whether each of its parts can be read."""
+    if url in ("", "embedded"):
+        return True
+    try:
+        parts = urlsplit(url)
+        place = parts.path if parts.scheme == "unix" else parts.hostname and parts.port != 0
+    except ValueError:
+        return False
+    return parts.scheme in ("redis", "rediss", "unix") and bool(place) and not parts.fragment
 
 
 class LoggingExt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -37,7 +37,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     latched: list[Latched] = []
     sums: list[Sum] = []
     seen: list[Seen] = []
-    has_results: bool = False  # sums and seen say something: the file then had a breaker of results
+    watched: list[str] = []  # breakers of results by name: since they are here, a scope without a state had nothing
     armed: dict[str, int] = {}  # when a person let a scope go on, ns since 1970
 
 

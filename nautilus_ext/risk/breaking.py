@@ -25,7 +25,9 @@ from nautilus_ext.messages import (
     MIRROR_STATE,
     RECENT,
     RESUMED,
+    STANDING,
     VENUE_CHECKED,
+    AppliedCommand,
     CommandAsked,
     Commanded,
     Recent,
@@ -42,7 +44,7 @@ from nautilus_ext.risk.sights import Sights
 from nautilus_ext.seam import PROCESS, owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from nautilus_ext.messages import MirrorState, VenueChecked
     from nautilus_ext.risk.breakers import Trip
@@ -115,10 +117,11 @@ class CircuitBreakers(Actor):
         self._is_ending = False
         self._checked: dict[str, VenueChecked] = {}
         self._blind = 0
-        self._is_new = not kept.has_results
+        self._is_new = not kept.watched
         self._armed = dict(kept.armed)
         self._early: list[Trip] = []
         self._last_kept = kept
+        self._is_unkept = False
 
     def register_base(self, portfolio: Any, msgbus: Any, cache: Any, clock: Any) -> None:
         """Hear of it from the first moment, with what a restart has put into the cache."""
@@ -141,17 +144,43 @@ class CircuitBreakers(Actor):
         if self._file is not None:
             self._file.make_folder()
         self._begin(kept)
+        if kept is not None and not self._watched() <= set(kept.watched):
+            self._known_scopes.update(self._scopes_before(kept))
         for position in self.cache.positions_open():
             realized = _amount(position.realized_pnl)
             if self._is_new:
                 self._results.begin(position.id.value, realized)
             else:  # what it has come to since the last word of the file
                 self._take_result(position, position.id.value, realized, kind="")
+        if kept is not None:
+            self._hear_of_resumes(kept.latched)
         told = self.cache.get(RECENT) if "executions" in self._kinds else None
         for fill in msgspec.json.decode(told, type=Recent).fills if told else ():
             place = Place(fill.instrument_id, fill.strategy_id, fill.account_id)
             scopes = tuple(each for each in place.scopes() if self._armed.get(each, 0) < fill.ts_ns)
             self._early += self._breakers.remember(scopes, fill.ts_ns)
+
+    def _hear_of_resumes(self, latched: list[Latched]) -> None:
+        """Of those while the file had no breakers, or could not be written: the table says what was let go on."""
+        told = self.cache.get(STANDING) if latched else None
+        stopped = {each.command_id: (each.scope, "halt" if each.kind == "halt" else "reduce_only") for each in latched}
+        found: set[tuple[str, str]] = set()
+        for each in msgspec.json.decode(told, type=list[AppliedCommand]) if told else ():
+            scope, mode = str(each.arguments.get("scope")), each.arguments.get("mode")
+            if each.command_id in stopped:
+                found.add(stopped[each.command_id])
+            elif each.kind == "resume" and any(of == scope and mode in (None, what) for of, what in found):
+                found = {(of, what) for of, what in found if of != scope}
+                self._let_go_on(scope, each.applied_ns)
+
+    def _scopes_before(self, kept: Kept) -> Iterator[str]:
+        """What they have lost is none of a breaker that is new in the file: it does not begin with nothing there."""
+        seen = {each.position_id for each in kept.seen}
+        held = (each for each in self.cache.positions_open() if each.id.value in seen)
+        for each in kept.sums:
+            yield from Place(each.instrument_id, each.strategy_id, each.account_id).scopes()
+        for each in held:
+            yield from Place(each.instrument_id.value, each.strategy_id.value, each.account_id.value).scopes()
 
     # -- life ---------------------------------------------------------------------------------------
 
@@ -361,39 +390,60 @@ class CircuitBreakers(Actor):
         self._guarded("a resume", lambda: self._arm(scope))
 
     def _arm(self, scope: str) -> None:
-        armed = self._breakers.arm(scope)
-        self._latched = {key: each for key, each in self._latched.items() if each.scope != scope}
-        self._armed.pop(scope, None)
-        self._armed[scope] = self.clock.timestamp_ns()  # what was filled before is not counted again at a restart
-        if len(self._armed) > RESUMED_MAX:
-            del self._armed[next(iter(self._armed))]
+        armed = self._let_go_on(scope, self.clock.timestamp_ns())
         self._keep()
         if armed:
             log.warning("%s is resumed: armed again: %s", scope, ", ".join(armed))
+
+    def _let_go_on(self, scope: str, at_ns: int) -> list[str]:
+        armed = self._breakers.arm(scope)
+        self._latched = {key: each for key, each in self._latched.items() if each.scope != scope}
+        self._armed.pop(scope, None)
+        self._armed[scope] = at_ns  # what was filled before is not counted again at a restart
+        if len(self._armed) > RESUMED_MAX:
+            del self._armed[next(iter(self._armed))]
+        return armed
 
     def _keep(self) -> None:
         if self._file is None:
             return
         results = {"sums": self._results.sums(), "seen": self._results.seen()}
         states, latched = self._breakers.states(), list(self._latched.values())
-        watched = bool(self._kinds.intersection(RESULTS))
-        kept = Kept(states=states, latched=latched, armed=dict(self._armed), has_results=watched, **results)
-        if kept != self._last_kept:
+        watched = sorted(self._watched())
+        kept = Kept(states=states, latched=latched, armed=dict(self._armed), watched=watched, **results)
+        if kept == self._last_kept:
+            return
+        try:
             self._file.write(kept)
-            self._last_kept = kept
+        except OSError as error:  # what trips stops all the same; each look tries again
+            if not self._is_unkept:
+                log.critical("what breakers have counted cannot be kept (%s): a restart does not know it", error)
+            self._is_unkept = True
+        else:
+            self._last_kept, self._is_unkept = kept, False
+
+    def _watched(self) -> set[str]:
+        """The breakers of results."""
+        return {rule.name for rule in self._risk.breakers if rule.kind in RESULTS}
 
     def _guarded(self, what: str, work: Callable[[], None]) -> None:
-        """A breaker that fails is told once, and the others go on."""
-        try:
-            with self._lock:
+        """Whoever fails is told once, and the others go on; what was to be said is said all the same."""
+        failures: list[tuple[str, Exception]] = []
+        with self._lock:
+            try:
                 work()
-                said, self._out = self._out, []
-            for each in said:
+            except Exception as error:  # noqa: BLE001 - told below
+                failures.append((what, error))
+            said, self._out = self._out, []
+        for each in said:
+            try:
                 self._on_the_loop(each)
-        except Exception:
-            if what not in self._failed:
-                log.critical("the breakers cannot follow %s: see the log", what, exc_info=True)
-            self._failed.add(what)
+            except Exception as error:  # noqa: BLE001 - as above
+                failures.append(("what hears of them", error))
+        for about, error in failures:
+            if about not in self._failed:
+                log.critical("the breakers cannot follow %s: see the log", about, exc_info=error)
+            self._failed.add(about)
 
     def _on_the_loop(self, act: Callable[[], None]) -> None:
         """A gate takes commands there; what is counted may come on the thread of a timer."""

@@ -25,6 +25,7 @@ TEXT_MAX = 500
 NAME_MAX = 100
 SHOWN_MAX = 60
 MESSAGE_BYTES_MAX = 16_384
+PROBLEMS_MAX = 20  # of one command that are told
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{NAME_MAX - 1}}}")
 _STRUCT: dict[str, Any] = {"frozen": True, "kw_only": True, "forbid_unknown_fields": True}
 
@@ -144,7 +145,7 @@ def read(command_id: object, kind: object, arguments: object, issued_by: object)
         if not problems:
             what = msgspec.convert(arguments, COMMANDS[kind].struct)
             return Command(command_id=str(command_id), issued_by=str(issued_by), what=what)
-    raise ConfigError(f"command {_shown(command_id)}", problems)
+    raise ConfigError(f"command {_shown(command_id)}", _first(problems))
 
 
 def read_message(raw: bytes) -> Command:
@@ -158,7 +159,8 @@ def read_message(raw: bytes) -> Command:
         raise _no_message(f"it is no JSON ({error})") from None
     if not isinstance(told, dict):
         raise _no_message(f"it is no JSON object: write one with {', '.join(names)}")
-    problems = [Problem(_shown(key)[1:-1], _unknown(key, names)) for key in told if key not in names]
+    unknown = [key for key in told if key not in names]
+    problems = [Problem(_shown(key)[1:-1], _unknown(key, names)) for key in unknown[:PROBLEMS_MAX]]
     try:
         command = read(*(told.get(name) for name in names))
     except ConfigError as error:
@@ -166,6 +168,12 @@ def read_message(raw: bytes) -> Command:
     if problems:
         raise ConfigError(f"command {_shown(command.command_id)}", problems)
     return command
+
+
+def _first(problems: list[Problem]) -> list[Problem]:
+    """Whoever wrote a thousand keys reads of some of them."""
+    more = [Problem("…", f"and {len(problems) - PROBLEMS_MAX:,} more")] if len(problems) > PROBLEMS_MAX else []
+    return [*problems[:PROBLEMS_MAX], *more]
 
 
 def _no_message(text: str) -> ConfigError:

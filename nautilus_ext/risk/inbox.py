@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from nautilus_ext.errors import ConfigError, MachineError, Problem
-from nautilus_ext.risk.commands import COMMANDS, MESSAGE_BYTES_MAX, Command, read_message
+from nautilus_ext.risk.commands import COMMANDS, MESSAGE_BYTES_MAX, NAME_MAX, Command, read_message
 from nautilus_ext.risk.standing import Outcome
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Inbox:
             with suppress(FileNotFoundError):
                 (self._folder / name).rename(self._folder / (name.removesuffix(ASKED) + REFUSED))
         except OSError as error:
-            raise self._trouble("rename in", error) from None
+            raise self._trouble(f"rename {name[:NAME_MAX]!a} in", error) from None
 
     def _read(self, name: str) -> Waiting:
         try:

@@ -120,7 +120,7 @@ def open_results(cache: Any, sights: Sights) -> list[Open]:
 
 def _open_result(position: Any, cache: Any, sights: Sights) -> Open:
     place = Place(position.instrument_id.value, position.strategy_id.value, position.account_id.value)
-    price = sights.known_price(position.instrument_id)
+    price = sights.price(position.instrument_id).price
     instrument = cache.instrument(position.instrument_id)
     currency = position.settlement_currency.code
     if price is None or instrument is None:

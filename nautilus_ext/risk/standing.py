@@ -160,7 +160,8 @@ class Standing:
         is_over = moment_ns(override.until) <= now_ns
         if is_over and place not in known:
             return Outcome(applied=False, text=f"until {override.until} is over already, and there is none to end")
-        live = {key: each for key, each in self._overrides.items() if moment_ns(each.until) > now_ns or key == place}
+        of_file = {(each.code, each.scope) for each in self._file.overrides}  # what ends one of them stands for as long
+        live = {key: each for key, each in self._overrides.items() if moment_ns(each.until) > now_ns or key in of_file}
         if len({**live, place: override}) > OVERRIDES_MAX:
             text = f"{OVERRIDES_MAX} overrides stand already: end some, or wait until they expire"
             return Outcome(applied=False, text=text)

@@ -24,7 +24,11 @@ CHANNEL = "suite_commands"  # its payload is the book
 RESULT_MAX = 2_000
 ROWS_AT_ONCE = 500
 NOT_APPLIED = "no node has applied it in time: is one running on this book? Ask again when it does"
-_ROW = "command_id, kind, arguments::text AS arguments, issued_by, issued_at"
+WORDS_MAX = 16_384  # characters of each column that are read: more are no command, and a terminal's end
+_WORDS = (
+    f"command_id, left(kind, {WORDS_MAX}) AS kind, left(arguments::text, {WORDS_MAX + 1}) AS arguments, "
+    f"left(issued_by, {WORDS_MAX}) AS issued_by, issued_at"
+)
 
 
 class Asked(NamedTuple):
@@ -35,6 +39,14 @@ class Asked(NamedTuple):
     arguments: Any
     issued_by: str
     issued_at: datetime
+
+
+class Left(NamedTuple):
+    """What a run has taken and not answered; `is_late`: nobody shall begin it any more."""
+
+    run: int
+    is_late: bool
+    asked: Asked
 
 
 class Answer(NamedTuple):
@@ -103,23 +115,23 @@ async def take(connection: asyncpg.Connection, taker: Taker) -> Asked | None:
                        (SELECT command_id FROM commands
                          WHERE book_id = $1 AND status = 'pending' AND (expires_at IS NULL OR expires_at > now())
                          ORDER BY issued_at, command_id LIMIT 1)
-                RETURNING {_ROW}""",  # noqa: S608 - a constant
+                RETURNING {_WORDS}""",  # noqa: S608 - a constant
             taker.book_id,
             taker.run,
         )
     return None if row is None else _asked(row)
 
 
-async def unanswered(connection: asyncpg.Connection, taker: Taker) -> list[tuple[int, Asked]]:
-    """What was taken and not answered, with the run that did: one that died, or this one, when an answer was lost."""
+async def unanswered(connection: asyncpg.Connection, taker: Taker) -> list[Left]:
+    """What was taken and not answered: by a run that died, or by this one, when an answer was lost."""
     rows = await connection.fetch(
-        f"""SELECT applied_run, {_ROW} FROM commands
+        f"""SELECT applied_run, coalesce(expires_at <= now(), false), {_WORDS} FROM commands
              WHERE book_id = $1 AND status = 'taken' AND applied_run <= $2
              ORDER BY applied_run, issued_at, command_id""",  # noqa: S608 - as above
         taker.book_id,
         taker.run,
     )
-    return [(run, _asked(row)) for run, *row in rows]
+    return [Left(run, is_late, _asked(row)) for run, is_late, *row in rows]
 
 
 async def answer(
@@ -209,7 +221,7 @@ async def applied(
     """What was applied of these kinds and when, in that order: what holds now is what all of them add up to."""
     async with connection.transaction(readonly=True):
         rows = connection.cursor(
-            f"""SELECT applied_at, {_ROW} FROM commands
+            f"""SELECT applied_at, {_WORDS} FROM commands
                  WHERE book_id = $1 AND status = 'applied' AND kind = ANY($2)
                  ORDER BY applied_run, applied_number""",  # noqa: S608 - as above
             book_id,
@@ -223,9 +235,8 @@ async def applied(
 async def history(connection: asyncpg.Connection, book_id: str, limit: int) -> list[asyncpg.Record]:
     """The newest, the oldest of them first: who asked for what and when, and what came of it."""
     rows = await connection.fetch(
-        """SELECT command_id, kind, arguments::text AS arguments, issued_by, issued_at, status, result, applied_run,
-                  applied_at
-             FROM commands WHERE book_id = $1 ORDER BY issued_at DESC, command_id DESC LIMIT $2""",
+        f"""SELECT {_WORDS}, status, result, applied_run, applied_at
+             FROM commands WHERE book_id = $1 ORDER BY issued_at DESC, command_id DESC LIMIT $2""",  # noqa: S608 - as above
         book_id,
         limit,
     )
@@ -245,12 +256,12 @@ async def _fence(connection: asyncpg.Connection, taker: Taker) -> None:
 
 def _asked(row: Iterable[Any]) -> Asked:
     command_id, kind, arguments, issued_by, issued_at = row
-    return Asked(command_id, kind, _decoded(arguments), issued_by, issued_at)
+    return Asked(command_id, kind, decoded(arguments), issued_by, issued_at)
 
 
-def _decoded(text: str) -> Any:
-    """None for what PostgreSQL takes for JSON and nobody else does: a row that was taken must not be lost over it."""
+def decoded(text: str) -> Any:
+    """What is too long, or what only PostgreSQL takes for JSON, stays text: a row must not be lost over it."""
     try:
-        return msgspec.json.decode(text)
+        return msgspec.json.decode(text) if len(text) <= WORDS_MAX else text
     except (msgspec.DecodeError, RecursionError, ValueError):
-        return None
+        return text

@@ -12,7 +12,18 @@ from nautilus_trader.model.enums import OmsType
 from risk_stage import BUY, PERP, SELL, Stage
 
 from nautilus_ext.errors import MachineError
-from nautilus_ext.messages import MIRROR_STATE, RECENT, VENUE_CHECKED, MirrorState, PastFill, Recent, VenueChecked
+from nautilus_ext.messages import (
+    ALERT,
+    MIRROR_STATE,
+    RECENT,
+    STANDING,
+    VENUE_CHECKED,
+    AppliedCommand,
+    MirrorState,
+    PastFill,
+    Recent,
+    VenueChecked,
+)
 
 HAND = "strategy=HAND-001"
 
@@ -336,6 +347,19 @@ def test_a_handler_that_fails_is_told_once_and_the_others_go_on(caplog):
     assert 1 == len(bus.ears.stopped)
 
 
+def test_somebody_who_fails_over_an_alert_does_not_keep_the_halt_from_the_gate(caplog):
+    bus = Bus(STREAK)
+
+    def fail(_alert):
+        raise RuntimeError("an actor of somebody else")
+
+    bus.bus.subscribe(ALERT, fail)
+    bus.start()
+    trip(bus)
+    assert [("halt", f"strategy={STRATEGY}", "breaker reject_streak")] == bus.ears.stopped
+    assert "cannot follow what hears of them" in caplog.text
+
+
 # -- a restart --------------------------------------------------------------------------------------
 
 
@@ -372,6 +396,28 @@ def test_what_a_person_has_resumed_stays_resumed(path):
     before.ears.resume(f"strategy={STRATEGY}")
     again = Bus(STREAK, path=path).start()
     assert [] == again.ears.commands
+    trip(again)
+    assert 1 == len(again.ears.commands)
+
+
+@pytest.mark.parametrize(
+    ("scope", "mode", "lifts"), [("strategy=S-001", None, 1), ("node", None, 0), ("strategy=S-001", "reduce_only", 0)]
+)
+def test_what_a_person_has_resumed_while_no_breaker_heard_stays_resumed(path, scope, mode, lifts):
+    """By a start of a file without breakers: only the table has it."""
+    before = Bus(STREAK, path=path).start()
+    trip(before)
+    (stop,) = before.ears.commands
+    resume = ("c-2", "resume", {"scope": scope, "why": "seen", "mode": mode})
+    told = [
+        AppliedCommand(applied_ns=at_ns, command_id=command_id, kind=kind, arguments=arguments, issued_by="ann")
+        for at_ns, (command_id, kind, arguments) in enumerate([(stop.command_id, stop.kind, stop.arguments), resume])
+    ]
+    again = Bus(STREAK, path=path)
+    again.cache.add(STANDING, msgspec.json.encode(told))
+    again.breakers._recall()
+    again.start()
+    assert 1 - lifts == len(again.ears.commands)
     trip(again)
     assert 1 == len(again.ears.commands)
 
@@ -435,10 +481,22 @@ def test_a_file_that_cannot_be_read_keeps_the_node_from_starting(path):
         Bus(STREAK, path=path)
 
 
+def test_a_file_that_cannot_be_written_keeps_nothing_from_being_stopped(path, caplog):
+    """A full disk, or a folder that somebody has removed; it is written as soon as that is over."""
+    bus = Bus(STREAK, path=path).start()
+    path.parent.rmdir()
+    trip(bus)
+    assert [("halt", f"strategy={STRATEGY}", "breaker reject_streak")] == bus.ears.stopped
+    assert 1 == caplog.text.count("cannot be kept")
+    path.parent.mkdir()
+    trip(bus, 1)
+    assert bus.ears.commands == Bus(STREAK, path=path).start().ears.commands
+
+
 def test_the_file_has_numbers_and_names_and_nothing_else(path):
     trip(Bus(STREAK, path=path).start())
     kept = json.loads(path.read_text())
-    assert {"states", "latched", "sums", "seen", "has_results", "armed"} == set(kept)
+    assert {"states", "latched", "sums", "seen", "watched", "armed"} == set(kept)
     assert Decimal(0) == sum(Decimal(each[-1]) for each in kept["sums"])
 
 
@@ -469,20 +527,20 @@ def test_that_connections_end_with_the_node_trips_nothing():
     assert [] == bus.ears.stopped
 
 
+class Held:
+    """An open position as a restart has put it into the cache."""
+
+    def __init__(self, stage):
+        self.stage = stage
+
+    def __call__(self, cache):
+        for position in self.stage.cache.positions_open():
+            cache.add_instrument(self.stage.cache.instrument(position.instrument_id))
+            cache.add_position(position, OmsType.NETTING)
+
+
 def test_what_was_realized_before_a_loss_was_watched_is_no_loss(path):
     """The file is there, of a breaker that counted something else; then one of results is added."""
-
-    class Held:
-        """An open position as a restart has put it into the cache."""
-
-        def __init__(self, stage):
-            self.stage = stage
-
-        def __call__(self, cache):
-            for position in self.stage.cache.positions_open():
-                cache.add_instrument(self.stage.cache.instrument(position.instrument_id))
-                cache.add_position(position, OmsType.NETTING)
-
     before, _ = traded(rule("executions", "strategy=*", 100, window_s=60), path=path)
     before.hand.send(BUY, 2)
     before.tick()
@@ -497,3 +555,33 @@ def test_what_was_realized_before_a_loss_was_watched_is_no_loss(path):
     assert 1 == len(ears.commands)  # the former one's
     stage.tick(bid=40).tick(bid=40)
     assert [("BREAKER_LOSS", "node", "critical")] == ears.told
+
+
+def test_a_loss_of_which_a_breaker_that_is_new_in_the_file_knows_nothing_is_no_loss(path):
+    """One of the node was there all along; then each strategy gets one of its own."""
+    before, _ = traded(rule("loss", "node", 1_000), path=path)
+    before.hand.send(BUY, 1)
+    before.tick().tick(bid=50)
+    before.hand.send(SELL, 1)
+    before.tick(bid=50).tick(bid=50)
+    after, ears = traded(rule("loss", "node", 1_000), rule("loss", "strategy=*", 10), path=path)
+    after.tick(bid=50).tick(bid=50)
+    assert [] == ears.stopped
+    after.hand.send(BUY, 1)
+    after.tick(bid=50).tick(bid=30).tick(bid=30)
+    assert [("halt", HAND, "breaker loss")] == ears.stopped
+
+
+def test_a_position_whose_market_was_not_heard_since_the_restart_has_no_result(path):
+    """It was filled at 101 a while ago and stands at 50 for long: that is no drawdown from 101."""
+    before, _ = traded(path=path)
+    before.hand.send(BUY, 1)
+    before.tick()
+    actor = breakers(rule("drawdown", "node", 10), path=path)
+    stage = Stage(gate=False, actors=[actor], before=Held(before))
+    ears = Ears(stage.bus)
+    stage.tick(of=["BTCUSDT.SIM1"]).tick(of=["BTCUSDT.SIM1"])
+    stage.tick(bid=50).tick(bid=50)
+    assert [] == ears.stopped
+    stage.tick(bid=35).tick(bid=35)
+    assert [("halt", "node", "breaker drawdown")] == ears.stopped

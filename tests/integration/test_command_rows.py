@@ -164,8 +164,8 @@ async def test_what_a_dead_run_had_begun_is_left_for_the_next(database):
         await node.restart()
         assert "c-3" == await node.take()
         found = await commands.unanswered(node.connection, node.taker)
-        assert [(first, "c-1"), (node.taker.run, "c-3")] == [(run, each.command_id) for run, each in found]
-        assert HALT[1:] == tuple(found[0][1])[1:4]
+        assert [(first, "c-1"), (node.taker.run, "c-3")] == [(each.run, each.asked.command_id) for each in found]
+        assert HALT[1:] == tuple(found[0].asked)[1:4]
         assert await node.answer(1, "c-1", applied=False, result="look, and ask again")
         assert ("refused", "look, and ask again", node.taker.run) == await node.status("c-1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -9,7 +10,7 @@ import pytest
 from command_stage import BOOK, Gate, applied, ask, query, rows, running, start, status
 from outage_proxy import DRIVER_COMMIT, Proxy
 
-from nautilus_ext.app import commanding, docket
+from nautilus_ext.app import commanding, docket, limits
 from nautilus_ext.messages import COMMANDED, Commanded
 from nautilus_ext.risk.commands import Command, Stop
 from nautilus_ext.risk.inbox import Inbox
@@ -88,7 +89,10 @@ def test_what_cannot_be_applied_is_refused_and_says_why(url, tmp_path, wait_unti
         assert len(run.gate.applied) <= 1
 
 
-@pytest.mark.parametrize("arguments", ['{"scope": 1e999}', "[1]", '"text"', "null", "[" * 2_000 + "]" * 2_000])
+LONG = json.dumps({f"k{number}": 1 for number in range(1_200)})
+
+
+@pytest.mark.parametrize("arguments", ['{"scope": 1e999}', "[1]", '"text"', "null", "[" * 2_000 + "]" * 2_000, LONG])
 def test_arguments_that_are_none_do_not_stop_the_next(url, tmp_path, wait_until, arguments):
     """PostgreSQL takes more for JSON than anybody reads."""
     sql = f"""INSERT INTO commands (book_id, command_id, kind, arguments, issued_by)
@@ -98,6 +102,10 @@ def test_arguments_that_are_none_do_not_stop_the_next(url, tmp_path, wait_until,
         ask(url, "c-2")
         wait_until(lambda: status(url, "c-2") == "applied")
         assert "refused" == status(url, "\x01 id")
+        assert len(rows(url)["\x01 id"][1].splitlines()) < 30
+        listed = [limits._told(row) for row in query(url, lambda connection: commands.history(connection, BOOK, 10))]
+        assert ["c-2", "\x01 id"] == [row["command_id"] for row in listed[::-1]]
+        assert max(len(row["command"]) for row in listed) <= limits.SHOWN_MAX
         assert ["c-2"] == run.gate.applied
 
 
@@ -317,6 +325,25 @@ def test_what_a_node_has_not_come_to_when_it_stops_is_refused_or_left(url, tmp_p
         assert ["halt"] == run.gate.applied
 
 
+@pytest.mark.parametrize(("seconds", "outcome"), [(-1, "refused"), (60, "applied")])
+def test_what_this_run_took_without_hearing_of_it_is_begun_in_time_or_never(
+    database, tmp_path, wait_until, seconds, outcome
+):
+    """The server's word was lost, and with it the database for a while."""
+    url = database.app_url
+    run = start(url, tmp_path, Gate())
+    ask(url, "c-1", "cancel-all", expires_s=60.0)
+    sql = "UPDATE commands SET status = 'taken', applied_run = $1, expires_at = now() + $2 * interval '1 second'"
+    query(database.owner_url, lambda connection: connection.execute(sql, run.taker.run, seconds))
+    run.begin()
+    try:
+        wait_until(lambda: status(url, "c-1") == outcome)
+        assert (["c-1"] if outcome == "applied" else []) == run.gate.applied
+    finally:
+        run.end()
+        run.gate.loop.close()
+
+
 def test_a_halt_by_file_of_a_run_that_died_before_its_row_stands_again(url, tmp_path, wait_until):
     """The file stays until the row is there; one whose row is there is not applied again: it may have been lifted."""
     inbox = Inbox(tmp_path)
@@ -367,6 +394,15 @@ def test_files_that_ask_nothing_are_set_aside_recorded_and_told(url, tmp_path, w
         assert {"garbage.refused", "resume.refused", "other.refused"} == {each.name for each in tmp_path.iterdir()}
         wait_until(lambda: len(run.gate.alerts) == len(bad))
         assert [] == run.gate.applied
+
+
+def test_a_file_that_cannot_be_put_aside_keeps_no_halt_from_being_heard(url, tmp_path, wait_until):
+    """Its name is too long for another end."""
+    (tmp_path / f"{'x' * 249}.json").write_text("{}")
+    with running(url, tmp_path) as run:
+        run.inbox.put(halt("f-1"))
+        wait_until(lambda: status(url, "f-1") == "applied")
+        wait_until(lambda: "too long" in run.channel.trouble)
 
 
 @pytest.mark.parametrize("name", ["waiting", "take", "answer"])

@@ -78,6 +78,22 @@ def test_a_mistake_is_told_with_its_path_and_its_cure(write, sections, path, par
     assert SECRET not in str(problems)
 
 
+@pytest.mark.parametrize(
+    "url", [f"redis://u:{SECRET}#x@h:1", f"redis://:{SECRET}/x@h:1", f"redis:/u:{SECRET}@h", f"http://u:{SECRET}@h"]
+)
+def test_an_address_of_a_stream_that_is_none_is_not_shown(write, url):  # noqa: F811 - the fixture
+    """What is special in a password ends it, and the rest is taken for a port that Redis's client would name."""
+    problems = problems_of(write({**base(), "redis": {"url": "${REDIS}"}}), REDIS=url)
+    assert ["redis.url"] == list(problems)
+    assert "is no address" in problems["redis.url"]
+    assert SECRET not in str(problems)
+
+
+@pytest.mark.parametrize("url", ["", "embedded", "redis://h", "rediss://u:p%23w@h:6380/1", "unix:///run/redis.sock"])
+def test_an_address_of_a_stream(write, url):  # noqa: F811 - the fixture
+    assert url == load(write({**base(), "redis": {"url": url}}), environ={}).suite.redis.url
+
+
 def test_a_short_secret_signs_nothing(write):  # noqa: F811 - the fixture
     """And is not shown."""
     problems = problems_of(write({**base(), **webhook()}), HOOK_SECRET="shortish")

@@ -167,6 +167,8 @@ def test_an_override_begins_replaces_ends_and_expires():
     assert lifting(**file, now_ns=desk.now_ns) is not None
     assert "MAX_POSITION of instrument=AAA.SIM: ended" == desk.ask("override", until="2020-01-01T00:00:00Z", **file)
     assert lifting(**file, now_ns=desk.now_ns) is None
+    desk.ask("override", until="2033-01-01T00:00:00Z", **what)
+    assert lifting(**file, now_ns=desk.now_ns) is None, "another override gives it back"
 
 
 def test_a_halt_is_latched_once_and_lifted_by_a_resume():
