@@ -20,6 +20,7 @@ from nautilus_ext.app.doctor_rules import (
     dangers,
     inert,
     unset,
+    unwatched,
 )
 from nautilus_ext.app.paper import WIDTH_MIN, Paper
 from nautilus_ext.app.text_tables import plain, styled, wrapped
@@ -44,16 +45,16 @@ def doctor(command: Command, options: argparse.Namespace) -> int:
     config = command.load(options.config, backtest=options.backtest)
     paper = Paper(command.mask)
     file = file_of(config, time.time_ns())
-    found = inert(file), unset(file), dangers(file)
+    found = inert(file), unset(file), unwatched(file), dangers(file)
     if options.json:
-        names = ("inert", "unset", "dangers")
+        names = ("inert", "unset", "unwatched", "dangers")
         report = {name: msgspec.to_builtins(each) for name, each in zip(names, found, strict=True)}
         report |= {"source": str(config.source), "world": config.world, "silent_strategies": list(file.silent)}
         paper.say(json.dumps(report, indent=2))
     else:
         paper.say(f"{config.source}: {config.trader_id}, {config.world}, preset {file.preset}")
         _say(file, found, paper)
-    return EXIT_DANGER if found[2] else EXIT_OK
+    return EXIT_DANGER if found[-1] else EXIT_OK
 
 
 def file_of(config: Config, now_ns: int) -> File:
@@ -82,6 +83,8 @@ def file_of(config: Config, now_ns: int) -> File:
         is_mirrored=suite.persistence.enabled,
         flush=suite.persistence.flush,
         on_unshipped=suite.persistence.on_unshipped,
+        stops_itself=risk.enabled and any(each.action != "alert" for each in risk.breakers),
+        calls_somebody=suite.alerts.webhook is not None,
     )
 
 
@@ -122,6 +125,8 @@ def _places(config: Config) -> Iterator[Place]:
     scopes = {f"risk.limits.{scope}": scope for scope in risk.limits}
     scopes |= {f"risk.max_position_per_instrument.{name}": f"instrument={name}" for name in _short_names(config)}
     scopes |= {f"risk.overrides[{index}].scope": each.scope for index, each in enumerate(risk.overrides)}
+    scopes |= {f"risk.breakers[{index}].scope": each.scope for index, each in enumerate(risk.breakers)}
+    scopes |= {f"risk.cancel_on_disconnect[{at}]": f"venue={name}" for at, name in enumerate(risk.cancel_on_disconnect)}
     for path, scope in scopes.items():
         kind, _, member = scope.partition("=")
         pattern = expression(member)
@@ -133,8 +138,8 @@ def _short_names(config: Config) -> Iterator[str]:
     yield from config.suite.risk.max_position_per_instrument
 
 
-def _say(file: File, found: tuple[list[Inert], list[Unset], list[Danger]], paper: Paper) -> None:
-    asleep, missing, dangerous = found
+def _say(file: File, found: tuple[list[Inert], list[Unset], list[Danger], list[Danger]], paper: Paper) -> None:
+    asleep, missing, unseen, dangerous = found
     _say_inert(paper, asleep)
     _title(paper, "Limits that are not set", [*missing, *file.silent])
     for strategy_id in file.silent:
@@ -145,13 +150,18 @@ def _say(file: File, found: tuple[list[Inert], list[Unset], list[Danger]], paper
         _lines(paper, ", ".join(each.limits))
         if each.is_refused:
             _lines(paper, "its orders are refused (risk.needs_limits) until a size and max_position are set")
-    _title(paper, "Dangerous", dangerous)
-    for each in dangerous:
-        _item(paper, each.path, "bad")
-        _lines(paper, each.what)
-        _lines(paper, f"cure: {each.cure}")
+    _say_each(paper, "What nobody stops or hears of", unseen, "alert")
+    _say_each(paper, "Dangerous", dangerous, "bad")
     things = f"{len(dangerous)} thing{'s' if len(dangerous) != 1 else ''}" if dangerous else "nothing"
     paper.say("", styled(f"{things} dangerous", "bad" if dangerous else "good", color=paper.color))
+
+
+def _say_each(paper: Paper, title: str, found: Sequence[Danger], style: str) -> None:
+    _title(paper, title, found)
+    for each in found:
+        _item(paper, each.path, style)
+        _lines(paper, each.what)
+        _lines(paper, f"cure: {each.cure}")
 
 
 def _say_inert(paper: Paper, found: Sequence[Inert]) -> None:

@@ -84,6 +84,8 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     is_mirrored: bool = True
     flush: str = "event"
     on_unshipped: str = "continue"
+    stops_itself: bool = False  # a breaker halts or narrows something
+    calls_somebody: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -240,6 +242,22 @@ def dangers(file: File) -> list[Danger]:
         *_of_persistence(file),
         *_of_strategies(file),
     ]
+
+
+def unwatched(file: File) -> list[Danger]:
+    """What a desk may do without, if it knows: that trading stops by itself, and that somebody is called."""
+    if file.world == "backtest":
+        return []
+    found = []
+    if not file.stops_itself:
+        what = "nothing stops trading by itself: no breaker has the action halt or reduce_only"
+        cure = '{"kind": "drawdown", "scope": "node", "limit": "…", "action": "halt"}, for instance'
+        found.append(Danger("risk.breakers", what, cure))
+    if not file.calls_somebody:
+        what = "alerts stand in the log and in the table `alerts` only: nobody is called"
+        cure = '{"url": "${ALERT_WEBHOOK_URL}", "secret": "${ALERT_WEBHOOK_SECRET}"}'
+        found.append(Danger("alerts.webhook", what, cure))
+    return found
 
 
 def _of_gate(file: File) -> Iterator[Danger]:

@@ -52,7 +52,7 @@ _HISTORY = (
     Column("command", lambda row: row["command"], 3, least=30),
     Column("by", lambda row: row["issued_by"][:SHOWN_MAX], 4, least=16),
     Column("status", lambda row: row["status"], 2),
-    Column("result", lambda row: row["result"], 5, least=30),
+    Column("result", lambda row: row["shown"], 5, least=30),
 )
 
 
@@ -254,6 +254,8 @@ def _told(row: Any) -> Row:
     arguments = commands.decoded(row["arguments"])
     shown = arguments if isinstance(arguments, dict) else {"arguments": arguments}
     ordered = sorted(shown, key=lambda key: (key == "why", key != "scope"))  # the reason last: it may be long
+    if row["kind"] == "set-limit" and shown.get("value", "") is None:
+        shown = {**shown, "value": FROM_FILE}
     words = " ".join(f"{key}={_short(shown[key])}" for key in ordered if shown[key] not in (None, False))
     return {
         **row,
@@ -263,6 +265,7 @@ def _told(row: Any) -> Row:
         "asked": moment(_ns(row["issued_at"]), today()),
         "command": f"{row['kind']} {words}"[:SHOWN_MAX],
         "result": row["result"] or "",
+        "shown": "; ".join(map(str.strip, (row["result"] or "").splitlines())),
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.app.view import PositionRow
 from nautilus_ext.logs import EventLog
+from nautilus_ext.risk import RiskGate
 
 if TYPE_CHECKING:
     from nautilus_trader.cache.base import CacheFacade
@@ -34,6 +35,7 @@ def take_view(frame: View, trader: Trader, cache: CacheFacade, portfolio: Portfo
         positions_open=cache.positions_open_count(),
         pnl=profit(portfolio, {instrument_id.venue for instrument_id in cache.instrument_ids()}),
         recent=event_log.recent_lines(),
+        halts=[str(halt) for gate in trader.actors() if isinstance(gate, RiskGate) for halt in gate.halts()],
     )
 
 

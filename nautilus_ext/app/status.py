@@ -9,15 +9,18 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from nautilus_ext.app import asked
 from nautilus_ext.app.book import HEARTBEAT_AGE_S_MAX
+from nautilus_ext.app.commanded import standing_halts
 from nautilus_ext.app.database import open_tables
 from nautilus_ext.app.desk_session import Session
 from nautilus_ext.app.desk_views import Standing, as_json, counted, today
 from nautilus_ext.app.follow import follow, until_left
 from nautilus_ext.app.local_log import local_log
 from nautilus_ext.app.paper import Paper
-from nautilus_ext.app.text_tables import moment
+from nautilus_ext.app.text_tables import moment, plain
 from nautilus_ext.errors import DatabaseError
 from nautilus_ext.persistence import reading
 from nautilus_ext.schema.books import last_holder
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from nautilus_ext.app.command import Command
     from nautilus_ext.app.database import Tables
     from nautilus_ext.config import Config
+    from nautilus_ext.risk.halts import Halt
     from nautilus_ext.schema.books import Holder
 
 EXIT_OK = 0
@@ -66,6 +70,7 @@ class Health(NamedTuple):
     standing: Standing
     holder: Holder | None
     counts: dict[str, int]
+    halts: tuple[Halt, ...] = ()
     trouble: str = ""
 
     @property
@@ -82,6 +87,7 @@ class Health(NamedTuple):
             holder and (holder.run, holder.status),
             self.counts,
             self.standing.behind > 0,
+            self.halts,
             bool(self.trouble),
         )
 
@@ -133,12 +139,13 @@ async def _look(session: Session, folder: Path) -> Health:
         holder = await last_holder(session.connection, session.book_id)
         counts = await session.connection.fetchrow(reading.COUNTS, session.book_id, list(reading.WORKING))
         standing = await session.standing()
+        halts = await standing_halts(session.connection, session.book_id)
     local = None if holder is None or holder.host != socket.gethostname() else local_log(folder)
     if local is None or local.run != standing.run or not local.is_alive:
-        return Health(time.time_ns(), standing, holder, dict(counts or {}))
+        return Health(time.time_ns(), standing, holder, dict(counts or {}), halts)
     # What the tables say of the newest event is as old as the last batch that reached them.
     standing = standing._replace(last_seq=max(standing.last_seq, local.last_seq))
-    return Health(time.time_ns(), standing, holder, dict(counts or {}), local.trouble)
+    return Health(time.time_ns(), standing, holder, dict(counts or {}), halts, local.trouble)
 
 
 def _show(found: list[Health], options: argparse.Namespace, paper: Paper) -> None:
@@ -152,8 +159,9 @@ def _show(found: list[Health], options: argparse.Namespace, paper: Paper) -> Non
 
 def _lines(health: Health, when: str) -> list[str]:
     holder, standing = health.holder, health.standing
+    stopped = [plain(f"  stands: {halt}") for halt in health.halts]
     if holder is None:
-        return [f"{when}{standing.book_id}: no node has run yet"]
+        return [f"{when}{standing.book_id}: no node has run yet", *stopped]
     age = f"{_age_s(holder):,.1f} s"
     is_silent = holder.status == "running" and not health.is_alive
     heartbeat = f"no heartbeat for {age}" if is_silent else f"heartbeat {age} ago"
@@ -161,6 +169,7 @@ def _lines(health: Health, when: str) -> list[str]:
     return [
         f"{when}{standing.book_id}: {holder.status}, run {holder.run} on {holder.host} (pid {holder.pid}), {heartbeat}",
         f"  {counts}; {standing.text}",
+        *stopped,
         *([f"  {health.trouble}"] if health.trouble else []),
     ]
 
@@ -174,6 +183,7 @@ def _as_dict(health: Health) -> dict[str, Any]:
         "node": _node(health.holder),
         "run": standing.run or None,
         "tables": {"last_seq": standing.last_seq, "durable_seq": standing.durable_seq, "behind": standing.behind},
+        "halts": [msgspec.to_builtins(halt) for halt in health.halts],
         "trouble": health.trouble or None,
         **{key: health.counts[key] for key in _COUNTS},
     }

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from nautilus_ext.app.aside import aside
-from nautilus_ext.errors import ConfigError, SuiteError
+from nautilus_ext.errors import ConfigError, Problem, SuiteError
 from nautilus_ext.risk.commands import COMMANDS, NAME_MAX, read_message
 from nautilus_ext.schema import commands
 
@@ -131,7 +131,10 @@ class CommandStream:
         self._is_written.set()
 
     async def _insert(self, connection: asyncpg.Connection, entry: Entry) -> None:
-        command = read_message(entry.fields.get(FIELD, b""))
+        if FIELD not in entry.fields:
+            fault = f"it has no field {FIELD.decode()!r}: put the JSON object of the command there"
+            raise ConfigError("command", [Problem("message", fault)])
+        command = read_message(entry.fields[FIELD])
         limit_s = COMMANDS[command.kind].expires_s
         by = f"{BY}{command.issued_by}"[:NAME_MAX]
         asked = (command.command_id, command.kind, command.arguments, by)

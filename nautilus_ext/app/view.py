@@ -37,5 +37,6 @@ class View:
     positions_open: int = 0
     pnl: dict[str, str] = field(default_factory=dict)  # currency → total, realized and unrealized together
     parts: list[Part] = field(default_factory=list)
+    halts: list[str] = field(default_factory=list)  # what is stopped, by whom and why
     recent: list[str] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)

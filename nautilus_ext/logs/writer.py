@@ -42,6 +42,7 @@ class Alert:
     level: str
     component: str
     message: str
+    cause: tuple[str, str] | None = None  # of an event with a reason: its name and that
 
 
 class Writer:
@@ -174,9 +175,16 @@ class Writer:
         if not entry.shown:
             return
         if entry.levelno >= logging.WARNING:
-            self.alerts.append(Alert(record["ts"], record["level"], record["component"], summary(record)))
+            self._alert(record)
         if self.terminal:
             self._print(terminal_line(record)[:TERMINAL_CHARS_MAX])
+
+    def _alert(self, record: dict[str, Any]) -> None:
+        """What a halt refuses again and again is there once: it must not push out what else is wrong."""
+        cause = (str(record.get("event")), str(record["reason"])) if record.get("reason") else None
+        if cause is None or all(alert.cause != cause for alert in self.alerts):
+            told = (record["ts"], record["level"], record["component"], summary(record))
+            self.alerts.append(Alert(*told, cause=cause))
 
     def _print(self, line: str) -> None:
         """A paused or closed terminal costs its lines, never the file."""

@@ -236,7 +236,7 @@ def _together(what: What) -> Iterator[tuple[str, str]]:
     try:
         limits = msgspec.convert({what.key: what.value}, Limits)
     except msgspec.ValidationError as error:
-        yield "value", _found(error, what.value)
+        yield "value", _found(error, what.value).replace(f" - at `$.{what.key}`", "")  # it stands in the path
         return
     for path, fault in section_problems(Risk(limits={what.scope: limits})):
         yield "value" + path.removeprefix(f"limits.{what.scope}.{what.key}"), fault

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
     from nautilus_ext.messages import ParentRelease, ParentReserve
     from nautilus_ext.risk.facts import Order, Sight
+    from nautilus_ext.risk.halts import Halt
     from nautilus_ext.risk.verdicts import Approved
 
 REMEMBERED_MAX = 10_000  # cancels whose submit has not come, orders denied here; the oldest are forgotten
@@ -144,6 +145,10 @@ class RiskGate(Actor):
         self._early_cancels.clear()
         self._denied.clear()
         self._approvals = 0
+
+    def halts(self) -> tuple[Halt, ...]:
+        """What is stopped now, as it was latched."""
+        return self.judge.halts.standing()
 
     def stands(self) -> bool:
         """Tell whether what is sent to the engine comes here, whoever else has taken the endpoint over since."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nautilus_ext.risk.commands import Command
 
 KINDS = ("set-limit", "override", "halt", "reduce-only", "resume")  # of commands that leave something standing
+STOPS = ("halt", "reduce-only", "resume")  # of them, those that halts add up to
 LIMITS_MAX = 1_000  # that were set while nodes ran and were not given back
 OVERRIDES_MAX = 1_000
 NAMED_MAX = 5

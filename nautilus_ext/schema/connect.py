@@ -92,7 +92,7 @@ async def _connect_once(
     except pg.CannotConnectNowError as error:
         raise _NotYet(str(database_error(error, url))) from None
     except Exception as error:  # noqa: BLE001 - whatever the driver raises here may quote the address
-        closed = isinstance(error, _CLOSED) and not isinstance(error, ValueError)
+        closed = isinstance(error, _CLOSED) and not isinstance(error, (ValueError, ConnectionRefusedError))
         raise DatabaseError(f"{database_error(error, url)}{_NEVER_OPEN if closed else ''}") from None
 
 

@@ -81,6 +81,8 @@ def _command_and_restart(shell, path, valkey, wait_until):
     (notional,) = [row for row in now["limits"] if row["limit"] == "max_order_notional"]
     assert ("40000.50", "50000") == (notional["value"], notional["file_value"])
     assert {QUOTER, "venue=SIM1", "venue=SIM2"} == {each["scope"] for each in now["halts"]}
+    (health,) = together(shell, ["status", path, "--json"])
+    assert (1, now["halts"]) == (health[0], json.loads(health[1])["halts"])
     said = {each["command_id"]: each for each in json.loads(history[1])}
     assert ("applied", "redis:desk") == (said["s-1"]["status"], said["s-1"]["issued_by"])
     assert ["applied"] * 4 == [each["status"] for each in said.values()]
@@ -129,6 +131,8 @@ def test_a_node_that_starts_halted_trades_nothing_until_it_is_resumed(shell, con
     running = shell.start(path, "--halted")
     running.until("order denied")
     assert TRADES not in running.output
+    code, output = shell.verb("status", path)
+    assert (0, True) == (code, "  stands: halt scope=node since=" in output), output
     code, output = shell.verb("resume", path, "--scope", "node", "--why", "a test")
     assert 0 == code, output
     assert "why=started with --halted" in output

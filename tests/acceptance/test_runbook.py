@@ -143,7 +143,7 @@ def _shippers(shell: Shell) -> list[int]:
 
 @pytest.mark.timeout(480)
 def test_each_step_of_the_runbook_does_what_it_says(desk: Desk) -> None:
-    """Database down, disk full, mismatch, lost host, halt, restore, restart: one desk, one trouble after the other."""
+    """Database down, disk full, mismatch, lost host, halt, stop, restore, restart: one desk, all of it in turn."""
     running = desk.start()
     running.until("position opened", 60)
     code, output = desk.shell.verb("backup", desk.variables["CONFIG"], desk.variables["BACKUP"], **desk.urls)
@@ -179,6 +179,7 @@ def test_each_step_of_the_runbook_does_what_it_says(desk: Desk) -> None:
     desk.do("Lost host", lambda: refused.output)
 
     desk.do("Halt")
+    desk.do("Stop")
     desk.do("Restore from backup")
     desk.do("Restart")
-    desk.do("Halt")
+    desk.do("Stop")

@@ -68,7 +68,7 @@ def test_a_message_becomes_a_row_and_is_applied_within_a_second(url, valkey, cli
     [
         ({"command": "{"}, "it is no JSON"),
         ({"command": b"\xff\x00"}, "it is no JSON"),
-        ({"other": "x"}, "it is no JSON"),
+        ({"other": "x"}, "it has no field 'command'"),
         ({"command": "[]"}, "no JSON object"),
         ({"command": "x" * 20_000}, "are the most"),
         (message("s-1", kind="stop"), "is no command"),

@@ -113,6 +113,12 @@ async def test_a_server_without_tls_says_so(empty_database):
     assert "no TLS connection" in str(database_error(ssl.SSLError("x"), empty_database.app_url))
 
 
+async def test_where_nothing_listens_nobody_is_asked_about_tls(unused_tcp_port):
+    """One cure for one trouble: start it, or correct where it is."""
+    told = await refusal(f"postgresql://d:{SECRET}@127.0.0.1:{unused_tcp_port}/x")
+    assert told.endswith("start the database, or correct host and port")
+
+
 async def test_a_dead_client_is_noticed_within_seconds(empty_database):
     """The lock of a machine that lost its power must not stay for the two hours of TCP's default."""
     connection = await connect(empty_database.app_url, timeout_s=5, application_name="exec-suite x")

@@ -14,6 +14,7 @@ from nautilus_ext.app.doctor_rules import (
     dangers,
     inert,
     unset,
+    unwatched,
 )
 
 ALL = frozenset(limit for each in WANTED for limit in each)
@@ -129,6 +130,23 @@ def test_each_danger_is_found_alone_with_its_path_and_a_cure(changes, path, part
 def test_what_is_just_within_bounds_or_of_another_world_is_no_danger(changes):
     """The other side of each rule that has one."""
     assert [] == dangers(replace(DESK, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "paths"),
+    [
+        ({}, ["risk.breakers", "alerts.webhook"]),
+        ({"stops_itself": True}, ["alerts.webhook"]),
+        ({"calls_somebody": True}, ["risk.breakers"]),
+        ({"stops_itself": True, "calls_somebody": True}, []),
+        ({"world": "backtest"}, []),
+    ],
+)
+def test_a_desk_that_nothing_stops_and_nobody_hears_of_is_told_so(changes, paths):
+    """No danger, for a desk may want it so; each with its cure."""
+    found = unwatched(replace(DESK, **changes))
+    assert paths == [each.path for each in found]
+    assert all(each.cure for each in found)
 
 
 def found_in(file, path):

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +50,37 @@ def test_the_picture_shows_what_a_trader_asks_for():
     assert 12 == text.count("BTCUSDT.SIM1")
     assert "order 21" not in text
     assert 4 == text.count("! careful")
+
+
+def test_what_is_stopped_stands_below_the_title():
+    """The first of many; on plain lines as well."""
+    stopped = replace(VIEW, halts=[f"halt scope=venue=V{number}" for number in range(5)])
+    lines = picture(stopped, 160, 60, color=False)
+    title = next(number for number, line in enumerate(lines) if "DESK-001.paper" in line)
+    assert [f" ■ halt scope=venue=V{number}" for number in range(3)] == lines[title + 1 : title + 4]
+    assert "and 2 more" in lines[title + 4]
+    assert "stopped: halt scope=venue=V0; " in status_line(stopped)
+    assert "stopped" not in status_line(VIEW)
+
+
+def test_no_part_is_lost_at_the_edge():
+    """The last one may be the one that is ill."""
+    parts = [Part(f"VENUE{number}", "connected", well=True) for number in range(8)]
+    for columns in (20, 79, 80, 120):
+        text = "\n".join(picture(replace(VIEW, parts=parts), columns, 60, color=False))
+        assert 8 == text.count(" connected")
+    assert 1 == sum(" connected" in line for line in picture(replace(VIEW, parts=parts[:4]), 83, 60, color=False))
+
+
+def test_positions_fit_a_hundred_columns_and_stand_in_line():
+    """What is wider than its column widens it for all rows."""
+    wide = replace(ROW, instrument="BTCUSDT-LINEAR.BYBIT", unrealized="-18,913.81298000 USDT")
+    lines = picture(replace(VIEW, positions=[ROW]), 100, 60, color=False)
+    assert any(line.endswith("realized") for line in lines)
+    assert any(line.endswith("-2.00 USDT") for line in lines)
+    rows = [line for line in picture(replace(VIEW, positions=[ROW, wide]), 160, 60, color=False) if "-2.00" in line]
+    assert 1 == len({len(line) for line in rows})
+    assert 1 == len({line.index("Trend-001") for line in rows})
 
 
 def test_no_text_steers_the_terminal():

@@ -52,6 +52,21 @@ def attach(session, path, max_bytes=1_000_000, retain_files=2):
     session.attach_file(path, max_bytes=max_bytes, retain_files=retain_files)
 
 
+def test_what_is_refused_for_one_reason_is_one_alert(session, path):
+    """A halted strategy that asks on and on does not push out what else is wrong; the file has each."""
+    attach(session, path)
+    LOGGER.error("the first")
+    for number in range(200):
+        LOGGER.warning("denied %d", number, extra={"event": "OrderDenied", "reason": "HALTED: scope=node"})
+        LOGGER.warning("rejected %d", number, extra={"event": "OrderRejected", "reason": f"number {number % 2}"})
+    LOGGER.warning("the last")
+    until(lambda: session.alerts and "the last" in session.alerts[-1].message)
+    assert 5 == len(session.alerts), session.alerts
+    assert "the first" in session.alerts[0].message
+    session.close()
+    assert 402 == len(records(path))
+
+
 def test_records_before_the_file_come_first(session, path):
     """The start-up steps are in the book's file although it was opened after them."""
     LOGGER.info("before")
