@@ -66,7 +66,7 @@ def test_what_is_stopped_stands_below_the_title():
 def test_no_part_is_lost_at_the_edge():
     """The last one may be the one that is ill."""
     parts = [Part(f"VENUE{number}", "connected", well=True) for number in range(8)]
-    for columns in (20, 79, 80, 120):
+    for columns in (20, 78, 79, 80, 120):
         text = "\n".join(picture(replace(VIEW, parts=parts), columns, 60, color=False))
         assert 8 == text.count(" connected")
     assert 1 == sum(" connected" in line for line in picture(replace(VIEW, parts=parts[:4]), 83, 60, color=False))
