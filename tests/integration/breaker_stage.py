@@ -146,3 +146,18 @@ class Client:
 
 def dec(value: Any) -> Decimal:
     return Decimal(str(value))
+
+
+STREAK = rule("reject_streak", "strategy=*", 1, window_s=60)
+HAND = "strategy=HAND-001"
+
+
+def looked(bus, seconds):
+    for _ in range(seconds):
+        bus.wait(1)
+        bus.breakers._look_at_connections()
+
+
+def trip(bus, count=2):
+    for _ in range(count):
+        bus.rejected()

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from risk_desk import COIN, NOW_NS, a_sight, an_order, bound, past_of
 
+from nautilus_ext.risk import ledger as ledger_module
 from nautilus_ext.risk import needs as needs_module
 from nautilus_ext.risk import windows as windows_module
 from nautilus_ext.risk.decisions import decision
@@ -173,3 +174,17 @@ def test_a_ledger_says_how_much_is_held_under_a_name() -> None:
     ledger.know(COIN)
     ledger.hold("P-1", Key(COIN.instrument_id, "S", "SIM-1"), D("-0.3"))
     assert (D("-0.3"), D(0)) == (ledger.held("P-1"), ledger.held("P-2"))
+
+
+def test_sums_are_brought_up_a_few_at_a_time_before_too_many_are_behind() -> None:
+    """However many strategies trade: whoever comes near a limit never waits for more than a few of them."""
+    ledger, many = Ledger(), ledger_module.BEHIND_MAX + 40
+    ledger.know(COIN)
+    ledger.mark(COIN.instrument_id, D(2), D(1))
+    for quantity in (1, 3):  # a place that is new brings all of them up
+        for number in range(many):
+            ledger.place(an_order(client_order_id=f"O-{number}", strategy_id=f"S-{number}", quantity=quantity))
+    behind, total = len(ledger._unsettled), ledger._totals["global", ""]
+    assert (ledger_module.BEHIND_MAX, True) == (behind, total.value + ledger.ahead >= D(6) * many)
+    assert (D(6) * many, D("1E-6")) == (ledger.total("global", "").value, ledger.ahead)
+    assert D(6) == ledger.total("strategy", "S-0").value

@@ -11,7 +11,6 @@ from risk_desk import COIN, FUTURE, INVERSE, NOW_NS, SHARE, Desk, a_sight, an_or
 
 from nautilus_ext.risk import controls as c
 from nautilus_ext.risk import judge as judge_module
-from nautilus_ext.risk import ledger as ledger_module
 from nautilus_ext.risk.facts import Sight
 from nautilus_ext.risk.ledger import Key, Ledger
 from nautilus_ext.risk.nets import Cell, Coins
@@ -185,20 +184,6 @@ def ledger_of(*listings: Any, price: Any = 100, rate: Any = 1) -> Ledger:
 
 def key_of(listing: Any, strategy_id: str = "S") -> Key:
     return Key(listing.instrument_id, strategy_id, "SIM-1")
-
-
-def test_sums_are_brought_up_a_few_at_a_time_before_too_many_are_behind() -> None:
-    """However many strategies trade: whoever comes near a limit never waits for more than a few of them."""
-    ledger, many = Ledger(), ledger_module.BEHIND_MAX + 40
-    ledger.know(COIN)
-    ledger.mark(COIN.instrument_id, D(2), D(1))
-    for quantity in (1, 3):  # a place that is new brings all of them up
-        for number in range(many):
-            ledger.place(an_order(client_order_id=f"O-{number}", strategy_id=f"S-{number}", quantity=quantity))
-    behind, total = len(ledger._unsettled), ledger._totals["global", ""]
-    assert (ledger_module.BEHIND_MAX, True) == (behind, total.value + ledger.ahead >= D(6) * many)
-    assert (D(6) * many, D("1E-6")) == (ledger.total("global", "").value, ledger.ahead)
-    assert D(6) == ledger.total("strategy", "S-0").value
 
 
 def test_a_contract_that_was_changed_is_valued_as_it_is_now() -> None:
