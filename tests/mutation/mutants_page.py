@@ -14,6 +14,7 @@ MODULES = (
     "compiling",
     "controls",
     "decisions",
+    "halts",
     "judge",
     "ledger",
     "limits",
