@@ -24,6 +24,7 @@ MODULES = (
     "resting",
     "steps",
     "verdicts",
+    "watches",
     "windows",
 )
 ROW = re.compile(r"^\| (?P<module>\w+) \| (?P<name>.+?) \| (?P<reason>.*?) \|$")
