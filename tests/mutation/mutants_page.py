@@ -23,6 +23,7 @@ MODULES = (
     "nets",
     "past",
     "resting",
+    "results",
     "steps",
     "verdicts",
     "watches",
