@@ -24,6 +24,7 @@ MODULES = (
     "past",
     "resting",
     "results",
+    "standing",
     "steps",
     "verdicts",
     "watches",
