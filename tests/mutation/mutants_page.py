@@ -11,6 +11,7 @@ PAGE = ROOT / "docs" / "risk-mutants.md"
 RULES = ROOT / "nautilus_ext" / "risk"
 KILLED_SHARE_MIN = 0.9
 MODULES = (
+    "alerts",
     "breakers",
     "compiling",
     "controls",
