@@ -13,6 +13,7 @@ KILLED_SHARE_MIN = 0.9
 MODULES = (
     "alerts",
     "breakers",
+    "commands",
     "compiling",
     "controls",
     "decisions",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import _pytest.mark.structures
 import msgspec  # noqa: F401 - loaded once, for all forks
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 from mutants import Mutant, digest, mutants
 from mutants_page import KILLED_SHARE_MIN, MODULES, PAGE, RULES, Result, read_page, written
 
@@ -50,6 +50,7 @@ THEN = ("test_meeting_rows", "test_permission_rows", "test_rulebook", "test_rand
 OWN = {  # of what operators and breakers do: no judge is asked for it, so these alone have to notice
     "alerts": ("test_alert_rules",),
     "breakers": ("test_breaker_rules", "test_breakers"),
+    "commands": ("test_commands", "test_standing"),
     "halts": ("test_halts", "test_standing"),
     "results": ("test_results",),
     "standing": ("test_standing",),
@@ -169,7 +170,8 @@ def survivors(found: list[Mutant]) -> list[Mutant]:
 def main() -> int:
     os.environ |= {"SEED": SEED, "ROUNDS": ROUNDS}
     phases = (Phase.explicit, Phase.generate)  # without a search for the smallest example
-    settings.register_profile("mutants", deadline=None, derandomize=True, database=None, phases=phases)
+    unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # a busy machine kills no mutant
+    settings.register_profile("mutants", derandomize=True, database=None, phases=phases, **unhurried)
     settings.load_profile("mutants")
     sys.path[:0] = [str(TESTS), str(ROOT)]
     assert nautilus_ext.config.risk, "loaded before any fork"
