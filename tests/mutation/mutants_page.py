@@ -11,9 +11,13 @@ PAGE = ROOT / "docs" / "risk-mutants.md"
 RULES = ROOT / "nautilus_ext" / "risk"
 KILLED_SHARE_MIN = 0.9
 MODULES = (
+    "alerts",
+    "breakers",
+    "commands",
     "compiling",
     "controls",
     "decisions",
+    "halts",
     "judge",
     "ledger",
     "limits",
@@ -21,8 +25,11 @@ MODULES = (
     "nets",
     "past",
     "resting",
+    "results",
+    "standing",
     "steps",
     "verdicts",
+    "watches",
     "windows",
 )
 ROW = re.compile(r"^\| (?P<module>\w+) \| (?P<name>.+?) \| (?P<reason>.*?) \|$")

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import _pytest.mark.structures
-import hypothesis  # noqa: F401 - loaded once, for all forks
-import msgspec  # noqa: F401 - as above
-import pytest  # noqa: F401 - as above
+import msgspec  # noqa: F401 - loaded once, for all forks
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from mutants import Mutant, digest, mutants
 from mutants_page import KILLED_SHARE_MIN, MODULES, PAGE, RULES, Result, read_page, written
 
@@ -47,6 +47,15 @@ FIRST = (
     "test_risk_adversary_rules",
 )
 THEN = ("test_meeting_rows", "test_permission_rows", "test_rulebook", "test_random_orders")
+OWN = {  # of what operators and breakers do: no judge is asked for it, so these alone have to notice
+    "alerts": ("test_alert_rules",),
+    "breakers": ("test_breaker_rules", "test_breakers"),
+    "commands": ("test_commands", "test_standing"),
+    "halts": ("test_halts", "test_standing"),
+    "results": ("test_results",),
+    "standing": ("test_standing",),
+    "watches": ("test_breakers",),
+}
 SEED, ROUNDS = "7", "15"  # of the random orders: a mutant must not live by luck
 CPU_S_MAX = 60
 MEMORY_MAX = 4 << 30
@@ -78,7 +87,7 @@ def is_killed(mutant: Mutant) -> bool:
     if mutant.module:
         sys.meta_path.insert(0, Swapped(mutant))
     try:
-        for name in (*FIRST, *THEN):
+        for name in tests_of(mutant.module):
             for test in _tests(importlib.import_module(name)):
                 test()
     except BaseException:  # a mutant may raise anything
@@ -88,8 +97,14 @@ def is_killed(mutant: Mutant) -> bool:
     return False
 
 
+def tests_of(module: str) -> tuple[str, ...]:
+    """Of no module: all there are."""
+    everything = dict.fromkeys((*FIRST, *THEN, *itertools.chain(*OWN.values())))
+    return OWN.get(module, (*FIRST, *THEN)) if module else tuple(everything)
+
+
 def _tests(module: ModuleType) -> Iterator[Callable[[], Any]]:
-    """As pytest would call them; those that want a fixture are left out."""
+    """As pytest would call them; those that want another fixture than `monkeypatch` are left out."""
     for name, function in list(vars(module).items()):
         if not name.startswith("test_"):
             continue
@@ -99,8 +114,10 @@ def _tests(module: ModuleType) -> Iterator[Callable[[], Any]]:
         wanted = set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
         for rows in itertools.product(*tables):
             arguments = {key: value for row in rows for key, value in row.items()}
-            if wanted == set(arguments):
-                yield lambda function=function, arguments=arguments: function(**arguments)
+            if wanted - {"monkeypatch"} == set(arguments):
+                with pytest.MonkeyPatch.context() as patch:
+                    given = arguments | dict.fromkeys(wanted - set(arguments), patch)
+                    yield lambda function=function, given=given: function(**given)
 
 
 def _rows(mark: Any) -> list[dict[str, Any]]:
@@ -152,6 +169,10 @@ def survivors(found: list[Mutant]) -> list[Mutant]:
 
 def main() -> int:
     os.environ |= {"SEED": SEED, "ROUNDS": ROUNDS}
+    phases = (Phase.explicit, Phase.generate)  # without a search for the smallest example
+    unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # a busy machine kills no mutant
+    settings.register_profile("mutants", derandomize=True, database=None, phases=phases, **unhurried)
+    settings.load_profile("mutants")
     sys.path[:0] = [str(TESTS), str(ROOT)]
     assert nautilus_ext.config.risk, "loaded before any fork"
     page = read_page()

@@ -14,6 +14,7 @@ from nautilus_ext.errors import ConfigError
 from nautilus_ext.risk.commands import (
     COMMANDS,
     MESSAGE_BYTES_MAX,
+    NAME_MAX,
     SHOWN_MAX,
     TEXT_MAX,
     CancelAll,
@@ -77,6 +78,7 @@ def test_what_is_left_out_has_its_usual_meaning():
     """A halt does not flatten unless it is told to, and a resume lifts both modes."""
     assert Stop(scope="node", why="a test") == asked("halt", scope="node", flatten=None).what
     assert Resume(**SCOPE) == asked("resume", mode=None).what
+    assert (False, None) == (asked("halt", flatten=None).what.flatten, asked("resume", mode=None).what.mode)
     kinds = {"reduce-only": Narrow(**SCOPE), "cancel-all": CancelAll(**SCOPE)}
     assert kinds == {kind: asked(kind).what for kind in kinds}
     assert Flatten(scope="node", why="end of day") == asked("flatten").what
@@ -161,6 +163,21 @@ def test_a_wrong_argument_is_told_where_and_what_to_write(kind, changes, at, say
     found = faults(lambda: asked(kind, **changes))
     assert says in found[f"arguments.{at}"]
     assert [] == [text for text in found.values() if len(text) > TEXT_MAX or not text.isprintable()]
+
+
+def test_the_longest_words_are_taken():
+    """And not one letter more."""
+    command = read("c" * NAME_MAX, "halt", {**SCOPE, "why": "w" * TEXT_MAX}, "a" * NAME_MAX)
+    assert (NAME_MAX, NAME_MAX, TEXT_MAX) == (len(command.command_id), len(command.issued_by), len(command.what.why))
+    found = faults(lambda: read("c" * (NAME_MAX + 1), "halt", SCOPE, "a" * (NAME_MAX + 1)))
+    assert ["command_id", "issued_by"] == [*found]
+
+
+def test_what_is_shown_of_a_value_is_cut_at_its_end():
+    """What just fits is shown whole, quotation marks and all."""
+    fits = "k" * (SHOWN_MAX - 2)
+    assert f"'{fits}' is no command" in faults(lambda: read("c-1", fits, SCOPE, "ann"))["kind"]
+    assert f"'{fits}… is no command" in faults(lambda: read("c-1", f"{fits}k", SCOPE, "ann"))["kind"]
 
 
 def test_all_faults_are_told_at_once():
