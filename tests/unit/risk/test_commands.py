@@ -180,6 +180,17 @@ def test_what_is_shown_of_a_value_is_cut_at_its_end():
     assert f"'{fits}… is no command" in faults(lambda: read("c-1", f"{fits}k", SCOPE, "ann"))["kind"]
 
 
+@pytest.mark.parametrize(
+    ("keys", "told", "last"), [(20, 20, None), (21, 21, "and 1 more"), (1_020, 21, "and 1,000 more")]
+)
+def test_of_many_faults_some_are_told_and_the_rest_counted(keys, told, last):
+    arguments = {"scope": "node", "why": "a test", **{f"k{number}": 1 for number in range(keys)}}
+    with pytest.raises(ConfigError) as refused:
+        read("c-1", "halt", arguments, "ann")
+    problems = [each.message for each in refused.value.problems]
+    assert (told, last) == (len(problems), problems[-1] if last else None)
+
+
 def test_all_faults_are_told_at_once():
     """Whoever writes a message is not sent back four times."""
     found = faults(lambda: read("", "hlat", [], 7))
