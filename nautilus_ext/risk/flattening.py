@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nautilus_trader.core.uuid import UUID4  # pyright: ignore[reportAttributeAccessIssue] - compiled, without a stub
 from nautilus_trader.execution.messages import SubmitOrder
-from nautilus_trader.model.enums import OrderSide, PositionSide
+from nautilus_trader.model.enums import OrderSide, OrderStatus, PositionSide
 from nautilus_trader.model.identifiers import ClientOrderId
 from nautilus_trader.model.orders import MarketOrder
 
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
     from nautilus_ext.risk.commands import Command
 
-ATTEMPTS_MAX = 10  # orders for one position; the first is reduce-only where the account knows that
+ATTEMPTS_MAX = 10  # orders for one position that came to nothing
+ORDERS_MAX = 100  # of one position, each as large as its venue takes one
 AGAIN_NS = 250_000_000  # between two of them
 
 
 class Flattening:
     """One command's. It looks again whenever it is told to `advance`: what is rejected is tried in another way.
 
-    Reduce-only first, so that nothing can flip. A venue that does not take that, or that nets what two strategies hold
-    against each other, gets an order of exactly what is held. Halts and limits let it pass, as they do
-    by an override, with whoever has ordered it and why; only a limit of messages holds it for a while.
+    Reduce-only first, so that nothing can flip, where the account knows that. A venue that does not take that, or that
+    nets what two strategies hold against each other, gets an order of exactly what is held. Halts and limits let it
+    pass, as they do by an override, with whoever has ordered it and why; only a limit of messages holds it for a while.
     """
 
     def __init__(self, msgbus: Any, cache: Any, clock: Any, command: Command, ordered: dict[str, Right]) -> None:
@@ -57,8 +58,9 @@ class Flattening:
         for position in list(self._open()):
             orders = self._sent.setdefault(position.id, [])
             is_due = not orders or (orders[-1].is_closed and orders[-1].ts_last <= now_ns - AGAIN_NS)
-            if is_due and len(orders) < ATTEMPTS_MAX:
-                orders.append(self._close(position, is_first=not orders))
+            failed = sum(1 for order in orders if order.status != OrderStatus.FILLED)
+            if is_due and failed < ATTEMPTS_MAX and len(orders) < ORDERS_MAX:
+                orders.append(self._close(position, is_first=not failed))
 
     def left(self) -> list[str]:
         """What is still held, and why."""
@@ -70,6 +72,13 @@ class Flattening:
             found.append(f"{about} ({reason})" if reason else about)
         return found
 
+    def _part(self, position: Any) -> Any:
+        """All of it, or as much as its venue takes at once."""
+        instrument = self._cache.instrument(position.instrument_id)
+        if instrument is None or instrument.max_quantity is None or position.quantity <= instrument.max_quantity:
+            return position.quantity
+        return instrument.make_qty(instrument.max_quantity)
+
     def _close(self, position: Any, *, is_first: bool) -> Any:
         account = self._cache.account(position.account_id)
         order = MarketOrder(
@@ -78,7 +87,7 @@ class Flattening:
             instrument_id=position.instrument_id,
             client_order_id=ClientOrderId(UUID4().value),
             order_side=OrderSide.SELL if position.side == PositionSide.LONG else OrderSide.BUY,
-            quantity=position.quantity,
+            quantity=self._part(position),
             init_id=UUID4(),
             ts_init=self._clock.timestamp_ns(),
             reduce_only=is_first and account is not None and account.is_margin_account,

@@ -13,7 +13,7 @@ from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.execution.messages import SubmitOrder
 from nautilus_trader.model.enums import OrderStatus, TriggerType
 from nautilus_trader.model.events import OrderRejected, OrderSubmitted
-from nautilus_trader.model.identifiers import AccountId, ExecAlgorithmId
+from nautilus_trader.model.identifiers import AccountId, ExecAlgorithmId, InstrumentId
 from risk_parent import NAME, Worker
 from risk_stage import BUY, OTHER, PERP, SELL, SPOT, SPOT_2, Stage, is_denied, modify, reason
 
@@ -352,6 +352,19 @@ def test_a_flatten_is_an_override_of_what_can_be_lifted(stage, operator):
         "MAX_ORDER_QUANTITY: limit=1 scope=global value=0 would_be=5 unit=quantity; by ann until c2 is done: a test"
         in (lifted)
     )
+
+
+def test_a_position_that_is_larger_than_its_venue_takes_at_once_is_closed_in_parts(stage, operator):
+    listed = stage.cache.instrument(InstrumentId.from_str(PERP))
+    stage.cache.add_instrument(type(listed).from_dict(type(listed).to_dict(listed) | {"max_quantity": "2"}))
+    for part in (2, 2, 1):
+        stage.hand.send(BUY, part)
+        stage.tick()
+    answers = operator.flatten("node")
+    for _ in range(4):
+        stage.tick()
+    assert [1, 2, 2] == sorted(each.quantity for each in stage.cache.orders_closed() if each.side == SELL)
+    assert [(True, "canceled=0 closed=1")] == answers
 
 
 def test_what_no_override_lifts_is_named(stage, operator):
