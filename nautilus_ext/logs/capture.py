@@ -25,6 +25,7 @@ PIPE_BYTES = 1024 * 1024  # what an unprivileged process may ask for
 READ_BYTES = 64 * 1024
 QUIET_S = 0.05  # lines of one message arrive closer together than this
 HALF_LINE_S = 1.0
+QUIET_ROUNDS = 4  # without a line, then all is there: a thread of a busy machine may rest for longer than one
 SETTLE_S = 0.5  # Nautilus's logger thread gets this long to finish its last lines
 
 _FDS = {1: "stdout", 2: "stderr"}
@@ -74,8 +75,10 @@ class Capture:
         """Give the descriptors back, then take in what was written before; whether that was done in time."""
         deadline_s = time.monotonic() + timeout_s
         _flush_python_streams()
-        self._quiet.clear()
-        self._quiet.wait(min(SETTLE_S, timeout_s))
+        settled_s = time.monotonic() + min(SETTLE_S, timeout_s)
+        for _ in range(QUIET_ROUNDS):
+            self._quiet.clear()
+            self._quiet.wait(max(0.0, settled_s - time.monotonic()))
         for fd, saved in self._saved.items():
             os.dup2(saved, fd)
         for stream, line_buffering in self._line_buffering:
