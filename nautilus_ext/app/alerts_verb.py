@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 from nautilus_ext.app import asked
@@ -58,7 +57,7 @@ async def _listed(config: Config, tables: Tables, options: argparse.Namespace, p
     async with await Session.of_book(config, tables, options.book) as session:
         news = _News()
         found = news.see(await rows.newest(session.connection, session.book_id, most))
-        _show(found, listing, options, paper)
+        listing.show(found, options, _as_json)
         if not options.json:
             paper.note(f"{session.book_id}: {counted(len(found), 'alert')} shown")
         if not options.follow:
@@ -67,16 +66,7 @@ async def _listed(config: Config, tables: Tables, options: argparse.Namespace, p
         async def reopen() -> Session:
             return await Session.of_book(config, tables, session.book_id)
 
-        await follow(session, news, lambda more: _show(more, listing, options, paper), paper=paper, reopen=reopen)
-
-
-def _show(found: list[Row], listing: Listing, options: argparse.Namespace, paper: Paper) -> None:
-    if not options.json:
-        listing.add(found)
-    elif options.follow:
-        paper.say(*(json.dumps(_as_json(row)) for row in found))
-    else:
-        paper.say(json.dumps([_as_json(row) for row in found], indent=2))
+        await follow(session, news, lambda more: listing.show(more, options, _as_json), paper=paper, reopen=reopen)
 
 
 def _as_json(row: Row) -> dict[str, Any]:

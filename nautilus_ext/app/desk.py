@@ -101,7 +101,7 @@ async def _listed(topic: Topic, config: Config, tables: Tables, options: argpars
             shown.reverse()
         view = topic.view(followed=options.follow)
         listing = Listing(paper, view.columns)
-        _show(shown, listing, options, paper)
+        listing.show(shown, options, as_json)
         if not options.json:
             paper.note(_below(view, shown, standing, filters, more=len(found) > filters.limit))
         if not options.follow:
@@ -110,16 +110,7 @@ async def _listed(topic: Topic, config: Config, tables: Tables, options: argpars
         async def reopen() -> Session:
             return await Session.of_book(config, tables, session.book_id)
 
-        await follow(session, news, lambda more: _show(more, listing, options, paper), paper=paper, reopen=reopen)
-
-
-def _show(found: Sequence[Row], listing: Listing, options: argparse.Namespace, paper: Paper) -> None:
-    if not options.json:
-        listing.add(found)
-    elif options.follow:
-        paper.say(*(json.dumps(as_json(row)) for row in found))
-    else:
-        paper.say(json.dumps([as_json(row) for row in found], indent=2))
+        await follow(session, news, lambda more: listing.show(more, options, as_json), paper=paper, reopen=reopen)
 
 
 def _below(view: View, shown: Sequence[Row], standing: Standing, filters: Filters, *, more: bool) -> str:

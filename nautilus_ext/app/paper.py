@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import shutil
@@ -13,6 +14,7 @@ from nautilus_ext.app.text_tables import Column, Layout, head, layout, line, sty
 from nautilus_ext.errors import MachineError, ReaderGone
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable, Sequence
     from typing import TextIO
 
@@ -95,6 +97,15 @@ class Listing:
         self._columns = columns
         self._sample: list[Row] = []
         self._layout: Layout | None = None
+
+    def show(self, rows: Sequence[Row], options: Namespace, as_json: Callable[[Row], Row]) -> None:
+        """As the verb was asked to: lines of the table, an object per line while it follows, or one array."""
+        if not options.json:
+            self.add(rows)
+        elif options.follow:
+            self._paper.say(*(json.dumps(as_json(row)) for row in rows))
+        else:
+            self._paper.say(json.dumps([as_json(row) for row in rows], indent=2))
 
     def add(self, rows: Sequence[Row]) -> None:
         if not rows:

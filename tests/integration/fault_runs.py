@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import random
 import sys
 import time
 from collections import Counter
@@ -18,42 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import psutil
 from exchange_books import Books, cached, counted_twice, differences, leave_averages_out, written
 from exchange_client import LinkLost, RawClient, faults_told, welcomed
 from exchange_monkey import Monkey, MonkeyConfig
+from fault_stage import INVERSE, LISTINGS, POLL_S, VENUES, FaultStage
 from nautilus_trader.common.component import flush_logger
-from nautilus_trader.config import (
-    LiveDataEngineConfig,
-    LiveExecEngineConfig,
-    LiveRiskEngineConfig,
-    LoggingConfig,
-    TradingNodeConfig,
-)
-from nautilus_trader.live.node import TradingNode
 from nautilus_trader.model.events import OrderFilled
 from nautilus_trader.model.identifiers import InstrumentId
 
-from nautilus_ext.simulation.client.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
-from nautilus_ext.simulation.client.data import SimulatedDataClientFactory
-from nautilus_ext.simulation.client.execution import SimulatedExecClientFactory
 from nautilus_ext.simulation.exchange.orders import OPEN
-from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
+from nautilus_ext.simulation.faults import Faults
 from nautilus_ext.simulation.server import launch
-from nautilus_ext.simulation.world import VenueTerms
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-VENUES = {"CASHY": "CASH", "PERPY": "MARGIN"}
-INVERSE = "BTCUSD-PERP.PERPY"
-LISTINGS = (("BTCUSDT.CASHY", "spot"), ("ETHUSDT-PERP.PERPY", "linear"), (INVERSE, "inverse"))
+    from nautilus_trader.live.node import TradingNode
+
 BALANCES = ["2_000_000 USDT", "20 BTC"]
-INTERVAL_MS = 20
 TRADING_S = 1.2
-ANSWER_TIMEOUT_S = 0.25
 SETTLE_S = 20.0
-POLL_S = 0.02
 RATES = {"restart": 0.004, "drop_before": 0.03, "drop_after": 0.03}
 RATE = 0.06  # of each other fault
 KILL_PROBABILITY = 0.25
@@ -94,15 +77,11 @@ def _leave_history_out(*both: Books) -> None:
     leave_averages_out(*both)
 
 
-class FaultRun:
+class FaultRun(FaultStage):
     """One node, one exchange, one seed."""
 
     def __init__(self, data_dir: Path, seed: int) -> None:
-        self.data_dir = data_dir
-        self.seed = seed
-        self.rng = random.Random(seed)
-        self.venues = tuple(VenueTerms(name=each, faults=self._chosen_faults(i)) for i, each in enumerate(VENUES))
-        self.folder = data_dir / "exchange" / "faults"
+        super().__init__(data_dir, seed, "faults", RATES, RATE)
         self.monkeys: list[Monkey] = []
         self.known_before = True  # the node's cache has seen all of it
         self.faults: Counter[str] = Counter()
@@ -118,13 +97,13 @@ class FaultRun:
                 outcome["restarted"] = True
             return outcome
         finally:
-            self._end_exchange()
+            self.end_exchange()
 
     async def _with_node(self, act: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
         node = self.node = self._node()
         running = asyncio.create_task(node.run_async())
         try:
-            await self._until(lambda: node.trader.is_running or running.done(), "the node runs")
+            await self.until(lambda: node.trader.is_running or running.done(), "the node runs")
             return await act()
         finally:
             await node.stop_async()
@@ -141,38 +120,7 @@ class FaultRun:
         return await self._judge()
 
     def _node(self) -> TradingNode:
-        quick = {"data_dir": str(self.data_dir), "exchange": "faults", "answer_timeout_s": ANSWER_TIMEOUT_S}
-        graceful = {"graceful_shutdown_on_exception": True}
-        data = SimulatedDataClientConfig(
-            seed=self.seed,
-            interval_ms=INTERVAL_MS,
-            listings=[ListingConfig(instrument_id=name, kind=kind) for name, kind in LISTINGS],
-            venues=self.venues,
-            **quick,
-        )
-        config = TradingNodeConfig(
-            trader_id="FAULTS-001",
-            logging=LoggingConfig(log_level="OFF", log_level_file="INFO", log_directory=str(self.data_dir)),
-            data_engine=LiveDataEngineConfig(**graceful),
-            risk_engine=LiveRiskEngineConfig(max_order_submit_rate="10000/00:00:01", **graceful),
-            exec_engine=LiveExecEngineConfig(**graceful),
-            timeout_connection=20.0,
-            timeout_reconciliation=20.0,
-            timeout_portfolio=20.0,
-            timeout_disconnection=5.0,
-            timeout_post_stop=0.05,
-            data_clients={"SIM": data},
-            exec_clients={
-                venue: SimulatedExecClientConfig(
-                    venue=venue, account_type=kind, starting_balances=BALANCES, account="A", **quick
-                )
-                for venue, kind in VENUES.items()
-            },
-        )
-        node = TradingNode(config, loop=asyncio.get_running_loop())
-        node.add_data_client_factory("SIM", SimulatedDataClientFactory)
-        for venue in VENUES:
-            node.add_exec_client_factory(venue, SimulatedExecClientFactory)
+        node = self.new_node(LISTINGS, BALANCES)
         self.monkeys = []
         for number, (name, _) in enumerate(LISTINGS):
             settings = MonkeyConfig(
@@ -189,7 +137,7 @@ class FaultRun:
     async def _trade(self) -> None:
         if self.rng.random() < KILL_PROBABILITY:
             await asyncio.sleep(TRADING_S * self.rng.random())
-            self._kill_exchange()
+            self.kill_exchange()
             self.faults["killed"] += 1
         await asyncio.sleep(TRADING_S)
 
@@ -206,7 +154,7 @@ class FaultRun:
 
     async def _judge(self) -> dict[str, Any]:
         with contextlib.suppress(AssertionError):  # then they are told one by one
-            await self._until(lambda: not self._differences(), "the exchange and the cache agree")
+            await self.until(lambda: not self._differences(), "the exchange and the cache agree")
         found = self._differences()
         cache = self.node.cache
         fills = [e for order in cache.orders() for e in order.events if isinstance(e, OrderFilled)]
@@ -248,37 +196,6 @@ class FaultRun:
         finally:
             raw.close()
         return True
-
-    def _chosen_faults(self, number: int) -> Faults:
-        """Some kinds, not all: each combination comes up in some seed."""
-        kinds = [kind for kind in (*REQUEST_FAULTS, *ITEM_FAULTS) if self.rng.random() < 0.5]
-        return Faults(seed=self.seed * 10 + number, rates={kind: RATES.get(kind, RATE) for kind in kinds}, late_ms=120)
-
-    def _kill_exchange(self) -> None:
-        for process in self._servers():
-            process.kill()
-
-    def _end_exchange(self) -> None:
-        servers = self._servers()
-        for process in servers:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-                process.wait(10)
-        assert len(servers) <= 1, f"{len(servers)} servers of one exchange"
-
-    def _servers(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if str(self.folder) in process.cmdline():
-                    found.append(process)
-        return found
-
-    async def _until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline_s = time.monotonic() + SETTLE_S
-        while not condition():
-            assert time.monotonic() < deadline_s, f"not within {SETTLE_S:g} s: {what}"
-            await asyncio.sleep(POLL_S)
 
 
 if __name__ == "__main__":

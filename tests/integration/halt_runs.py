@@ -16,46 +16,30 @@ import sys
 import time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
 from exchange_client import faults_told
 from exchange_ledger import Ledger
 from exchange_monkey import Monkey, MonkeyConfig
+from fault_stage import LISTINGS, VENUES, FaultStage
 from halt_desk import Operator
-from halt_schemer import Schemer, SchemerConfig, Slicer
+from halt_schemer import Schemer, Slicer
 from mirror_engine import make_mirror
 from nautilus_trader.common.component import flush_logger
-from nautilus_trader.config import (
-    LiveDataEngineConfig,
-    LiveExecEngineConfig,
-    LiveRiskEngineConfig,
-    LoggingConfig,
-    TradingNodeConfig,
-)
-from nautilus_trader.live.node import TradingNode
 from nautilus_trader.model.identifiers import ClientOrderId, InstrumentId
 
 from nautilus_ext.risk import RiskGate, RiskGateConfig
 from nautilus_ext.risk.halts import Place, is_within
-from nautilus_ext.simulation.client.config import ListingConfig, SimulatedDataClientConfig, SimulatedExecClientConfig
-from nautilus_ext.simulation.client.data import SimulatedDataClientFactory
-from nautilus_ext.simulation.client.execution import SimulatedExecClientFactory
 from nautilus_ext.simulation.exchange.orders import OPEN
-from nautilus_ext.simulation.faults import ITEM_FAULTS, REQUEST_FAULTS, Faults
-from nautilus_ext.simulation.world import VenueTerms
 
-VENUES = {"CASHY": "CASH", "PERPY": "MARGIN"}
-LISTINGS = (("BTCUSDT.CASHY", "spot"), ("ETHUSDT-PERP.PERPY", "linear"), ("BTCUSD-PERP.PERPY", "inverse"))
+if TYPE_CHECKING:
+    from nautilus_trader.live.node import TradingNode
+
 # Their own: a reduce-only leg that meets only what another strategy holds is left out of positions by Nautilus.
 SCHEMED = (("ETHUSDT.CASHY", "spot"), ("BTCUSDT-PERP.PERPY", "linear"))
 BALANCES = ["2_000_000 USDT", "20 BTC", "200 ETH"]
-INTERVAL_MS = 20
-ANSWER_TIMEOUT_S = 0.25
 TRADING_S = (0.1, 0.3)  # before a command
 WATCHED_S = 0.2  # after its answer
-ANSWERED_S = 20.0
-POLL_S = 0.01
 RATES = {"restart": 0.002, "drop_before": 0.02, "drop_after": 0.02}
 RATE = 0.04  # of each other fault
 KILL_PROBABILITY = 0.08
@@ -77,15 +61,11 @@ def main(folder: str, *seeds: str) -> None:
         loop.close()
 
 
-class HaltRun:
+class HaltRun(FaultStage):
     """One node and one exchange."""
 
     def __init__(self, data_dir: Path, seed: int) -> None:
-        self.data_dir = data_dir
-        self.rng = random.Random(seed)
-        self.seed = seed
-        self.venues = tuple(VenueTerms(name=each, faults=self._faults(i)) for i, each in enumerate(VENUES))
-        self.folder = data_dir / "exchange" / "halts"
+        super().__init__(data_dir, seed, "halts", RATES, RATE)
         self.limits: dict[int, dict[str, Decimal]] = {0: {}}  # by version
         self.judged = self.seen_version = 0
 
@@ -93,7 +73,7 @@ class HaltRun:
         node = self.node = self._node()
         running = asyncio.create_task(node.run_async())
         try:
-            await self._until(lambda: node.trader.is_running or running.done(), "the node runs")
+            await self.until(lambda: node.trader.is_running or running.done(), "the node runs")
             self.operator = Operator(self)  # type: ignore[arg-type] - it has a bus
             for seed in seeds:
                 outcome = await self._round(seed)
@@ -120,10 +100,10 @@ class HaltRun:
         await asyncio.sleep(rng.uniform(*TRADING_S))
         scope, command = rng.choice(self._scopes()), rng.choice(COMMANDS)
         if rng.random() < KILL_PROBABILITY:
-            self._kill_exchange()
+            self.kill_exchange()
         begun_s, refused, faults = time.monotonic(), self._refused(), faults_told(self.folder)
         answers = self._command(command, scope)
-        await self._until(lambda: bool(answers), "the command is answered")
+        await self.until(lambda: bool(answers), "the command is answered")
         took_s, (applied, text) = time.monotonic() - begun_s, answers[0]
         before = self._of(scope)
         await asyncio.sleep(WATCHED_S)
@@ -156,7 +136,7 @@ class HaltRun:
             least = self.node.cache.instrument(InstrumentId.from_str(name)).min_quantity.as_decimal()
             most = least * rng.choice((3, 30, 300))
             asked.append((name, most, self.operator.limit(f"instrument={name}", "max_order_quantity", f"{most:f}")))
-        await self._until(lambda: all(answers for *_, answers in asked), "the limits are changed")
+        await self.until(lambda: all(answers for *_, answers in asked), "the limits are changed")
         for name, most, answers in asked:
             version = int(answers[0][1].rpartition(" ")[2])
             self.limits[version] = self.limits[version - 1] | {name: most}
@@ -238,38 +218,7 @@ class HaltRun:
     # -- node and exchange --------------------------------------------------------------------------
 
     def _node(self) -> TradingNode:
-        quick = {"data_dir": str(self.data_dir), "exchange": "halts", "answer_timeout_s": ANSWER_TIMEOUT_S}
-        graceful = {"graceful_shutdown_on_exception": True}
-        data = SimulatedDataClientConfig(
-            seed=self.seed,
-            interval_ms=INTERVAL_MS,
-            listings=[ListingConfig(instrument_id=name, kind=kind) for name, kind in (*LISTINGS, *SCHEMED)],
-            venues=self.venues,
-            **quick,
-        )
-        config = TradingNodeConfig(
-            trader_id="HALTS-001",
-            logging=LoggingConfig(log_level="OFF", log_level_file="INFO", log_directory=str(self.data_dir)),
-            data_engine=LiveDataEngineConfig(**graceful),
-            risk_engine=LiveRiskEngineConfig(max_order_submit_rate="10000/00:00:01", **graceful),
-            exec_engine=LiveExecEngineConfig(**graceful),
-            timeout_connection=20.0,
-            timeout_reconciliation=20.0,
-            timeout_portfolio=20.0,
-            timeout_disconnection=5.0,
-            timeout_post_stop=0.05,
-            data_clients={"SIM": data},
-            exec_clients={
-                venue: SimulatedExecClientConfig(
-                    venue=venue, account_type=kind, starting_balances=BALANCES, account="A", **quick
-                )
-                for venue, kind in VENUES.items()
-            },
-        )
-        node = TradingNode(config, loop=asyncio.get_running_loop())
-        node.add_data_client_factory("SIM", SimulatedDataClientFactory)
-        for venue in VENUES:
-            node.add_exec_client_factory(venue, SimulatedExecClientFactory)
+        node = self.new_node((*LISTINGS, *SCHEMED), BALANCES)
         self.decisions: list[Any] = []
         node.kernel.msgbus.subscribe("suite.decisions.risk", self.decisions.append)
         self.mirror = make_mirror(self.data_dir / "log", flush="power", intent_timeout_ms=1_000)
@@ -290,35 +239,7 @@ class HaltRun:
     def _schemers(self) -> list[Any]:
         names = [name for name, _ in SCHEMED]
         settings = [{"order_id_tag": f"1{i:02d}", "seed": self.seed * 10 + i} for i in range(len(names))]
-        return [Schemer(SchemerConfig(instrument_ids=[n], **each)) for n, each in zip(names, settings, strict=True)]
-
-    def _faults(self, number: int) -> Faults:
-        kinds = [kind for kind in (*REQUEST_FAULTS, *ITEM_FAULTS) if self.rng.random() < 0.5]
-        return Faults(seed=self.seed * 10 + number, rates={kind: RATES.get(kind, RATE) for kind in kinds}, late_ms=120)
-
-    def _kill_exchange(self) -> None:
-        for process in self._servers():
-            process.kill()
-
-    def end_exchange(self) -> None:
-        for process in self._servers():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-                process.wait(10)
-
-    def _servers(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if str(self.folder) in process.cmdline():
-                    found.append(process)
-        return found
-
-    async def _until(self, condition: Any, what: str) -> None:
-        deadline_s = time.monotonic() + ANSWERED_S
-        while not condition():
-            assert time.monotonic() < deadline_s, f"not within {ANSWERED_S:g} s: {what}"
-            await asyncio.sleep(POLL_S)
+        return [Schemer(MonkeyConfig(instrument_ids=[n], **each)) for n, each in zip(names, settings, strict=True)]
 
 
 if __name__ == "__main__":

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from datetime import timedelta
 from typing import Any
 
-from nautilus_trader.config import StrategyConfig
+from exchange_monkey import Monkey
 from nautilus_trader.core.uuid import UUID4
 from nautilus_trader.execution.algorithm import ExecAlgorithm
 from nautilus_trader.execution.config import ExecAlgorithmConfig
 from nautilus_trader.model.enums import OrderSide, TimeInForce, TriggerType
 from nautilus_trader.model.events import OrderDenied
-from nautilus_trader.model.identifiers import ExecAlgorithmId, InstrumentId
-from nautilus_trader.trading.strategy import Strategy
+from nautilus_trader.model.identifiers import ExecAlgorithmId
 
 from nautilus_ext.messages import RELEASE, RESERVE, ParentRelease, ParentReserve
 from nautilus_ext.seam import PROCESS
@@ -53,32 +51,8 @@ class Slicer(ExecAlgorithm):
         self.clock.set_time_alert(name, self.clock.utc_now() + EVERY, lambda _: self._slice(parent, slices))
 
 
-class SchemerConfig(StrategyConfig, frozen=True, kw_only=True):
-    """Config of the Schemer.
-
-    Parameters
-    ----------
-    instrument_ids : list[str]
-        Where it trades.
-    seed : int
-        What it does.
-
-    """
-
-    instrument_ids: list[str]
-    seed: int = 1
-
-
-class Schemer(Strategy):
+class Schemer(Monkey):
     """An emulated order or a parent per quote, as long as not too many of them are there."""
-
-    def __init__(self, config: SchemerConfig) -> None:
-        super().__init__(config)
-        self._rng = random.Random(config.seed)
-
-    def on_start(self) -> None:
-        for name in self.config.instrument_ids:
-            self.subscribe_quote_ticks(InstrumentId.from_str(name))
 
     def on_quote_tick(self, tick: Any) -> None:
         alive = [each for each in self.cache.orders(strategy_id=self.id) if not each.is_closed]
